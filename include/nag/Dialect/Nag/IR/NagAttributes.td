@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef NAG_ATTRIBUTES_TD
+#define NAG_ATTRIBUTES_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "nag/Dialect/Nag/IR/NagDialect.td"
+
+class Nag_Attr<string name, string attrMnemonic> : AttrDef<Nag_Dialect, name> {
+  let mnemonic = attrMnemonic;
+}
+
+def Nag_InitKind : I32EnumAttr<"InitKind", "distribution of a parameter's initial values", [
+    I32EnumAttrCase<"Zeros", 0, "zeros">, I32EnumAttrCase<"Constant", 1, "constant">,
+    I32EnumAttrCase<"Normal", 2, "normal">, I32EnumAttrCase<"Uniform", 3, "uniform">,
+    I32EnumAttrCase<"Power", 4, "power">]> {
+  let cppNamespace = "::nag";
+  let genSpecializedAttr = 0;
+}
+
+def Nag_Constraint : I32EnumAttr<"Constraint", "what holds for every row of a parameter after each step", [
+    I32EnumAttrCase<"None", 0, "none">, I32EnumAttrCase<"ZeroMean", 1, "zero_mean">,
+    I32EnumAttrCase<"ZeroMeanUnitRms", 2, "zero_mean_unit_rms">]> {
+  let cppNamespace = "::nag";
+  let genSpecializedAttr = 0;
+}
+
+def Nag_ConstraintAttr : EnumAttr<Nag_Dialect, Nag_Constraint, "constraint">;
+
+def Nag_InitAttr : Nag_Attr<"Init", "init"> {
+  let summary = "initial values of a parameter";
+  let description = [{
+    `zeros`; `constant, c`; `normal, std` (mean 0); `uniform, std` (mean 0, bounds +-std*sqrt(3)); `power, e, stride, offset`
+    for a stacked scalar: layer i (from 0) starts at `(stride*i + offset)^e`, which gives eq. 23-24 for alpha.
+
+    ```mlir
+    #nag.init<normal, 0.02>
+    #nag.init<power, -0.5, 2, 1>
+    ```
+  }];
+  let parameters = (ins EnumParameter<Nag_InitKind>:$kind,
+      OptionalArrayRefParameter<"::nag::Real">:$values);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def Nag_ParamAttr : Nag_Attr<"Param", "param"> {
+  let summary = "marks a function argument as a trained parameter";
+  let description = [{
+    Stands as `nag.param` on an argument of the loss function. `name` is the parameter's name in checkpoints. A name that
+    holds `{layer}` belongs to a stack: the argument's leading dimension counts layers, and a checkpoint keeps each slice under
+    its own name. `group` names the optimizer group (module attribute `nag.groups`), `constraint` what is restored after
+    every step (section 6).
+
+    ```mlir
+    %w: tensor<4x128x128xf32> {nag.param = #nag.param<"transformer.h.{layer}.attn.c_q.weight",
+                               init = <uniform, 0.088>, group = "matrix">}
+    ```
+  }];
+  let parameters = (ins StringRefParameter<"name in checkpoints">:$name, "::nag::InitAttr":$init,
+      StringRefParameter<"optimizer group">:$group,
+      DefaultValuedParameter<"::nag::Constraint", "::nag::Constraint::None">:$constraint);
+  let assemblyFormat = "`<` $name `,` `init` `=` qualified($init) `,` `group` `=` $group (`,` `constraint` `=` $constraint^)? `>`";
+  let extraClassDeclaration = [{
+    /// True when the parameter is a stack of one tensor per layer.
+    bool isStacked() const { return getName().contains("{layer}"); }
+  }];
+}
+
+def Nag_GroupAttr : Nag_Attr<"Group", "group"> {
+  let summary = "AdamW settings of one optimizer group";
+  let description = [{
+    `lr_scale` multiplies the step's learning rate; `weight_decay` is decoupled (Loshchilov and Hutter, 2019).
+    The module attribute `nag.groups` is a dictionary from group names to these.
+
+    ```mlir
+    #nag.group<lr_scale = 0.1, weight_decay = 0.0, beta1 = 0.9, beta2 = 0.95, eps = 1.0e-8>
+    ```
+  }];
+  let parameters = (ins "::nag::Real":$lr_scale, "::nag::Real":$weight_decay, "::nag::Real":$beta1,
+      "::nag::Real":$beta2, "::nag::Real":$eps);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+#endif // NAG_ATTRIBUTES_TD

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The nag dialect: types, attributes and ops for norm-agnostic residual
+// transformers.
+#ifndef NAG_DIALECT_NAG_IR_NAGDIALECT_H
+#define NAG_DIALECT_NAG_IR_NAGDIALECT_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Attributes.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "nag/Interfaces/NagInterfaces.h"
+
+namespace nag {
+/// A double that attributes can hold: uniqued by its bits.
+struct Real {
+  double value = 0;
+  Real(double number = 0) : value(number) {}
+  operator double() const { return value; }
+  bool operator==(const Real &other) const {
+    return llvm::bit_cast<uint64_t>(value) ==
+           llvm::bit_cast<uint64_t>(other.value);
+  }
+};
+inline llvm::hash_code hash_value(const Real &real) {
+  return llvm::hash_value(llvm::bit_cast<uint64_t>(real.value));
+}
+mlir::AsmPrinter &operator<<(mlir::AsmPrinter &printer, const Real &real);
+} // namespace nag
+
+namespace mlir {
+template <> struct FieldParser<nag::Real> {
+  static FailureOr<nag::Real> parse(AsmParser &parser) {
+    nag::Real real;
+    if (parser.parseFloat(real.value))
+      return failure();
+    return real;
+  }
+};
+} // namespace mlir
+
+#include "nag/Dialect/Nag/IR/NagDialect.h.inc"
+#include "nag/Dialect/Nag/IR/NagEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "nag/Dialect/Nag/IR/NagAttributes.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "nag/Dialect/Nag/IR/NagTypes.h.inc"
+#define GET_OP_CLASSES
+#include "nag/Dialect/Nag/IR/NagOps.h.inc"
+
+namespace nag {
+
+/// Names of the discardable attributes the dialect owns.
+/// On a function argument: NagParamAttr.
+inline constexpr llvm::StringLiteral kParamAttrName = "nag.param";
+/// On a function argument or result: its name in the program's manifest, a
+/// string.
+inline constexpr llvm::StringLiteral kNameAttrName = "nag.name";
+/// On the module: dictionary from optimizer group names to NagGroupAttr.
+inline constexpr llvm::StringLiteral kGroupsAttrName = "nag.groups";
+/// On the module: dictionary, the configuration the model was built from.
+inline constexpr llvm::StringLiteral kConfigAttrName = "nag.config";
+/// On a function made by -nag-outline-kernels: unit attribute.
+inline constexpr llvm::StringLiteral kKernelAttrName = "nag.kernel";
+
+/// The type in which a row of elements `type` is computed: f32 for bf16, else
+/// the type itself.
+mlir::Type getComputeType(mlir::Type type);
+
+} // namespace nag
+
+#endif // NAG_DIALECT_NAG_IR_NAGDIALECT_H

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef NAG_TRANSFORMS_PASSES_TD
+#define NAG_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+#endif // NAG_TRANSFORMS_PASSES_TD

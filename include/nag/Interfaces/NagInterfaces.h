@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The interfaces through which nag ops (and, by external models, the upstream
+// ops they mix with) tell passes how they differentiate, what they cost, and
+// what they do to one row.
+#ifndef NAG_INTERFACES_NAGINTERFACES_H
+#define NAG_INTERFACES_NAGINTERFACES_H
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/OpDefinition.h"
+
+namespace nag {
+
+/// The cotangent of one value. `value` belongs to a tensor or to the direction
+/// of a stream, `logNorm` to a stream's log-norm lane alone. Null means zero.
+struct Cotangent {
+  mlir::Value value;
+  mlir::Value logNorm;
+
+  explicit operator bool() const { return value || logNorm; }
+};
+
+/// How a row-wise op uses an operand or a result; see RowwiseOpInterface.
+enum class RowRole { Row, Lane, Stream, Whole, Sum };
+
+namespace detail {
+/// Bytes of all operands and results of `op`, each counted once.
+int64_t operandAndResultBytes(mlir::Operation *op);
+} // namespace detail
+
+/// Bytes that a value of this type takes in memory; 0 for a type that takes
+/// none.
+int64_t getTypeBytes(mlir::Type type);
+
+} // namespace nag
+
+#include "nag/Interfaces/NagInterfaces.h.inc"
+
+#endif // NAG_INTERFACES_NAGINTERFACES_H

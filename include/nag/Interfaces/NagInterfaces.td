@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef NAG_INTERFACES_TD
+#define NAG_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def DifferentiableOpInterface : OpInterface<"DifferentiableOpInterface"> {
+  let description = [{
+    An op that builds its own vector-Jacobian product (VJP), the step of reverse-mode differentiation.
+
+    The cotangent of a tensor is a tensor of the same type. The cotangent of a `!nag.stream` is a pair: the cotangent of
+    its direction and that of its log-norm lane. A null value stands for a cotangent that is zero.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<[{
+      Builds the ops that compute the operands' cotangents from those of the results. Returns one entry per operand, null
+      where it is zero or the operand is not differentiable (an integer tensor, say). Values of the forward pass (operands
+      and results of this op) may be used freely: the caller decides which are saved and which recomputed. At least one
+      result cotangent is not null.
+    }], "::llvm::SmallVector<::nag::Cotangent>", "buildVJP",
+    (ins "::mlir::OpBuilder &":$builder, "::llvm::ArrayRef<::nag::Cotangent>":$resultCotangents)>
+  ];
+}
+
+def CostOpInterface : OpInterface<"CostOpInterface"> {
+  let description = [{
+    An op that knows what it costs: floating-point operations, and the bytes it must read and write at least.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<[{
+      Floating-point operations of one execution: an add, a multiply, a comparison or a transcendental counts as one, a
+      fused multiply-add as two.
+    }], "int64_t", "getFlops">,
+    InterfaceMethod<[{
+      True when the op is a contraction over d or T (a GEMM, attention), whose result is saved for the backward pass
+      rather than computed again.
+    }], "bool", "isContraction", (ins), "", "return false;">,
+    InterfaceMethod<[{
+      Bytes that one execution must move at least: every operand read once, every result written once.
+    }], "int64_t", "getCompulsoryBytes", (ins), "", "return ::nag::detail::operandAndResultBytes($_op);">
+  ];
+}
+
+def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
+  let description = [{
+    An op that treats every row of its operands alike and on its own. A row is the last dimension of a tensor; the
+    dimensions before it count the rows. The op describes its work for one row; the emitters of the CPU and the GPU run
+    that description over all rows, and ops over the same rows share one loop (and one pass over memory) when fused.
+
+    How an operand or a result takes part is its role:
+    - `Row`: a tensor `[rows..., d]`; the row program sees `tensor<d>` in the compute type (f32 for bf16).
+    - `Lane`: a tensor `[rows...]` of one scalar per row; the row program sees that scalar.
+    - `Stream`: a `!nag.stream`; the row program sees two values, the direction's `tensor<d>` and the log-norm's scalar.
+    - `Whole`: an operand that all rows share (a parameter vector, a table, a rank-0 tensor); the program sees the tensor,
+      or the scalar where the rank is 0.
+    - `Sum`: a result that is the sum over all rows of what the program returns, a `tensor<c>` or a scalar; the order of
+      summation is fixed, whatever the number of threads.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<"The number of rows.", "int64_t", "getNumRows">,
+    InterfaceMethod<"The role of operand `index`.", "::nag::RowRole", "getOperandRole", (ins "unsigned":$index)>,
+    InterfaceMethod<"The role of result `index`.", "::nag::RowRole", "getResultRole", (ins "unsigned":$index)>,
+    InterfaceMethod<[{
+      Builds the computation for one row: linalg ops on `tensor<d>`, arith and math on scalars. `operands` holds what the
+      roles say (a stream gives two consecutive values), `row` is the index of the row. Returns the results in the same way.
+    }], "::llvm::SmallVector<::mlir::Value>", "buildRow",
+    (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$operands, "::mlir::Value":$row)>
+  ];
+}
+
+
+#endif // NAG_INTERFACES_TD

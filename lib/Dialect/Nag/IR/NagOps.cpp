@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Generated op definitions and the hand-written assembly formats.
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace nag;
+
+#define GET_OP_CLASSES
+#include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
+
+// nag.block %x gate(%w, %b, %p, %beta, %alpha [scale %s]) [attributes {...}] :
+// types { body }
+
+ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::UnresolvedOperand> operands(1);
+  if (parser.parseOperand(operands.front()) || parser.parseKeyword("gate") ||
+      parser.parseLParen() ||
+      parser.parseOperandList(operands, /*requiredOperandCount=*/5))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("scale"))) {
+    OpAsmParser::UnresolvedOperand scale;
+    if (parser.parseOperand(scale))
+      return failure();
+    operands.push_back(scale);
+  }
+  SmallVector<Type> types;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseRParen() ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
+      parser.parseColonTypeList(types) ||
+      parser.resolveOperands(operands, types, loc, result.operands))
+    return failure();
+  auto stream = dyn_cast<StreamType>(types.front());
+  if (!stream)
+    return parser.emitError(loc)
+           << "expected a !nag.stream, but got " << types.front();
+  result.addTypes({stream, stream.getLogNormType()});
+  return parser.parseRegion(*result.addRegion());
+}
+
+void BlockOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getStream() << " gate(" << getOperands().slice(1, 5);
+  if (Value scale = getScale())
+    printer << " scale " << scale;
+  printer << ')';
+  SmallVector<StringRef> elided;
+  if (getEps() == APFloat(1.1920928955078125e-07))
+    elided.push_back("eps");
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), elided);
+  printer << " : " << getOperandTypes() << ' ';
+  printer.printRegion(getBody());
+}
+
+void MakeStreamOp::build(OpBuilder &builder, OperationState &state,
+                         Value direction, Value logNorm) {
+  auto type = cast<RankedTensorType>(direction.getType());
+  build(builder, state,
+        StreamType::get(builder.getContext(), type.getShape(),
+                        type.getElementType()),
+        direction, logNorm);
+}

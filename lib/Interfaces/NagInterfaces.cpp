@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Interfaces/NagInterfaces.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+using namespace mlir;
+
+#include "nag/Interfaces/NagInterfaces.cpp.inc"
+
+int64_t nag::getTypeBytes(Type type) {
+  if (auto stream = dyn_cast<StreamType>(type))
+    return getTypeBytes(stream.getDirectionType()) +
+           getTypeBytes(stream.getLogNormType());
+  auto shaped = dyn_cast<ShapedType>(type);
+  if (!shaped || !shaped.hasStaticShape() ||
+      !shaped.getElementType().isIntOrFloat())
+    return 0;
+  return shaped.getNumElements() *
+         llvm::divideCeil(shaped.getElementTypeBitWidth(), 8);
+}
+
+int64_t nag::detail::operandAndResultBytes(Operation *op) {
+  int64_t bytes = 0;
+  for (Type type : op->getOperandTypes())
+    bytes += getTypeBytes(type);
+  for (Type type : op->getResultTypes())
+    bytes += getTypeBytes(type);
+  return bytes;
+}

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""lit configuration: text tests here, gtest binaries under test/unit."""
+
+import os
+
+import lit.formats
+
+config.name = "nag"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test", ".ptx"]
+config.excludes = ["Inputs"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.nag_build, "test")
+config.environment["PATH"] = os.pathsep.join(
+    [os.path.join(config.nag_build, "bin"), config.llvm_tools, os.environ["PATH"]]
+)
+config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%source", config.nag_source))
+config.substitutions.append(("%build", config.nag_build))
+if os.path.exists("/usr/local/cuda/bin/ptxas"):
+    config.available_features.add("ptxas")
+    config.environment["PATH"] += os.pathsep + "/usr/local/cuda/bin"
+if os.path.exists("/usr/local/cuda/bin/nvcc"):
+    config.available_features.add("nvcc")
