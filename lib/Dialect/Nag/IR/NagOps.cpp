@@ -14,17 +14,15 @@ using namespace nag;
 // types { body }
 
 ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
-  SmallVector<OpAsmParser::UnresolvedOperand> operands(1);
+  SmallVector<OpAsmParser::UnresolvedOperand> operands(1), gate;
   if (parser.parseOperand(operands.front()) || parser.parseKeyword("gate") ||
       parser.parseLParen() ||
-      parser.parseOperandList(operands, /*requiredOperandCount=*/5))
+      parser.parseOperandList(gate, /*requiredOperandCount=*/5))
     return failure();
-  if (succeeded(parser.parseOptionalKeyword("scale"))) {
-    OpAsmParser::UnresolvedOperand scale;
-    if (parser.parseOperand(scale))
-      return failure();
-    operands.push_back(scale);
-  }
+  llvm::append_range(operands, gate);
+  if (succeeded(parser.parseOptionalKeyword("scale")) &&
+      parser.parseOperand(operands.emplace_back()))
+    return failure();
   SmallVector<Type> types;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseRParen() ||

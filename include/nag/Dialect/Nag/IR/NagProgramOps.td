@@ -72,10 +72,10 @@ def Nag_LaunchOp : Nag_Op<"launch", [Pure, DeclareOpInterfaceMethods<SymbolUserO
     the outputs' types.
 
     ```mlir
-    %y = nag.launch @residual(%x, %f) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+    %y = nag.launch @kernels::@residual(%x, %f) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<Nag_AnyTensor>:$inputs);
+  let arguments = (ins SymbolRefAttr:$kernel, Variadic<Nag_AnyTensor>:$inputs);
   let results = (outs Variadic<Nag_AnyTensor>:$outputs);
   let assemblyFormat = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)";
 }
