@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The whole model, forward and backward, in float64: the NAG transformer and the pre-norm baseline."""
+
+from functools import partial
+
+import numpy as np
+
+import nag_reference as ops
+from .config import SUBLAYERS
+
+ACTIVATIONS = {"relu2": (ops.relu2, ops.relu2_vjp), "gelu": (ops.gelu, ops.gelu_vjp),
+               "gelu_tanh": (partial(ops.gelu, approximate_tanh=True),
+                             partial(ops.gelu_vjp, approximate_tanh=True))}
+GATE = ("m_down.weight", "m_down.bias", "coef", "beta", "alpha")
+
+
+def layer_weight(params, layer, name):
+    return params[f"transformer.h.{{layer}}.{name}"][layer]
+
+
+def add_layer_grad(grads, layer, name, value):
+    grads[f"transformer.h.{{layer}}.{name}"][layer] += value
+
+
+class Attention:
+    """The attention branch F(x), with what its backward pass needs."""
+
+    def __init__(self, config, params, layer):
+        self.config, self.layer = config, layer
+        self.weight = {n: layer_weight(params, layer, f"attn.{n}.weight") for n in ("c_q", "c_k", "c_v", "c_proj")}
+
+    def turned(self, x, heads):
+        return ops.rotary(x, *self.table, heads)
+
+    def normed(self, x, heads):
+        return ops.rms_norm(x, groups=heads, factor=self.config.qk_scale)
+
+    def forward(self, x):
+        c, w = self.config, self.weight
+        self.x, self.table = x, ops.rotary_table(x.shape[1], c.head_dim, c.rotary_base)
+        self.q = self.turned(ops.linear(x, w["c_q"]), c.heads)
+        self.k = self.turned(ops.linear(x, w["c_k"]), c.kv_heads)
+        self.operands = (self.normed(self.q, c.heads), self.normed(self.k, c.kv_heads), ops.linear(x, w["c_v"]))
+        self.o, _ = ops.attention(*self.operands, c.heads, c.kv_heads, c.window)
+        return ops.linear(self.o, w["c_proj"])
+
+    def before_norm(self, x, dy, heads):
+        return ops.rotary_vjp(ops.rms_norm_vjp(x, dy, heads, self.config.qk_scale), *self.table, heads)
+
+    def backward(self, df, grads):
+        c, w = self.config, self.weight
+        do, dproj = ops.linear_vjp(self.o, w["c_proj"], df)
+        dq, dk, dv = ops.attention_vjp(*self.operands, do, c.heads, c.kv_heads, c.window)
+        cotangents = {"c_q": self.before_norm(self.q, dq, c.heads), "c_k": self.before_norm(self.k, dk, c.kv_heads),
+                      "c_v": dv}
+        add_layer_grad(grads, self.layer, "attn.c_proj.weight", dproj)
+        dx = 0.0
+        for name, cotangent in cotangents.items():
+            part, dw = ops.linear_vjp(self.x, w[name], cotangent)
+            add_layer_grad(grads, self.layer, f"attn.{name}.weight", dw)
+            dx = dx + part
+        return dx
+
+
+class Mlp:
+    """The MLP branch F(x), with what its backward pass needs."""
+
+    def __init__(self, config, params, layer):
+        self.config, self.layer = config, layer
+        names = ("c_fc", "c_gate", "c_proj") if config.mlp == "swiglu" else ("c_fc", "c_proj")
+        self.weight = {n: layer_weight(params, layer, f"mlp.{n}.weight") for n in names}
+
+    def forward(self, x):
+        self.x, self.up = x, ops.linear(x, self.weight["c_fc"])
+        if self.config.mlp == "swiglu":
+            self.gate = ops.linear(x, self.weight["c_gate"])
+            self.h = ops.swiglu(self.gate, self.up)
+        else:
+            self.h = ACTIVATIONS[self.config.mlp][0](self.up)
+        return ops.linear(self.h, self.weight["c_proj"])
+
+    def backward(self, df, grads):
+        dh, dproj = ops.linear_vjp(self.h, self.weight["c_proj"], df)
+        if self.config.mlp == "swiglu":
+            dgate, dup = ops.swiglu_vjp(self.gate, self.up, dh)
+            cotangents = {"c_fc": dup, "c_gate": dgate}
+        else:
+            cotangents = {"c_fc": ACTIVATIONS[self.config.mlp][1](self.up, dh)}
+        add_layer_grad(grads, self.layer, "mlp.c_proj.weight", dproj)
+        dx = 0.0
+        for name, cotangent in cotangents.items():
+            part, dw = ops.linear_vjp(self.x, self.weight[name], cotangent)
+            add_layer_grad(grads, self.layer, f"mlp.{name}.weight", dw)
+            dx = dx + part
+        return dx
+
+
+BRANCHES = dict(zip(SUBLAYERS, (Attention, Mlp)))
+
+
+class NagSublayer:
+    """One gated update of the stream (r, s)."""
+
+    def __init__(self, config, params, layer, kind, gate_scale):
+        self.branch = BRANCHES[kind](config, params, layer)
+        self.layer, self.prefix, self.gate_scale = layer, f"{kind}_branch", gate_scale
+        self.gate_weights = [layer_weight(params, layer, f"{self.prefix}.{name}") for name in GATE]
+
+    def forward(self, r, s):
+        self.r, self.f = r, self.branch.forward(r)
+        self.g = ops.modulate(r, *self.gate_weights, self.gate_scale)
+        return ops.rotate(r, s, self.f, self.g)
+
+    def backward(self, dr_new, ds, grads):
+        dr, df, dg = ops.rotate_vjp(self.r, self.f, self.g, dr_new, ds)
+        through_gate, *dweights = ops.modulate_vjp(self.r, *self.gate_weights, dg, self.gate_scale)
+        for name, dweight in zip(GATE, dweights):
+            add_layer_grad(grads, self.layer, f"{self.prefix}.{name}", dweight)
+        return dr + through_gate + self.branch.backward(df, grads), ds
+
+
+class PrenormSublayer:
+    """x + F(rms_norm(x))."""
+
+    def __init__(self, config, params, layer, kind):
+        self.branch = BRANCHES[kind](config, params, layer)
+
+    def forward(self, x):
+        self.x = x
+        return x + self.branch.forward(ops.rms_norm(x))
+
+    def backward(self, dx, grads):
+        return dx + ops.rms_norm_vjp(self.x, self.branch.backward(dx, grads))
+
+
+def sublayers(config, params, gate_scale):
+    for layer in range(config.layers):
+        for kind in SUBLAYERS:
+            if config.residual == "nag":
+                yield NagSublayer(config, params, layer, kind, gate_scale)
+            else:
+                yield PrenormSublayer(config, params, layer, kind)
+
+
+class Model:
+    """One forward pass; `backward` may follow it."""
+
+    def __init__(self, config, params, tokens, gate_scale=1.0):
+        self.config, self.params, self.tokens = config, params, tokens
+        self.chain = list(sublayers(config, params, gate_scale))
+        self.x = ops.embedding(tokens, params["transformer.wte.weight"])
+        self.nag = config.residual == "nag"
+        state = ops.encode(self.x, params["g_log_encode"]) if self.nag else (self.x,)
+        for sublayer in self.chain:
+            state = sublayer.forward(*state)
+            state = state if self.nag else (state,)
+        self.state = state
+        self.logits = self.head()
+
+    def head(self):
+        weight = self.params["lm_head.weight"]
+        return ops.decode(*self.state, weight) if self.nag else ops.linear(ops.rms_norm(*self.state), weight)
+
+    def loss(self, targets):
+        return ops.cross_entropy(self.logits, targets, self.config.vocab)
+
+    def gates(self):
+        """[sub-layers, B, T]."""
+        return np.stack([sublayer.g for sublayer in self.chain])
+
+    def backward(self, targets, dloss=1.0):
+        grads = {name: np.zeros(np.shape(value)) for name, value in self.params.items()}
+        dlogits = ops.cross_entropy_vjp(self.logits, targets, dloss, self.config.vocab)
+        dx = (self.nag_backward if self.nag else self.prenorm_backward)(dlogits, grads)
+        grads["transformer.wte.weight"] += ops.embedding_vjp(self.tokens, dx, len(self.params["transformer.wte.weight"]))
+        return grads
+
+    def nag_backward(self, dlogits, grads):
+        dr, ds, dweight = ops.decode_vjp(*self.state, self.params["lm_head.weight"], dlogits)
+        grads["lm_head.weight"] += dweight
+        for sublayer in reversed(self.chain):
+            dr, ds = sublayer.backward(dr, ds, grads)
+        dx, grads["g_log_encode"] = ops.encode_vjp(self.x, dr, ds)
+        return dx
+
+    def prenorm_backward(self, dlogits, grads):
+        (x,) = self.state
+        dy, grads["lm_head.weight"] = ops.linear_vjp(ops.rms_norm(x), self.params["lm_head.weight"], dlogits)
+        dx = ops.rms_norm_vjp(x, dy)
+        for sublayer in reversed(self.chain):
+            dx = sublayer.backward(dx, grads)
+        return dx
+
+
+def constrained(config_parameters, params):
+    """The parameters with section 6's constraints restored."""
+    return {p.name: ops.constrain(params[p.name], p.constraint) for p in config_parameters}
