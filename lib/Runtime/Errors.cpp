@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Runtime/Errors.h"
+#include <system_error>
+
+llvm::Error nag::runtime::makeSystemError(llvm::StringRef path,
+                                          llvm::StringRef action, int number) {
+  return makeError("{0}: {1}: {2}", path, action,
+                   std::generic_category().message(number));
+}

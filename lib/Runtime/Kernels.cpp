@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Runtime/Kernels.h"
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <dnnl.h>
+#include <memory>
+
+namespace {
+
+template <typename T>
+void scale(int64_t m, int64_t n, T beta, T *c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      c[i * ldc + j] = beta == T(0) ? T(0) : beta * c[i * ldc + j];
+}
+
+/// The k x n matrix op(b) as a dense one when it is transposed.
+std::unique_ptr<double[]> transpose(int64_t n, int64_t k, const double *b,
+                                    int64_t ldb) {
+  std::unique_ptr<double[]> packed(new double[n * k]);
+#pragma omp parallel for schedule(static)
+  for (int64_t p = 0; p < k; ++p)
+    for (int64_t j = 0; j < n; ++j)
+      packed[p * n + j] = b[j * ldb + p];
+  return packed;
+}
+
+} // namespace
+
+void nag_gemm_f32(int64_t transA, int64_t transB, int64_t m, int64_t n,
+                  int64_t k, float alpha, const float *a, int64_t lda,
+                  const float *b, int64_t ldb, float beta, float *c,
+                  int64_t ldc) {
+  if (m <= 0 || n <= 0)
+    return;
+  if (k <= 0)
+    return scale(m, n, beta, c, ldc);
+  dnnl_status_t status = dnnl_sgemm(transA ? 'T' : 'N', transB ? 'T' : 'N', m,
+                                    n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  if (status == dnnl_success)
+    return;
+  std::fprintf(stderr, "dnnl_sgemm failed with status %d\n", int(status));
+  std::abort();
+}
+
+void nag_gemm_f64(int64_t transA, int64_t transB, int64_t m, int64_t n,
+                  int64_t k, double alpha, const double *a, int64_t lda,
+                  const double *b, int64_t ldb, double beta, double *c,
+                  int64_t ldc) {
+  if (m <= 0 || n <= 0)
+    return;
+  std::unique_ptr<double[]> packed;
+  if (transB && k > 0) {
+    packed = transpose(n, k, b, ldb);
+    b = packed.get();
+    ldb = n;
+  }
+  int64_t rowStride = transA ? 1 : lda, columnStride = transA ? lda : 1;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < m; ++i) {
+    double *row = c + i * ldc;
+    scale<double>(1, n, beta, row, ldc);
+    for (int64_t p = 0; p < k; ++p) {
+      double factor = alpha * a[i * rowStride + p * columnStride];
+      for (int64_t j = 0; j < n; ++j)
+        row[j] += factor * b[p * ldb + j];
+    }
+  }
+}
