@@ -1,51 +1,124 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Floating-point operations per op. Contractions are exact; row-wise ops count
+// the arithmetic of their definition per element, an addition, a product, a
+// comparison or a transcendental function as one.
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
 using namespace mlir;
 using namespace nag;
 
-int64_t AccumulateOp::getFlops() { return 0; }
-int64_t AdamWOp::getFlops() { return 0; }
-int64_t AttentionOp::getFlops() { return 0; }
-bool AttentionOp::isContraction() { return true; }
-int64_t AttentionVJPOp::getFlops() { return 0; }
-bool AttentionVJPOp::isContraction() { return true; }
-int64_t ClipFactorOp::getFlops() { return 0; }
-int64_t ConstrainOp::getFlops() { return 0; }
-int64_t CrossEntropyOp::getFlops() { return 0; }
-int64_t DecodeOp::getFlops() { return 0; }
-int64_t EmbeddingOp::getFlops() { return 0; }
-int64_t EmbeddingVJPOp::getFlops() { return 0; }
-int64_t EncodeOp::getFlops() { return 0; }
-int64_t EncodeVJPOp::getFlops() { return 0; }
-int64_t GainOp::getFlops() { return 0; }
-int64_t GainVJPOp::getFlops() { return 0; }
-int64_t GateOp::getFlops() { return 0; }
-int64_t GateVJPOp::getFlops() { return 0; }
-int64_t GeluOp::getFlops() { return 0; }
-int64_t GeluVJPOp::getFlops() { return 0; }
-int64_t GlobalNormOp::getFlops() { return 0; }
-int64_t LinearOp::getFlops() { return 0; }
+static int64_t elements(Value value) {
+  if (auto stream = dyn_cast<StreamType>(value.getType()))
+    return ShapedType::getNumElements(stream.getShape());
+  return cast<RankedTensorType>(value.getType()).getNumElements();
+}
+
+static int64_t lastDim(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape().back();
+}
+
+/// Pairs (t, j) with j <= t and t - j <= window, for t < length.
+static int64_t visiblePairs(int64_t length, std::optional<uint64_t> window) {
+  int64_t all = length * (length + 1) / 2;
+  int64_t reach = window ? static_cast<int64_t>(*window) : length;
+  int64_t hidden = std::max<int64_t>(length - 1 - reach, 0);
+  return all - hidden * (hidden + 1) / 2;
+}
+
 bool LinearOp::isContraction() { return true; }
-int64_t MaskedMeanOp::getFlops() { return 0; }
-int64_t MaskedMeanVJPOp::getFlops() { return 0; }
-int64_t ModulateOp::getFlops() { return 0; }
-int64_t Relu2Op::getFlops() { return 0; }
-int64_t Relu2VJPOp::getFlops() { return 0; }
-int64_t ResidualAddOp::getFlops() { return 0; }
-int64_t RmsNormOp::getFlops() { return 0; }
-int64_t RmsNormVJPOp::getFlops() { return 0; }
-int64_t RotaryOp::getFlops() { return 0; }
-int64_t RotaryTableOp::getFlops() { return 0; }
-int64_t RotateOp::getFlops() { return 0; }
-int64_t RotateVJPOp::getFlops() { return 0; }
-int64_t SoftmaxVJPOp::getFlops() { return 0; }
-int64_t SquaredNormOp::getFlops() { return 0; }
-int64_t SwigluOp::getFlops() { return 0; }
-int64_t SwigluVJPOp::getFlops() { return 0; }
-int64_t TemperOp::getFlops() { return 0; }
-int64_t TemperVJPOp::getFlops() { return 0; }
-int64_t TokenLossOp::getFlops() { return 0; }
-int64_t TokenLossVJPOp::getFlops() { return 0; }
-int64_t WeightGradOp::getFlops() { return 0; }
 bool WeightGradOp::isContraction() { return true; }
+bool AttentionOp::isContraction() { return true; }
+bool AttentionVJPOp::isContraction() { return true; }
+
+int64_t LinearOp::getFlops() {
+  return 2 * elements(getInput()) * lastDim(getResult());
+}
+
+int64_t WeightGradOp::getFlops() {
+  return 2 * elements(getInput()) * lastDim(getResultGrad());
+}
+
+/// Two products per visible pair and head dimension, and five operations for
+/// the scaled, shifted exponential and the running sums.
+int64_t AttentionOp::getFlops() {
+  auto shape = getQuery().getType().getShape();
+  int64_t pairs = visiblePairs(shape[1], getWindow()) * shape[0];
+  return pairs * (4 * shape[2] + 5 * static_cast<int64_t>(getHeads()));
+}
+
+/// Five products: scores, dv, dp, dq, dk; and the row sums of do * o.
+int64_t AttentionVJPOp::getFlops() {
+  auto shape = getQuery().getType().getShape();
+  int64_t pairs = visiblePairs(shape[1], getWindow()) * shape[0];
+  return pairs * (10 * shape[2] + 5 * static_cast<int64_t>(getHeads())) +
+         2 * elements(getQuery());
+}
+
+int64_t EncodeOp::getFlops() { return 3 * elements(getInput()); }
+int64_t EncodeVJPOp::getFlops() { return 9 * elements(getInput()); }
+int64_t GateOp::getFlops() { return 6 * elements(getActivations()); }
+int64_t GateVJPOp::getFlops() { return 14 * elements(getActivations()); }
+int64_t SoftmaxVJPOp::getFlops() { return 8 * elements(getLogits()); }
+int64_t RotateOp::getFlops() { return 15 * elements(getBranch()); }
+int64_t RotateVJPOp::getFlops() { return 38 * elements(getBranch()); }
+int64_t TemperOp::getFlops() { return elements(getInput()); }
+int64_t TemperVJPOp::getFlops() { return 3 * elements(getInput()); }
+
+int64_t ModulateOp::getFlops() {
+  int64_t directions = getWeight().getType().getDimSize(0);
+  return 2 * elements(getDirection()) * directions +
+         6 * elements(getGates()) * directions;
+}
+
+int64_t DecodeOp::getFlops() {
+  int64_t vocabulary = getWeight().getType().getDimSize(0);
+  return 2 * elements(getStream()) * vocabulary + elements(getLogits());
+}
+
+int64_t EmbeddingOp::getFlops() { return 0; }
+int64_t EmbeddingVJPOp::getFlops() { return elements(getResultGrad()); }
+int64_t RotaryTableOp::getFlops() { return 4 * elements(getCos()); }
+int64_t RotaryOp::getFlops() { return 3 * elements(getInput()); }
+int64_t RmsNormVJPOp::getFlops() { return 8 * elements(getInput()); }
+int64_t GainOp::getFlops() { return elements(getInput()); }
+int64_t GainVJPOp::getFlops() { return 3 * elements(getInput()); }
+int64_t Relu2Op::getFlops() { return 2 * elements(getInput()); }
+int64_t Relu2VJPOp::getFlops() { return 3 * elements(getInput()); }
+int64_t GeluOp::getFlops() { return 8 * elements(getInput()); }
+int64_t GeluVJPOp::getFlops() { return 14 * elements(getInput()); }
+int64_t SwigluOp::getFlops() { return 5 * elements(getUp()); }
+int64_t SwigluVJPOp::getFlops() { return 11 * elements(getUp()); }
+int64_t ResidualAddOp::getFlops() { return elements(getBranch()); }
+
+int64_t RmsNormOp::getFlops() {
+  return (getGain() ? 4 : 3) * elements(getInput());
+}
+
+int64_t CrossEntropyOp::getFlops() { return 4 * elements(getLogits()); }
+int64_t TokenLossOp::getFlops() { return 4 * elements(getLogits()); }
+int64_t TokenLossVJPOp::getFlops() { return 4 * elements(getLogits()); }
+int64_t MaskedMeanOp::getFlops() { return 2 * elements(getValues()); }
+int64_t MaskedMeanVJPOp::getFlops() { return elements(getTargets()); }
+int64_t SquaredNormOp::getFlops() { return 2 * elements(getInput()); }
+int64_t ClipFactorOp::getFlops() { return 4; }
+int64_t AdamWOp::getFlops() { return 16 * elements(getParameter()); }
+int64_t AccumulateOp::getFlops() { return elements(getValue()); }
+
+int64_t GlobalNormOp::getFlops() {
+  int64_t flops = 1;
+  for (Value input : getInputs())
+    flops += 2 * elements(input);
+  return flops;
+}
+
+int64_t ConstrainOp::getFlops() {
+  switch (getConstraint()) {
+  case Constraint::None:
+    return 0;
+  case Constraint::ZeroMean:
+    return 2 * elements(getInput());
+  case Constraint::ZeroMeanUnitRms:
+    return 5 * elements(getInput());
+  }
+  llvm_unreachable("all constraints are covered");
+}

@@ -37,16 +37,6 @@ void NagDialect::initialize() {
       >();
 }
 
-LogicalResult NagDialect::verifyOperationAttribute(Operation *,
-                                                   NamedAttribute) {
-  return success();
-}
-
-LogicalResult NagDialect::verifyRegionArgAttribute(Operation *, unsigned,
-                                                   unsigned, NamedAttribute) {
-  return success();
-}
-
 Type nag::getComputeType(Type type) {
   return type.isBF16() ? Float32Type::get(type.getContext()) : type;
 }

@@ -7,6 +7,19 @@
 using namespace mlir;
 using namespace nag;
 
+/// A list of types in parentheses, which may be empty.
+static ParseResult parseTypeGroup(OpAsmParser &parser,
+                                  SmallVectorImpl<Type> &types) {
+  return parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Paren, [&] {
+    return parser.parseType(types.emplace_back());
+  });
+}
+
+static void printTypeGroup(OpAsmPrinter &printer, Operation *,
+                           TypeRange types) {
+  printer << '(' << types << ')';
+}
+
 #define GET_OP_CLASSES
 #include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
 

@@ -60,7 +60,7 @@ def Nag_ParamAttr : Nag_Attr<"Param", "param"> {
   let parameters = (ins StringRefParameter<"name in checkpoints">:$name, "::nag::InitAttr":$init,
       StringRefParameter<"optimizer group">:$group,
       DefaultValuedParameter<"::nag::Constraint", "::nag::Constraint::None">:$constraint);
-  let assemblyFormat = "`<` $name `,` `init` `=` qualified($init) `,` `group` `=` $group (`,` `constraint` `=` $constraint^)? `>`";
+  let assemblyFormat = "`<` $name `,` `init` `=` $init `,` `group` `=` $group (`,` `constraint` `=` $constraint^)? `>`";
   let extraClassDeclaration = [{
     /// True when the parameter is a stack of one tensor per layer.
     bool isStacked() const { return getName().contains("{layer}"); }

@@ -26,6 +26,8 @@ def Nag_EmbeddingVJPOp : Nag_PureOp<"embedding_vjp"> {
   let description = [{
     `dtable[v]` is the sum of `dy[b,t]` over the positions with token v, in the order of the positions. `rows` is V.
 
+    Constraints: (C1) `tokens` has the shape of `result_grad` without its last dimension.
+
     ```mlir
     %dt = nag.embedding_vjp %tokens, %dy {rows = 32} : (tensor<2x8xi32>, tensor<2x8x16xf32>) -> tensor<32x16xf32>
     ```
@@ -99,6 +101,8 @@ def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp"> {
   let description = [{
     Recomputes the probabilities tile by tile from `lse`; no T x T matrix is stored. Attributes as in nag.attention.
 
+    Constraints: (C1) to (C3) as in nag.attention; (C4) `result` and `result_grad` have the type of `query`; (C5) `lse` is [B, heads, T].
+
     ```mlir
     %dq, %dk, %dv = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2}
         : (tensor<2x8x64xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<2x8x64xf32>, tensor<2x4x8xf32>, tensor<2x8x64xf32>)
@@ -158,7 +162,7 @@ def Nag_RmsNormOp : Nag_RowOp<"rms_norm", [Nag_Differentiable]> {
     `y = factor * x / sqrt(mean(x*x) + eps)`, then times `gain` where it is given (`-nag-decompose` splits that product off). With
     `groups` = H, each of the H equal parts of a row is normalised by itself: the per-head norm of queries and keys.
 
-    Constraints: (C1) `groups` divides the last dimension; (C2) `gain` is [last dimension / groups]; (C3) `eps` is positive or zero.
+    Constraints: (C1) `groups` divides the last dimension; (C2) `gain` is [last dimension / groups]; (C3) `eps` is finite and not negative.
 
     ```mlir
     %y = nag.rms_norm %x {groups = 4, factor = 1.2} : (tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
@@ -174,6 +178,8 @@ def Nag_RmsNormVJPOp : Nag_RowOp<"rms_norm_vjp"> {
   let summary = "vector-Jacobian product of nag.rms_norm without gain";
   let description = [{
     With n = x / rms and d the length of a group: `dx = factor * (dy - n <dy, n>/d) / rms`.
+
+    Constraints: (C1) and (C3) as in nag.rms_norm; (C2) `result_grad` has the type of `input`.
 
     ```mlir
     %dx = nag.rms_norm_vjp %x, %dy {groups = 4, factor = 1.2} : (tensor<2x8x64xf32>, tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
@@ -205,6 +211,8 @@ def Nag_GainVJPOp : Nag_RowOp<"gain_vjp"> {
   let summary = "vector-Jacobian product of nag.gain";
   let description = [{
     `dx = dy * gain`; `dgain` is the sum over rows and groups of `dy * x`.
+
+    Constraints: (C1) and (C2) as in nag.gain; (C3) `result_grad` has the type of `input`.
 
     ```mlir
     %dx, %dw = nag.gain_vjp %x, %w, %dy : (tensor<2x8x64xf32>, tensor<16xf32>, tensor<2x8x64xf32>)

@@ -34,8 +34,8 @@ def Nag_RepeatOp : Nag_Op<"repeat", [AttrSizedOperandSegments, AttrSizedResultSe
       DefaultValuedAttr<I64Attr, "0">:$first, UnitAttr:$reverse);
   let results = (outs Variadic<Nag_StreamOrTensor>:$carry_results, Variadic<Nag_AnyTensor>:$stacked_results);
   let assemblyFormat = [{$callee $count `carry` `(` $carry `)` `stacked` `(` $stacked `)` `shared` `(` $shared `)` attr-dict `:`
-    `(` type($carry) `)` `,` `(` type($stacked) `)` `,` `(` type($shared) `)` `->`
-    `(` type($carry_results) `)` `,` `(` type($stacked_results) `)`}];
+    custom<TypeGroup>(type($carry)) `,` custom<TypeGroup>(type($stacked)) `,` custom<TypeGroup>(type($shared)) `->`
+    custom<TypeGroup>(type($carry_results)) `,` custom<TypeGroup>(type($stacked_results))}];
 }
 
 def Nag_KernelOp : Nag_Op<"kernel", [IsolatedFromAbove, RecursiveMemoryEffects,

@@ -27,6 +27,8 @@ def Nag_EncodeVJPOp : Nag_RowOp<"encode_vjp"> {
   let description = [{
     With G the cotangent of r and S that of s: `dx = (G - r <G,r>/d + S r/d) / rho`. The gain's cotangent is the sum of S.
 
+    Constraints: (C1) `direction_grad` has the type of `input`; (C2) `log_norm_grad` has one scalar per row in the compute type.
+
     ```mlir
     %dx, %dg = nag.encode_vjp %x, %G, %S
         : (tensor<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> (tensor<2x8x16xf32>, tensor<f32>)
@@ -96,7 +98,8 @@ def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects,
     spells this out. Pure when its body is.
 
     Constraints: (C1) the body takes one argument, the direction; (C2) it yields one tensor of the direction's type;
-    (C3) `gates` has the log-norm's type; (C4-C8) the gate's operands fit as in nag.modulate.
+    (C3) `gates` has the log-norm's type; (C4) `weight` is [C, D] with D the stream's width; (C5) `bias` and `logits` are [C];
+    (C6) `beta` and `alpha` are rank 0; (C7) `eps` is finite and not negative.
 
     ```mlir
     %y, %g = nag.block %x gate(%w, %b, %p, %beta, %alpha)
@@ -177,6 +180,8 @@ def Nag_GateVJPOp : Nag_RowOp<"gate_vjp"> {
     `gates_grad` is dL/dg. Below its floor of 1e-6, q passes no gradient to the activations. `mixture_grad` is the cotangent of the mixture
     weights pi = softmax(p), from which nag.softmax_vjp makes that of p. All but the first result are sums over the rows.
 
+    Constraints: (C1) and (C2) as in nag.gate; (C3) `gates_grad` has one scalar per row in the compute type.
+
     ```mlir
     %dz, %db, %dpi, %dbeta, %dalpha = nag.gate_vjp %z, %b, %p, %beta, %alpha, %dg
         : (tensor<2x8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32>, tensor<2x8xf32>)
@@ -214,7 +219,7 @@ def Nag_RotateOp : Nag_RowOp<"rotate", [Nag_Differentiable]> {
     `c = f - mean(f)`, `u = c - (<c,r>/<r,r>) r`, `v = u / rms_e(u)`, `y = r + g v`, `r' = y / rms_e(y)`,
     `s' = s + log1p(g*g)/2`. A branch that is zero, or parallel to r, gives v = 0.
 
-    Constraints: (C1) `branch` has the direction's type; (C2) `gates` has the log-norm's type; (C3) `eps` is positive or zero.
+    Constraints: (C1) `branch` has the direction's type; (C2) `gates` has the log-norm's type; (C3) `eps` is finite and not negative.
 
     ```mlir
     %y = nag.rotate %x, %f, %g : (!nag.stream<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> !nag.stream<2x8x16xf32>
@@ -231,6 +236,9 @@ def Nag_RotateVJPOp : Nag_RowOp<"rotate_vjp"> {
   let description = [{
     With G = dL/dr' (`direction_grad`) and S = dL/ds' (`log_norm_grad`), yields dr (the path through the branch excluded), df
     and dg. The cotangent of s is S itself.
+
+    Constraints: (C1) `branch` and `direction_grad` have the direction's type; (C2) `gates` and `log_norm_grad` have one scalar per row
+    in the compute type; (C3) `eps` is finite and not negative.
 
     ```mlir
     %dr, %df, %dg = nag.rotate_vjp %r, %f, %g, %G, %S
@@ -281,6 +289,8 @@ def Nag_TemperVJPOp : Nag_RowOp<"temper_vjp"> {
   let summary = "vector-Jacobian product of nag.temper";
   let description = [{
     `dx = factor * exp(s) * dy`, `ds = factor * exp(s) * <dy, x>`.
+
+    Constraints: (C1) as in nag.temper; (C2) `result_grad` has the type of `input`.
 
     ```mlir
     %dx, %ds = nag.temper_vjp %x, %s, %dy {factor = 0.0625}

@@ -47,6 +47,8 @@ def Nag_TokenLossVJPOp : Nag_RowOp<"token_loss_vjp"> {
   let description = [{
     `dlogits = dlosses * (exp(logits - lse) - onehot(target))`, 0 in padded columns and in ignored rows.
 
+    Constraints: (C1) and (C2) as in nag.cross_entropy; (C3) `lse` and `losses_grad` have one scalar per row.
+
     ```mlir
     %dz = nag.token_loss_vjp %z, %targets, %lse, %dl {vocab = 30}
         : (tensor<2x8x32xf32>, tensor<2x8xi32>, tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8x32xf32>
@@ -78,6 +80,8 @@ def Nag_MaskedMeanVJPOp : Nag_RowOp<"masked_mean_vjp"> {
   let summary = "vector-Jacobian product of nag.masked_mean";
   let description = [{
     `dvalues = dmean / max(count, 1)` where the target counts, else 0.
+
+    Constraints: (C1) `mean_grad` has the type of `count`.
 
     ```mlir
     %dv = nag.masked_mean_vjp %targets, %count, %dmean : (tensor<2x8xi32>, tensor<f32>, tensor<f32>) -> tensor<2x8xf32>
@@ -123,6 +127,8 @@ def Nag_ClipFactorOp : Nag_RowOp<"clip_factor"> {
     `scale * min(1, limit / (scale * norm))`; just `scale` when `limit` is 0. `scale` averages accumulated micro-batches.
     Also yields `scale * norm`, the norm before clipping.
 
+    Constraints: (C1) `limit` and `scale` have the type of `norm`.
+
     ```mlir
     %c, %n = nag.clip_factor %norm, %limit, %scale : (tensor<f32>, tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
     ```
@@ -157,6 +163,8 @@ def Nag_ConstrainOp : Nag_RowOp<"constrain"> {
   let summary = "restores what must hold for every row of a weight (section 6)";
   let description = [{
     `zero_mean`: each row minus its mean. `zero_mean_unit_rms`: then divided by its rms (a row of zeros stays zero).
+
+    Constraints: (C1) `input` has rank 1 or more.
 
     ```mlir
     %w1 = nag.constrain %w zero_mean : (tensor<32x16xf32>) -> tensor<32x16xf32>
