@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Conversions from the nag dialect to others; Passes.td says what each does.
+#ifndef NAG_CONVERSION_PASSES_H
+#define NAG_CONVERSION_PASSES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace nag {
+#define GEN_PASS_DECL
+#include "nag/Conversion/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "nag/Conversion/Passes.h.inc"
+} // namespace nag
+
+#endif // NAG_CONVERSION_PASSES_H

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The ops of one block grouped into kernels: which groups depend on which, and
+// which may run as one. It knows what is legal; what pays is the caller's
+// affair.
+#ifndef NAG_LIB_TRANSFORMS_KERNELGRAPH_H
+#define NAG_LIB_TRANSFORMS_KERNELGRAPH_H
+
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/IR/Block.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace nag {
+
+/// A group of ops that run as one kernel, or one op of the host program.
+struct KernelGroup {
+  /// In program order.
+  llvm::SmallVector<mlir::Operation *> ops;
+  bool isHost = false;
+  /// Rows that the row-wise ops run over; 0 for every other kernel.
+  int64_t rows = 0;
+  /// How the row-wise ops use the tensors that they read and write. A stream
+  /// counts as its direction and its log-norm.
+  llvm::MapVector<mlir::Value, RowRole> reads, writes;
+};
+
+class KernelGraph {
+public:
+  /// Puts every op of `block` but the terminator into a group of its own. Each
+  /// nag.make_stream has one user and joins it; nag.direction and nag.log_norm
+  /// join the op that makes their stream.
+  explicit KernelGraph(mlir::Block &block);
+
+  /// Group ids that are still in use, in program order.
+  llvm::SmallVector<unsigned> getGroups() const;
+  const KernelGroup &getGroup(unsigned id) const { return groups[id]; }
+  /// Groups that write or read rows that group `id` reads.
+  llvm::SmallVector<unsigned> getNeighbours(unsigned id) const;
+
+  /// True when the two may run as one kernel: the same rows, no value between
+  /// them that all rows must finish first, and no other group between them.
+  bool canMerge(unsigned a, unsigned b) const;
+  /// Moves the ops of `b` into `a`.
+  void merge(unsigned a, unsigned b);
+
+  /// Groups in an order that respects their dependences, each as late as its
+  /// last op allows.
+  llvm::SmallVector<unsigned> getSchedule() const;
+
+private:
+  std::optional<unsigned> findGroup(mlir::Value value) const;
+  void addOp(unsigned id, mlir::Operation *op);
+  void addAccesses(KernelGroup &group, RowwiseOpInterface op);
+  llvm::SetVector<unsigned> getProducers(unsigned id) const;
+  bool dependsThroughOthers(unsigned from, unsigned on) const;
+
+  llvm::SmallVector<KernelGroup> groups;
+  llvm::DenseMap<mlir::Operation *, unsigned> groupOf;
+};
+
+} // namespace nag
+
+#endif // NAG_LIB_TRANSFORMS_KERNELGRAPH_H

@@ -1,0 +1,41 @@
+// RUN: nag-opt %s --split-input-file --nag-fuse | FileCheck %s
+
+// Contractions and other ops are kernels of their own; views, constants and
+// calls stay on the host.
+// CHECK-LABEL: func.func @alone
+// CHECK-SAME: (%[[X:.*]]: tensor<2x8x16xf32>, %[[W:.*]]: tensor<4x16x16xf32>)
+// CHECK: %[[S:.*]] = tensor.extract_slice %[[W]]
+// CHECK: %[[Y:.*]] = nag.kernel "linear"(%[[X]], %[[S]])
+// CHECK-NEXT: ^bb0(%[[A:.*]]: tensor<2x8x16xf32>, %[[B:.*]]: tensor<16x16xf32>):
+// CHECK-NEXT: %[[C:.*]] = nag.linear %[[A]], %[[B]]
+// CHECK-NEXT: nag.yield %[[C]]
+// CHECK: %[[Z:.*]] = nag.kernel "linear"(%[[Y]], %[[S]])
+// CHECK: tensor.collapse_shape %[[Z]]
+func.func @alone(%x: tensor<2x8x16xf32>, %w: tensor<4x16x16xf32>) -> tensor<16x16xf32> {
+  %s = tensor.extract_slice %w[1, 0, 0] [1, 16, 16] [1, 1, 1] : tensor<4x16x16xf32> to tensor<16x16xf32>
+  %y = nag.linear %x, %s : (tensor<2x8x16xf32>, tensor<16x16xf32>) -> tensor<2x8x16xf32>
+  %z = nag.linear %y, %s : (tensor<2x8x16xf32>, tensor<16x16xf32>) -> tensor<2x8x16xf32>
+  %r = tensor.collapse_shape %z [[0, 1], [2]] : tensor<2x8x16xf32> into tensor<16x16xf32>
+  return %r : tensor<16x16xf32>
+}
+
+// -----
+
+// A scattered slice copies: it is a kernel. A destination is filled in the
+// kernel that uses it.
+// CHECK-LABEL: func.func @upstream
+// CHECK: nag.kernel "extract_slice"
+// CHECK: %[[M:.*]] = nag.kernel "fill_matmul"
+// CHECK: tensor.empty
+// CHECK: arith.constant 0.0
+// CHECK: linalg.fill
+// CHECK: linalg.matmul
+// CHECK: return %[[M]]
+func.func @upstream(%x: tensor<8x32xf32>, %w: tensor<16x4xf32>) -> tensor<8x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %s = tensor.extract_slice %x[0, 16] [8, 16] [1, 1] : tensor<8x32xf32> to tensor<8x16xf32>
+  %e = tensor.empty() : tensor<8x4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<8x4xf32>) -> tensor<8x4xf32>
+  %m = linalg.matmul ins(%s, %w : tensor<8x16xf32>, tensor<16x4xf32>) outs(%f : tensor<8x4xf32>) -> tensor<8x4xf32>
+  return %m : tensor<8x4xf32>
+}
