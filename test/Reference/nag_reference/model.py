@@ -172,7 +172,8 @@ class Model:
         grads = {name: np.zeros(np.shape(value)) for name, value in self.params.items()}
         dlogits = ops.cross_entropy_vjp(self.logits, targets, dloss, self.config.vocab)
         dx = (self.nag_backward if self.nag else self.prenorm_backward)(dlogits, grads)
-        grads["transformer.wte.weight"] += ops.embedding_vjp(self.tokens, dx, len(self.params["transformer.wte.weight"]))
+        table = "transformer.wte.weight"
+        grads[table] += ops.embedding_vjp(self.tokens, dx, len(self.params[table]))
         return grads
 
     def nag_backward(self, dlogits, grads):

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Where the Python tests find the build, the references and the JAX peer."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "test" / "Reference"), str(ROOT / "bench")]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--nag-build", type=Path, default=ROOT / "build", metavar="DIR",
+                     help="the build folder whose tools are tested (default: build)")
+
+
+def pytest_configure(config):
+    os.environ["NAG_BUILD"] = str(config.getoption("--nag-build").absolute())
