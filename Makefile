@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # The two commands of the README: `make quickstart` and `make check`. Everything else is a step of theirs.
+# PRESET=debug builds with AddressSanitizer and UndefinedBehaviorSanitizer into build-debug.
 
 PRESET ?= release
 BUILD = $(if $(filter debug,$(PRESET)),build-debug,build)
 
-.PHONY: quickstart check setup build test clean
+.PHONY: quickstart check setup configure build clean
 
-quickstart: build
+quickstart: configure
+	cmake --build $(BUILD) --target nagc
 	scripts/quickstart.sh $(BUILD)
 
 check: build
@@ -15,9 +17,12 @@ check: build
 setup:
 	scripts/setup.sh
 
-build: setup
-	cmake --preset $(PRESET) -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python >$(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
+configure: setup
+	mkdir -p $(BUILD)
+	cmake --preset $(PRESET) -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+
+build: configure
 	cmake --build $(BUILD)
 
 clean:
-	rm -rf build build-debug build-configure.log build-debug-configure.log .venv
+	rm -rf build build-debug .venv
