@@ -4,6 +4,72 @@
 
 include "mlir/Pass/PassBase.td"
 
+def NagExpandBlocks : Pass<"nag-expand-blocks"> {
+  let summary = "spells out nag.block: direction, modulate, branch, rotate";
+  let description = [{
+    Replaces every `nag.block` by the ops it stands for: the direction of its stream, the gate from that direction, its body
+    inlined, and `nag.rotate` with the block's eps. No `nag.block` is left.
+
+    ```mlir
+    %y, %g = nag.block %x gate(%w, %b, %p, %beta, %alpha) : ... {
+    ^bb0(%r: tensor<2x8x16xf32>):
+      %f = nag.relu2 %r : ...
+      nag.yield %f : tensor<2x8x16xf32>
+    }
+    // becomes
+    %r = nag.direction %x : !nag.stream<2x8x16xf32>
+    %g = nag.modulate %r gate(%w, %b, %p, %beta, %alpha) : ...
+    %f = nag.relu2 %r : ...
+    %y = nag.rotate %x, %f, %g : ...
+    ```
+  }];
+  let dependentDialects = ["::nag::NagDialect"];
+  let statistics = [Statistic<"blocks", "blocks", "Number of blocks spelled out">];
+}
+
+def NagDecompose : Pass<"nag-decompose"> {
+  let summary = "splits ops into a contraction and row-wise ops";
+  let description = [{
+    What differentiation and kernels work on is smaller than what models are written in:
+
+    - `nag.modulate` becomes `nag.linear` and `nag.gate`;
+    - `nag.decode` becomes `nag.direction`, `nag.log_norm`, `nag.linear` and `nag.temper` with the factor 1/D;
+    - `nag.cross_entropy` becomes `nag.token_loss` and `nag.masked_mean`;
+    - `nag.rms_norm` with a gain becomes `nag.rms_norm` and `nag.gain`;
+    - `nag.global_norm` becomes one `nag.squared_norm` per tensor and the root of their sum, in the order of the operands.
+
+    ```mlir
+    %z = nag.decode %x, %w : (!nag.stream<2x8x16xf32>, tensor<32x16xf32>) -> tensor<2x8x32xf32>
+    // becomes
+    %r = nag.direction %x : !nag.stream<2x8x16xf32>
+    %s = nag.log_norm %x : !nag.stream<2x8x16xf32>
+    %p = nag.linear %r, %w : (tensor<2x8x16xf32>, tensor<32x16xf32>) -> tensor<2x8x32xf32>
+    %z = nag.temper %p, %s {factor = 0.0625} : (tensor<2x8x32xf32>, tensor<2x8xf32>) -> tensor<2x8x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::nag::NagDialect"];
+}
+
+def NagBuildOptimizer : Pass<"nag-build-optimizer", "::mlir::ModuleOp"> {
+  let summary = "adds the optimizer's functions for the parameters of the loss";
+  let description = [{
+    From the `nag.param` arguments of the loss function and the module's `nag.groups` makes, in the compute type C of the
+    parameters (f32 for bf16):
+
+    - `@accumulate`(grad:*, acc:*) -> acc:*: adds gradients to accumulators;
+    - `@apply`(parameters, m:*, v:*, grad:*, lr, step, grad_scale, clip) -> (parameters, m:*, v:*, grad_norm): clips by the
+      global norm, takes one AdamW step per parameter with its group's settings, restores the constraints;
+    - `@constrain`(parameters with a constraint) -> the same, constrained;
+    - `@train_step`, where the module has `@gradients`: `@gradients`, then `@apply`.
+
+    Names in quotes stand as `nag.name` on arguments and results; a parameter's argument keeps its `nag.param`. A result with the
+    name of an argument shares its memory. Moments are of type C; lr, step, grad_scale and clip are `tensor<C>`.
+  }];
+  let options = [Option<"function", "function", "std::string", /*default=*/"\"loss\"", "the loss function">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+                           "::nag::NagDialect"];
+}
+
 def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
   let summary = "forms kernels: joins row-wise ops that share rows, leaves the others alone";
   let description = [{
