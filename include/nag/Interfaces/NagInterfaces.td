@@ -67,9 +67,12 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
       Builds the computation for one row: linalg ops on `tensor<d>`, arith and math on scalars. `operands` holds what the
       roles say (a stream gives two consecutive values), `row` is the index of the row. Returns the results in the same way.
     }], "::llvm::SmallVector<::mlir::Value>", "buildRow",
-    (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$operands, "::mlir::Value":$row)>
+    (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$operands, "::mlir::Value":$row)>,
+    InterfaceMethod<[{
+      The operand whose memory result `index` may overwrite: element i of the result depends on no element of that operand but
+      number i. Nothing when the result needs memory of its own.
+    }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">
   ];
 }
-
 
 #endif // NAG_INTERFACES_TD

@@ -69,6 +69,21 @@ inline constexpr llvm::StringLiteral kGroupsAttrName = "nag.groups";
 inline constexpr llvm::StringLiteral kConfigAttrName = "nag.config";
 /// On a function made by -nag-outline-kernels: unit attribute.
 inline constexpr llvm::StringLiteral kKernelAttrName = "nag.kernel";
+/// The nested module of those functions, and the unit attribute on it.
+inline constexpr llvm::StringLiteral kKernelsModuleName = "kernels";
+inline constexpr llvm::StringLiteral kKernelsAttrName = "nag.kernels";
+/// On a destination of such a function: the input whose memory it may take.
+inline constexpr llvm::StringLiteral kSharesAttrName = "nag.shares";
+/// On ops of the host program, by -nag-plan-buffers: one NagSlotAttr per
+/// tensor result.
+inline constexpr llvm::StringLiteral kSlotsAttrName = "nag.slots";
+/// On nag.repeat: per carry, the slots of its first and its second iteration's
+/// result; later iterations alternate.
+inline constexpr llvm::StringLiteral kCarrySlotsAttrName = "nag.carry_slots";
+/// On nag.repeat and func.call: the slot of the callee's workspace.
+inline constexpr llvm::StringLiteral kCalleeSlotAttrName = "nag.callee_slot";
+/// On a function: bytes of workspace it needs, its callees' included.
+inline constexpr llvm::StringLiteral kWorkspaceAttrName = "nag.workspace_bytes";
 
 /// The type in which a row of elements `type` is computed: f32 for bf16, else
 /// the type itself.

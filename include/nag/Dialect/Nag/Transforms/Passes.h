@@ -5,6 +5,8 @@
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
 

@@ -95,4 +95,22 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
   ];
 }
 
+def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "turns nag.kernel regions into functions and launches";
+  let description = [{
+    Each `nag.kernel` becomes a function of the nested module `@kernels` in destination-passing form: the inputs, then one destination
+    per result, which it fills and returns. Equal kernels share one function. The attribute `nag.shares = i` on a destination says
+    that it may be the memory of input i (RowwiseOpInterface::getSharedOperand).
+
+    ```mlir
+    %b = nag.launch @kernels::@relu2(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+    module @kernels attributes {nag.kernels} {
+      func.func @relu2(%x: tensor<8x16xf32> {bufferization.writable = false}, %out: tensor<8x16xf32> {nag.shares = 0})
+          -> tensor<8x16xf32> attributes {nag.kernel} { ... }
+    }
+    ```
+  }];
+  let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
+}
+
 #endif // NAG_TRANSFORMS_PASSES_TD

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// -nag-outline-kernels: nag.kernel regions become functions of their own.
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace nag {
+#define GEN_PASS_DEF_NAGOUTLINEKERNELS
+#include "nag/Dialect/Nag/Transforms/Passes.h.inc"
+} // namespace nag
+
+using namespace mlir;
+using namespace nag;
+
+namespace {
+/// Outlines kernels into one nested module, one function per distinct body.
+class KernelOutliner {
+public:
+  explicit KernelOutliner(ModuleOp programModule) : program(programModule) {}
+
+  void outline(KernelOp kernel) {
+    func::FuncOp function = getFunction(kernel);
+    OpBuilder builder(kernel);
+    auto symbol = SymbolRefAttr::get(
+        StringAttr::get(kernel.getContext(), kKernelsModuleName),
+        {FlatSymbolRefAttr::get(function)});
+    auto launch =
+        LaunchOp::create(builder, kernel.getLoc(), kernel.getResultTypes(),
+                         symbol, kernel.getInputs());
+    kernel->replaceAllUsesWith(launch);
+    kernel->erase();
+  }
+
+private:
+  func::FuncOp getFunction(KernelOp kernel) {
+    for (auto &[other, function] : outlined[kernel.getName()])
+      if (OperationEquivalence::isRegionEquivalentTo(
+              &other->getRegion(0), &kernel.getBody(),
+              OperationEquivalence::IgnoreLocations) &&
+          other->getResultTypes() == kernel->getResultTypes())
+        return function;
+    func::FuncOp function = buildFunction(kernel);
+    outlined[kernel.getName()].push_back(
+        {OwningOpRef<Operation *>(kernel->clone()), function});
+    return function;
+  }
+
+  ModuleOp getKernels() {
+    if (kernels)
+      return kernels;
+    for (ModuleOp nested : program.getOps<ModuleOp>())
+      if (nested.getSymName() == kKernelsModuleName)
+        return kernels = nested;
+    OpBuilder builder = OpBuilder::atBlockEnd(program.getBody());
+    kernels = ModuleOp::create(builder, program.getLoc(), kKernelsModuleName);
+    kernels->setAttr(kKernelsAttrName, builder.getUnitAttr());
+    return kernels;
+  }
+
+  func::FuncOp buildFunction(KernelOp kernel) {
+    SmallVector<Type> arguments(kernel.getInputs().getTypes());
+    llvm::append_range(arguments, kernel.getResultTypes());
+    OpBuilder builder(kernel.getContext());
+    auto type = builder.getFunctionType(arguments, kernel.getResultTypes());
+    auto function =
+        func::FuncOp::create(kernel.getLoc(), kernel.getName(), type);
+    function->setAttr(kKernelAttrName, builder.getUnitAttr());
+    SymbolTable(getKernels()).insert(function);
+    markArguments(function, kernel);
+    fillBody(function, kernel);
+    return function;
+  }
+
+  /// Inputs are never written; a destination may be an input's memory where
+  /// the body allows it.
+  void markArguments(func::FuncOp function, KernelOp kernel) {
+    unsigned numInputs = kernel.getInputs().size();
+    Builder builder(kernel.getContext());
+    for (unsigned index = 0; index < numInputs; ++index)
+      function.setArgAttr(index, "bufferization.writable",
+                          builder.getBoolAttr(false));
+    Operation *yield = kernel.getBody().front().getTerminator();
+    for (auto [index, value] : llvm::enumerate(yield->getOperands()))
+      if (auto input = findSharedInput(value))
+        function.setArgAttr(numInputs + index, kSharesAttrName,
+                            builder.getI64IntegerAttr(input->getArgNumber()));
+  }
+
+  /// The input whose memory `value` may overwrite: it is read once, by the op
+  /// that makes `value` or the start of a chain of such ops.
+  static std::optional<BlockArgument> findSharedInput(Value value) {
+    while (auto result = dyn_cast<OpResult>(value)) {
+      auto op = dyn_cast<RowwiseOpInterface>(result.getOwner());
+      std::optional<unsigned> operand;
+      if (op)
+        operand = op.getSharedOperand(result.getResultNumber());
+      if (!operand || !op->getOperand(*operand).hasOneUse())
+        return std::nullopt;
+      value = op->getOperand(*operand);
+    }
+    return cast<BlockArgument>(value);
+  }
+
+  void fillBody(func::FuncOp function, KernelOp kernel) {
+    Block *entry = function.addEntryBlock();
+    unsigned numInputs = kernel.getInputs().size();
+    IRMapping mapping;
+    Block &body = kernel.getBody().front();
+    mapping.map(body.getArguments(),
+                entry->getArguments().take_front(numInputs));
+    OpBuilder builder = OpBuilder::atBlockEnd(entry);
+    for (Operation &op : body.without_terminator())
+      builder.clone(op, mapping);
+    SmallVector<Value> results;
+    for (auto [value, destination] :
+         llvm::zip_equal(body.getTerminator()->getOperands(),
+                         entry->getArguments().drop_front(numInputs)))
+      results.push_back(bufferization::MaterializeInDestinationOp::create(
+                            builder, kernel.getLoc(), destination.getType(),
+                            mapping.lookupOrDefault(value), destination)
+                            .getResult());
+    func::ReturnOp::create(builder, kernel.getLoc(), results);
+  }
+
+  using Outlined = std::pair<OwningOpRef<Operation *>, func::FuncOp>;
+  ModuleOp program;
+  ModuleOp kernels;
+  llvm::StringMap<SmallVector<Outlined>> outlined;
+};
+
+struct OutlineKernelsPass
+    : nag::impl::NagOutlineKernelsBase<OutlineKernelsPass> {
+  void runOnOperation() override {
+    KernelOutliner outliner(getOperation());
+    SmallVector<KernelOp> kernels;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      function.walk([&](KernelOp kernel) { kernels.push_back(kernel); });
+    for (KernelOp kernel : kernels)
+      outliner.outline(kernel);
+  }
+};
+} // namespace
