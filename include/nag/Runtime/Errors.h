@@ -20,6 +20,9 @@ llvm::Error makeError(const char *format, Args &&...arguments) {
 llvm::Error makeSystemError(llvm::StringRef path, llvm::StringRef action,
                             int number);
 
+/// The shortest of six significant digits: "0.001", "1.5", "1e-08", "nan".
+std::string formatNumber(double value);
+
 } // namespace nag::runtime
 
 #endif // NAG_RUNTIME_ERRORS_H

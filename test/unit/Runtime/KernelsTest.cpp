@@ -9,6 +9,14 @@
 #include <unistd.h>
 #include <vector>
 
+/// What compilers that follow LLVM's OpenMP interface call to start a team.
+struct Ident {
+  int32_t reserved1, flags, reserved2, reserved3;
+  const char *source;
+};
+extern "C" void __kmpc_fork_call(Ident *location, int32_t arguments,
+                                 void *function, ...);
+
 namespace {
 
 template <typename T>
@@ -106,8 +114,14 @@ int64_t countThreads() {
   return -1;
 }
 
-/// GEMMs and parallel loops of our own use the same workers: the process has
-/// as many threads as the larger of the two asked for, not their sum.
+void noteTeamSize(int32_t *thread, int32_t *, int *team) {
+  if (*thread == 0)
+    *team = omp_get_num_threads();
+}
+
+/// GEMMs (which ask for GOMP_*) and generated code (which asks for __kmpc_*)
+/// use the same workers: the process has as many threads as each asks for, not
+/// the sum.
 TEST(OpenMP, OneThreadPool) {
   constexpr int64_t size = 256;
   std::vector<float> a = makeMatrix<float>(size, size, 1), c = a;
@@ -118,9 +132,8 @@ TEST(OpenMP, OneThreadPool) {
   };
   multiply();
   int team = 0;
-#pragma omp parallel
-#pragma omp single
-  team = omp_get_num_threads();
+  Ident location = {0, 2, 0, 0, ";OneThreadPool;here;0;0;;"};
+  __kmpc_fork_call(&location, 1, reinterpret_cast<void *>(noteTeamSize), &team);
   multiply();
   omp_set_num_threads(2);
   EXPECT_EQ(team, 3);

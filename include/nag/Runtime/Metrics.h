@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a run reports: one JSON object per line and step, and the health of the
+// gates.
+#ifndef NAG_RUNTIME_METRICS_H
+#define NAG_RUNTIME_METRICS_H
+
+#include "nag/Runtime/Files.h"
+#include "nag/Runtime/Program.h"
+#include <optional>
+#include <vector>
+
+namespace nag::runtime {
+
+/// Mean loss over a stream of tokens.
+struct Evaluation {
+  /// Nats per token.
+  double loss = 0;
+  /// Bits per byte of text, where the bytes per token are known.
+  std::optional<double> bitsPerByte;
+  /// Tokens that counted.
+  int64_t tokens = 0;
+};
+
+/// How open each sub-layer's gate is (spec section 6), over the tokens of a
+/// batch; |g| without the warm-up factor of alpha.
+struct GateHealth {
+  /// A token is at the floor when |g| is below this (q is then near its 1e-6).
+  static constexpr double floorBelow = 1e-5;
+  /// A sub-layer is dead when its mean |g| is below this.
+  static constexpr double deadBelow = 0.05;
+
+  /// Per sub-layer: mean |g|, share of tokens at the floor.
+  std::vector<double> mean, floor;
+
+  int64_t countDead() const;
+
+  /// From gates [S,B,T] in host memory that were computed with `gateScale`.
+  static GateHealth compute(const TensorInfo &info, const void *gates,
+                            double gateScale);
+};
+
+/// One step of training.
+struct StepMetrics {
+  int64_t step = 0;
+  double loss = 0;
+  double learningRate = 0;
+  double gradientNorm = 0;
+  /// Tokens trained on since step 0.
+  int64_t tokens = 0;
+  double tokensPerSecond = 0;
+  std::optional<Evaluation> validation;
+  std::optional<GateHealth> gates;
+};
+
+/// {"step":3,"loss":5.2,"lr":1e-3,"grad_norm":1.1,"tokens":6144,
+///  "tokens_per_s":1e5[,"val_loss":2.4,"val_bits_per_byte":3.4,
+///  "val_tokens":9][,"gates":{"mean":[],"floor":[],"dead":0}]}
+std::string formatJson(const StepMetrics &metrics);
+
+/// A file of such lines.
+class MetricsLog {
+public:
+  MetricsLog() = default;
+
+  /// Opens `path`. Lines of steps after `resumedStep`, and a line cut short,
+  /// are dropped, so that a resumed run repeats no step; 0 starts anew.
+  static llvm::Expected<MetricsLog> open(llvm::StringRef path,
+                                         int64_t resumedStep);
+
+  llvm::Error write(const StepMetrics &metrics);
+
+private:
+  std::optional<AppendFile> file;
+};
+
+} // namespace nag::runtime
+
+#endif // NAG_RUNTIME_METRICS_H

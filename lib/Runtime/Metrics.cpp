@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Runtime/Metrics.h"
+#include "nag/Runtime/Elements.h"
+#include "nag/Runtime/Errors.h"
+#include "nag/Runtime/Json.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include <cmath>
+
+using namespace nag::runtime;
+namespace json = llvm::json;
+
+int64_t GateHealth::countDead() const {
+  return llvm::count_if(mean, [](double value) { return value < deadBelow; });
+}
+
+GateHealth GateHealth::compute(const TensorInfo &info, const void *gates,
+                               double gateScale) {
+  GateHealth health;
+  int64_t layers = info.shape.empty() ? 1 : info.shape.front();
+  int64_t tokens = layers ? getNumElements(info.shape) / layers : 0;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    double sum = 0;
+    int64_t atFloor = 0;
+    for (int64_t i = 0; i < tokens; ++i) {
+      double gate = readElement(info.dtype, gates, layer * tokens + i);
+      gate = std::abs(gate) / gateScale;
+      sum += gate;
+      atFloor += gate < floorBelow;
+    }
+    health.mean.push_back(sum / double(tokens));
+    health.floor.push_back(double(atFloor) / double(tokens));
+  }
+  return health;
+}
+
+/// A JSON number, or null for what JSON has no number for.
+static json::Value toJson(double value) {
+  return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
+}
+
+static json::Array toJson(llvm::ArrayRef<double> values) {
+  json::Array array;
+  for (double value : values)
+    array.push_back(toJson(value));
+  return array;
+}
+
+static void writeValidation(json::OStream &out, const Evaluation &validation) {
+  out.attribute("val_loss", toJson(validation.loss));
+  if (validation.bitsPerByte)
+    out.attribute("val_bits_per_byte", toJson(*validation.bitsPerByte));
+  out.attribute("val_tokens", validation.tokens);
+}
+
+static void writeGates(json::OStream &out, const GateHealth &gates) {
+  out.attributeObject("gates", [&] {
+    out.attribute("mean", toJson(gates.mean));
+    out.attribute("floor", toJson(gates.floor));
+    out.attribute("dead", gates.countDead());
+  });
+}
+
+std::string nag::runtime::formatJson(const StepMetrics &metrics) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  json::OStream out(stream);
+  out.object([&] {
+    out.attribute("step", metrics.step);
+    out.attribute("loss", toJson(metrics.loss));
+    out.attribute("lr", toJson(metrics.learningRate));
+    out.attribute("grad_norm", toJson(metrics.gradientNorm));
+    out.attribute("tokens", metrics.tokens);
+    out.attribute("tokens_per_s", toJson(metrics.tokensPerSecond));
+    if (metrics.validation)
+      writeValidation(out, *metrics.validation);
+    if (metrics.gates)
+      writeGates(out, *metrics.gates);
+  });
+  return text;
+}
+
+/// Bytes of the lines, from the first, that belong to steps up to `step`.
+static uint64_t countBytesUpTo(llvm::StringRef text, int64_t step) {
+  uint64_t kept = 0;
+  while (kept < text.size()) {
+    size_t end = text.find('\n', kept);
+    if (end == llvm::StringRef::npos)
+      break;
+    std::optional<json::Object> line = parseJsonObject(text.slice(kept, end));
+    std::optional<int64_t> at = line ? line->getInteger("step") : std::nullopt;
+    if (!at || *at > step)
+      break;
+    kept = end + 1;
+  }
+  return kept;
+}
+
+llvm::Expected<MetricsLog> MetricsLog::open(llvm::StringRef path,
+                                            int64_t resumedStep) {
+  uint64_t kept = 0;
+  if (resumedStep > 0 && llvm::sys::fs::is_regular_file(path)) {
+    llvm::Expected<MappedFile> existing = MappedFile::open(path);
+    if (!existing)
+      return existing.takeError();
+    llvm::ArrayRef<uint8_t> bytes = existing->bytes();
+    kept = countBytesUpTo(
+        {reinterpret_cast<const char *>(bytes.data()), bytes.size()},
+        resumedStep);
+  }
+  llvm::Expected<AppendFile> file = AppendFile::open(path, kept);
+  if (!file)
+    return file.takeError();
+  MetricsLog log;
+  log.file = std::move(*file);
+  return log;
+}
+
+llvm::Error MetricsLog::write(const StepMetrics &metrics) {
+  return file ? file->append(formatJson(metrics) + "\n")
+              : llvm::Error::success();
+}
