@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The subcommands of nagc, one file each, and what they share.
+#ifndef NAG_TOOLS_NAGC_COMMANDS_H
+#define NAG_TOOLS_NAGC_COMMANDS_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Error.h"
+
+namespace nag::tool {
+
+/// Exit codes: done, failed, wrong use.
+enum ExitCode { kDone = 0, kFailed = 1, kWrongUse = 2 };
+
+/// An error in how the command line was used.
+class UsageError : public llvm::ErrorInfo<UsageError> {
+public:
+  static char ID;
+  explicit UsageError(const llvm::Twine &text) : message(text.str()) {}
+  void log(llvm::raw_ostream &os) const override { os << message; }
+  std::error_code convertToErrorCode() const override {
+    return llvm::inconvertibleErrorCode();
+  }
+
+private:
+  std::string message;
+};
+
+/// A subcommand: its options and what it does. `run` yields the exit code.
+struct Command {
+  llvm::cl::SubCommand &options;
+  llvm::Expected<int> (*run)();
+};
+
+Command getModelCommand();
+
+/// Reads and verifies a module; an error is one line: file, line, column, what
+/// is wrong. `path` may be "-".
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+readModule(llvm::StringRef path, mlir::MLIRContext &context);
+
+/// Registers the dialects that modules may use.
+void registerDialects(mlir::DialectRegistry &registry);
+
+/// Writes a file so that it appears whole or not at all; "-" is the standard
+/// output.
+llvm::Error writeFile(llvm::StringRef path,
+                      llvm::function_ref<void(llvm::raw_ostream &)> write);
+
+/// Turns the first error that MLIR reports while it lives into an llvm::Error
+/// of one line.
+class DiagnosticCollector {
+public:
+  explicit DiagnosticCollector(mlir::MLIRContext &context);
+  /// "file:line:column: message", or `fallback` when nothing was reported.
+  llvm::Error takeError(llvm::StringRef fallback);
+
+private:
+  std::string first;
+  mlir::ScopedDiagnosticHandler handler;
+};
+
+} // namespace nag::tool
+
+#endif // NAG_TOOLS_NAGC_COMMANDS_H

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// nagc: from a model's configuration to a trained model.
+#include "Commands.h"
+
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/InitLLVM.h"
+
+using namespace llvm;
+using namespace nag::tool;
+
+/// Prints an error in one line and yields the exit code.
+static int report(Error error, StringRef command) {
+  int code = error.isA<UsageError>() ? kWrongUse : kFailed;
+  errs() << "nagc " << command << ": error: " << toString(std::move(error))
+         << '\n';
+  return code;
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  const Command commands[] = {getModelCommand()};
+  if (!cl::ParseCommandLineOptions(
+          argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
+    return kWrongUse;
+  for (const Command &command : commands) {
+    if (!command.options)
+      continue;
+    Expected<int> code = command.run();
+    return code ? *code : report(code.takeError(), command.options.getName());
+  }
+  cl::PrintHelpMessage();
+  return kWrongUse;
+}
