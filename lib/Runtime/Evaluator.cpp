@@ -12,7 +12,7 @@ llvm::Expected<Evaluator> Evaluator::create(Program &program,
   Evaluator result;
   result.buffers = &buffers;
   auto bound =
-      BoundFunction::bind(program, "evaluate", {{"", &weights}}, buffers);
+      BoundFunction::bind(program, "loss", {{"", &weights}}, buffers);
   if (!bound)
     return bound.takeError();
   result.evaluate = std::move(*bound);

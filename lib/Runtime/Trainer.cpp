@@ -13,6 +13,8 @@ TrainerOptions TrainerOptions::getDefaults(const Program &program) {
   TrainerOptions options;
   if (program.config().getString("residual") == llvm::StringRef("prenorm"))
     options.learningRate = 1e-3;
+  if (std::optional<double> rate = program.config().getNumber("lr"))
+    options.learningRate = *rate;
   return options;
 }
 
@@ -358,7 +360,7 @@ llvm::Error Trainer::validate(StepMetrics &metrics) {
 
 llvm::Error Trainer::report(StepMetrics &metrics) {
   bool validates = isDue(options.validationInterval, metrics.step);
-  // "evaluate" writes the same buffer of gates, so they are read first.
+  // "loss" writes the same buffer of gates, so they are read first.
   if (validates || isDue(options.gateInterval, metrics.step))
     if (llvm::Error failure = readGates(metrics))
       return failure;

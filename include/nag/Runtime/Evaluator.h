@@ -16,7 +16,7 @@ struct EvaluatorOptions {
   double gateScale = 1;
 };
 
-/// Calls "evaluate". `weights` and `buffers` must outlive it.
+/// Calls "loss". `weights` and `buffers` must outlive it.
 class Evaluator {
 public:
   static llvm::Expected<Evaluator> create(Program &program,

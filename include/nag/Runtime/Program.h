@@ -20,7 +20,7 @@
 //               the scaled gradients before clipping). Restores constraints.
 //   constrain   updates the parameters so that the constraints of spec
 //               section 6 hold; called once after initialisation.
-//   evaluate    like gradients without grad:*.
+//   loss        like gradients without grad:*.
 //   logits      reads tokens, gate_scale, parameters; writes logits [B,T,V].
 //
 // Programs without gates (the prenorm baseline) have neither gate_scale nor

@@ -56,8 +56,8 @@ struct TrainerOptions {
   /// Whether that is a terminal.
   bool terminal = false;
 
-  /// The defaults for a program: a learning rate of 1e-3 where the
-  /// configuration's "residual" is "prenorm".
+  /// The defaults for a program: the learning rate is the configuration's "lr",
+  /// else 1e-3 where its "residual" is "prenorm".
   static TrainerOptions getDefaults(const Program &program);
   /// Fails on values out of range, naming the option.
   llvm::Error check() const;

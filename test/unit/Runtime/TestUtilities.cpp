@@ -139,7 +139,7 @@ void BigramProgram::describeFunctions() {
   std::vector<TensorInfo> logitsArguments = {tokens, scalar("gate_scale")};
   add(logitsArguments, "", Access::Read);
   logitsArguments.push_back(logits);
-  functionInfos = {{"gradients", gradients},   {"evaluate", evaluate},
+  functionInfos = {{"gradients", gradients},   {"loss", evaluate},
                    {"accumulate", accumulate}, {"apply", apply},
                    {"constrain", constrain},   {"logits", logitsArguments}};
 }
@@ -149,7 +149,7 @@ llvm::Error BigramProgram::call(llvm::StringRef function,
   if (onCall)
     onCall(function);
   Frame frame(*lookup(function), arguments);
-  if (function == "gradients" || function == "evaluate")
+  if (function == "gradients" || function == "loss")
     evaluate(frame, function == "gradients");
   else if (function == "accumulate")
     accumulate(frame);
