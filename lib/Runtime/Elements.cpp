@@ -2,7 +2,6 @@
 #include "nag/Runtime/Elements.h"
 #include "llvm/ADT/APFloat.h"
 #include <cassert>
-#include <cstring>
 
 using namespace nag::runtime;
 
@@ -17,26 +16,14 @@ static const llvm::fltSemantics &getHalfSemantics(DType dtype) {
                               : llvm::APFloat::IEEEhalf();
 }
 
-double nag::runtime::readElement(DType dtype, const void *buffer,
-                                 int64_t index) {
-  if (dtype == DType::F64)
-    return static_cast<const double *>(buffer)[index];
-  if (dtype == DType::F32)
-    return static_cast<const float *>(buffer)[index];
+double nag::runtime::detail::readHalf(DType dtype, const void *buffer,
+                                      int64_t index) {
   llvm::APInt bits(16, static_cast<const uint16_t *>(buffer)[index]);
   return llvm::APFloat(getHalfSemantics(dtype), bits).convertToDouble();
 }
 
-void nag::runtime::writeElement(DType dtype, void *buffer, int64_t index,
-                                double value) {
-  if (dtype == DType::F64) {
-    static_cast<double *>(buffer)[index] = value;
-    return;
-  }
-  if (dtype == DType::F32) {
-    static_cast<float *>(buffer)[index] = float(value);
-    return;
-  }
+void nag::runtime::detail::writeHalf(DType dtype, void *buffer, int64_t index,
+                                     double value) {
   llvm::APFloat rounded(value);
   bool losesInformation;
   rounded.convert(getHalfSemantics(dtype), llvm::APFloat::rmNearestTiesToEven,

@@ -23,12 +23,12 @@ GateHealth GateHealth::compute(const TensorInfo &info, const void *gates,
     double sum = 0;
     int64_t atFloor = 0;
     for (int64_t i = 0; i < tokens; ++i) {
-      double gate = readElement(info.dtype, gates, layer * tokens + i);
-      gate = std::abs(gate) / gateScale;
+      double gate =
+          std::abs(readElement(info.dtype, gates, layer * tokens + i));
       sum += gate;
-      atFloor += gate < floorBelow;
+      atFloor += gate < floorBelow * gateScale;
     }
-    health.mean.push_back(sum / double(tokens));
+    health.mean.push_back(sum / (gateScale * double(tokens)));
     health.floor.push_back(double(atFloor) / double(tokens));
   }
   return health;

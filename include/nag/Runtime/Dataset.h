@@ -30,7 +30,7 @@ struct DatasetOptions {
   /// Tokens must be below this; it also sets the width of ".bin" files.
   int64_t vocabulary = 256;
   /// Share of every file that is kept for validation, from 0 to 1.
-  double validationFraction = 0.1;
+  double validationFraction = 0.05;
   /// Bytes of text per token of ".bin" files, for bits per byte; 0: unknown.
   double bytesPerToken = 0;
 };
