@@ -57,7 +57,7 @@ EmptyProgram::EmptyProgram() {
       apply.push_back(
           {prefix + info.name, info.dtype, info.shape, Access::ReadWrite});
   }
-  infos = {{"gradients", evaluate}, {"evaluate", evaluate}, {"apply", apply}};
+  infos = {{"gradients", evaluate}, {"loss", evaluate}, {"apply", apply}};
 }
 
 llvm::Error EmptyProgram::call(llvm::StringRef,

@@ -234,6 +234,13 @@ llvm::Error nag::runtime::checkConfig(const SafetensorsFile &file,
   return llvm::Error::success();
 }
 
+/// What a model's configuration says of training alone: trained weights mean
+/// the same whatever it was.
+static constexpr llvm::StringRef trainingOnlyFields[] = {
+    "batch",     "seq",      "lr",         "gate_lr_scale",
+    "beta1",     "beta2",    "adam_eps",   "weight_decay",
+    "embed_std", "head_std", "project_std"};
+
 llvm::Expected<ParameterBuffers>
 nag::runtime::loadWeights(Program &program, llvm::StringRef checkpoint) {
   llvm::Expected<std::string> path = resolveCheckpoint(checkpoint);
@@ -242,9 +249,8 @@ nag::runtime::loadWeights(Program &program, llvm::StringRef checkpoint) {
   llvm::Expected<SafetensorsFile> file = SafetensorsFile::open(*path);
   if (!file)
     return file.takeError();
-  if (llvm::Error failure =
-          checkConfig(*file, program.config(), /*requireConfig=*/false,
-                      /*ignored=*/{"batch", "seq"}))
+  if (llvm::Error failure = checkConfig(
+          *file, program.config(), /*requireConfig=*/false, trainingOnlyFields))
     return failure;
   if (llvm::Error failure =
           checkNoForeignTensors(*file, program, momentPrefixes))

@@ -11,8 +11,7 @@ llvm::Expected<Evaluator> Evaluator::create(Program &program,
                                             NamedBuffers &buffers) {
   Evaluator result;
   result.buffers = &buffers;
-  auto bound =
-      BoundFunction::bind(program, "loss", {{"", &weights}}, buffers);
+  auto bound = BoundFunction::bind(program, "loss", {{"", &weights}}, buffers);
   if (!bound)
     return bound.takeError();
   result.evaluate = std::move(*bound);

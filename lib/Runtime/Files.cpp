@@ -166,5 +166,7 @@ llvm::Error nag::runtime::createDirectories(llvm::StringRef path) {
     return makeSystemError(path, "cannot create folder", code.value());
   if (!llvm::sys::fs::is_directory(path))
     return makeError("{0}: expected a folder", path);
+  if (::faccessat(AT_FDCWD, path.str().c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    return makeSystemError(path, "cannot write to folder", errno);
   return llvm::Error::success();
 }

@@ -70,8 +70,9 @@ llvm::Error checkConfig(const SafetensorsFile &file,
                         llvm::ArrayRef<llvm::StringRef> ignored = {});
 
 /// A program's weights from a checkpoint or any safetensors file with the
-/// parameters' names; `checkpoint` as in resolveCheckpoint. Batch and sequence
-/// length may differ from the saved configuration.
+/// parameters' names; `checkpoint` as in resolveCheckpoint. Sizes of batches,
+/// optimizer settings and initial values may differ from the saved
+/// configuration.
 llvm::Expected<ParameterBuffers> loadWeights(Program &program,
                                              llvm::StringRef checkpoint);
 

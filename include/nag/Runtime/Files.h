@@ -80,7 +80,8 @@ private:
   std::string path;
 };
 
-/// Creates a folder and its parents where they do not exist.
+/// Creates a folder and its parents where they do not exist. Fails when it
+/// cannot be written to.
 llvm::Error createDirectories(llvm::StringRef path);
 
 } // namespace nag::runtime

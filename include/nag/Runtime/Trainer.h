@@ -46,7 +46,8 @@ struct TrainerOptions {
   /// Newest checkpoints that stay; 0: all.
   int64_t keepCheckpoints = 3;
   /// Go on from the newest checkpoint of the folder; from the start, with a
-  /// message, where there is none.
+  /// message, where there is none. Seed, data and configuration must be those
+  /// of the checkpoint; other options may differ and count from here on.
   bool resume = false;
 
   /// File of JSON lines (Metrics.h); empty: none.

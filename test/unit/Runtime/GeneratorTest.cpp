@@ -129,6 +129,7 @@ TEST_F(GeneratorTest, LoadsWeights) {
                 ": expected a folder with checkpoints, but found none");
   ASSERT_EQ(getText(folder.save({}, program.config(), sources)), "");
   program.configuration["batch"] = 99;
+  program.configuration["lr"] = 0.5;
   ParameterBuffers loaded = take(loadWeights(program, getPath("folder")));
   EXPECT_EQ(0, std::memcmp(loaded.lookup("table.weight"),
                            weights.lookup("table.weight"), vocab * vocab * 4));

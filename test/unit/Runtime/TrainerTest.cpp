@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstring>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 using namespace nag::runtime;
 
@@ -356,6 +358,20 @@ TEST_F(TrainerTest, FolderThatCannotBe) {
             0u);
   options.checkpointFolder = writeFile("a-file", "x");
   EXPECT_EQ(createFails().find(getPath("a-file") + ": "), 0u);
+}
+
+TEST_F(TrainerTest, ReadOnlyFolder) {
+  options.checkpointFolder = getPath("checkpoints");
+  llvm::cantFail(createDirectories(options.checkpointFolder));
+  // The superuser may write everywhere, another user not here.
+  bool superuser = ::geteuid() == 0;
+  ASSERT_EQ(::chmod(scratch.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(options.checkpointFolder.c_str(), 0555), 0);
+  ASSERT_EQ(superuser ? ::seteuid(65534) : 0, 0);
+  std::string failure = createFails();
+  ASSERT_EQ(superuser ? ::seteuid(0) : 0, 0);
+  EXPECT_EQ(failure, options.checkpointFolder +
+                         ": cannot write to folder: Permission denied");
 }
 
 TEST_F(TrainerTest, StopsAtNaN) {
