@@ -98,6 +98,7 @@ NAG = {
     "temper_vjp": lambda a, *x: ops.temper_vjp(*x, factor(a)),
     "token_loss": lambda a, *x: ops.token_loss(*x, a["vocab"], a["ignore_index"]),
     "token_loss_vjp": token_vjp,
+    "weight_grad": lambda a, *x: ops.weight_grad(*x),
 }
 
 
