@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a training step costs, counted from the IR.
+#ifndef NAG_MODEL_COST_H
+#define NAG_MODEL_COST_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace nag::model {
+
+/// Counts of one training step on one batch. Floating-point operations are
+/// those of CostOpInterface: a multiply-add is two.
+struct StepCost {
+  /// Trained numbers, in all and per optimizer group.
+  int64_t parameters = 0;
+  std::map<std::string, int64_t> groupParameters;
+  /// Tokens of a batch.
+  int64_t tokens = 0;
+  int64_t forwardFlops = 0;
+  /// Including what the backward pass computes again.
+  int64_t backwardFlops = 0;
+  /// Clipping, AdamW, constraints.
+  int64_t optimizerFlops = 0;
+  /// Bytes computed by the forward pass and still needed when the loss is
+  /// known: what is saved for the backward pass.
+  int64_t activationBytes = 0;
+
+  int64_t totalFlops() const {
+    return forwardFlops + backwardFlops + optimizerFlops;
+  }
+};
+
+/// Counts a module that nag-training-pipeline has been through: @loss,
+/// @gradients and @apply, with repeated layers counted as often as they run.
+/// Fails on ops that compute floats at an unknown cost.
+llvm::Expected<StepCost> measureStep(mlir::ModuleOp module);
+
+llvm::json::Object toJSON(const StepCost &cost);
+
+/// Prints a table for people.
+void print(const StepCost &cost, llvm::raw_ostream &os);
+
+} // namespace nag::model
+
+#endif // NAG_MODEL_COST_H

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// nagc flops: what a training step of a model costs.
+#include "Commands.h"
+
+#include "nag/Model/Cost.h"
+#include "nag/Pipelines/Pipelines.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace llvm;
+using namespace nag;
+
+static cl::SubCommand
+    flopsCommand("flops", "Count parameters, FLOPs and saved bytes of a "
+                          "training step, exactly, from the IR");
+
+static cl::opt<std::string> input(cl::Positional, cl::sub(flopsCommand),
+                                  cl::Required, cl::desc("<model.mlir>"));
+static cl::opt<bool> asJson("json", cl::sub(flopsCommand),
+                            cl::desc("Print a JSON object"));
+static cl::opt<std::string>
+    recompute("recompute", cl::sub(flopsCommand), cl::init("cheap"),
+              cl::value_desc("none|cheap|all"),
+              cl::desc("What the backward pass computes again instead of "
+                       "saving (default: cheap)"));
+
+static Error differentiate(mlir::ModuleOp module) {
+  tool::DiagnosticCollector diagnostics(*module.getContext());
+  TrainingPipelineOptions options;
+  options.recompute = recompute;
+  mlir::PassManager manager(module.getContext());
+  buildTrainingPipeline(manager, options);
+  if (succeeded(manager.run(module)))
+    return Error::success();
+  return diagnostics.takeError(input + ": cannot be differentiated");
+}
+
+static Expected<int> run() {
+  if (!is_contained({"none", "cheap", "all"}, StringRef(recompute)))
+    return make_error<tool::UsageError>(
+        "--recompute: expected none, cheap or all, but got '" + recompute +
+        "'");
+  mlir::DialectRegistry registry;
+  tool::registerDialects(registry);
+  mlir::MLIRContext context(registry);
+  Expected<mlir::OwningOpRef<mlir::ModuleOp>> module =
+      tool::readModule(input, context);
+  if (!module)
+    return module.takeError();
+  if (Error error = differentiate(**module))
+    return error;
+  Expected<model::StepCost> cost = model::measureStep(**module);
+  if (!cost)
+    return createStringError(input + ": " + toString(cost.takeError()));
+  if (asJson)
+    outs() << formatv("{0:2}", json::Value(model::toJSON(*cost))) << '\n';
+  else
+    model::print(*cost, outs());
+  return tool::kDone;
+}
+
+tool::Command nag::tool::getFlopsCommand() { return {flopsCommand, run}; }

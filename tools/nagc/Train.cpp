@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// nagc train: trains a model on text.
+#include "Session.h"
+
+#include "nag/Runtime/Trainer.h"
+
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Process.h"
+
+using namespace llvm;
+using namespace nag;
+using runtime::Decay;
+using runtime::TrainerOptions;
+
+static cl::SubCommand trainCommand("train", "Train a model on text or tokens");
+
+static tool::SessionOptions session(trainCommand);
+static tool::DataOptions data(trainCommand);
+static const TrainerOptions defaults;
+
+/// Options that change one field of the trainer's options when they are given.
+static cl::opt<int64_t> steps("steps", cl::sub(trainCommand),
+                              cl::init(defaults.steps), cl::value_desc("N"),
+                              cl::desc("Steps of the optimizer"));
+static cl::opt<uint64_t> seed("seed", cl::sub(trainCommand),
+                              cl::value_desc("S"),
+                              cl::desc("Key of initial values and data order"));
+static cl::opt<double> learningRate("lr", cl::sub(trainCommand),
+                                    cl::value_desc("x"),
+                                    cl::desc("Peak learning rate (default: the "
+                                             "model's)"));
+static cl::opt<int64_t> warmup("warmup", cl::sub(trainCommand),
+                               cl::init(defaults.warmupSteps),
+                               cl::value_desc("N"),
+                               cl::desc("Steps of learning-rate warm-up"));
+static cl::opt<Decay>
+    decay("decay", cl::sub(trainCommand), cl::init(defaults.decay),
+          cl::desc("Learning rate after the warm-up:"),
+          cl::values(clEnumValN(Decay::Cosine, "cosine", "half a cosine"),
+                     clEnumValN(Decay::Linear, "linear", "a line"),
+                     clEnumValN(Decay::None, "none", "constant")));
+static cl::opt<double> decayFloor("decay-floor", cl::sub(trainCommand),
+                                  cl::init(defaults.decayFloor),
+                                  cl::value_desc("x"),
+                                  cl::desc("Last learning rate as a fraction "
+                                           "of the peak"));
+static cl::opt<int64_t> alphaWarmup("alpha-warmup", cl::sub(trainCommand),
+                                    cl::init(defaults.alphaWarmupSteps),
+                                    cl::value_desc("N"),
+                                    cl::desc("Steps until gates count fully"));
+static cl::opt<double> clip("clip", cl::sub(trainCommand),
+                            cl::init(defaults.clip), cl::value_desc("x"),
+                            cl::desc("Largest global norm of the gradient; 0: "
+                                     "no clipping"));
+static cl::opt<int64_t> accumulation("accumulate", cl::sub(trainCommand),
+                                     cl::init(defaults.accumulation),
+                                     cl::value_desc("N"),
+                                     cl::desc("Batches per step"));
+static cl::opt<int64_t>
+    validationInterval("val-interval", cl::sub(trainCommand),
+                       cl::init(defaults.validationInterval),
+                       cl::value_desc("N"),
+                       cl::desc("Steps between validations; 0: none"));
+static cl::opt<int64_t>
+    validationBatches("val-batches", cl::sub(trainCommand),
+                      cl::init(defaults.validationBatches), cl::value_desc("N"),
+                      cl::desc("Batches per validation but the last; 0: all"));
+static cl::opt<int64_t> gateInterval("gate-interval", cl::sub(trainCommand),
+                                     cl::init(defaults.gateInterval),
+                                     cl::value_desc("N"),
+                                     cl::desc("Steps between reports on the "
+                                              "gates; 0: at validations"));
+static cl::opt<std::string> checkpointFolder("checkpoint-dir",
+                                             cl::sub(trainCommand),
+                                             cl::value_desc("folder"),
+                                             cl::desc("Where checkpoints go"));
+static cl::opt<int64_t>
+    checkpointInterval("checkpoint-interval", cl::sub(trainCommand),
+                       cl::init(defaults.checkpointInterval),
+                       cl::value_desc("N"),
+                       cl::desc("Steps between checkpoints; 0: only the last"));
+static cl::opt<int64_t> keepCheckpoints("keep", cl::sub(trainCommand),
+                                        cl::init(defaults.keepCheckpoints),
+                                        cl::value_desc("N"),
+                                        cl::desc("Newest checkpoints that "
+                                                 "stay; 0: all"));
+static cl::opt<bool> resume("resume", cl::sub(trainCommand),
+                            cl::desc("Go on from the newest checkpoint"));
+static cl::opt<std::string> logPath("log", cl::sub(trainCommand),
+                                    cl::value_desc("file.jsonl"),
+                                    cl::desc("Write a JSON line per step"));
+
+static TrainerOptions getOptions(const runtime::Program &program) {
+  TrainerOptions options = TrainerOptions::getDefaults(program);
+  options.steps = steps;
+  options.seed = seed;
+  if (learningRate.getNumOccurrences())
+    options.learningRate = learningRate;
+  options.warmupSteps = warmup;
+  options.decay = decay;
+  options.decayFloor = decayFloor;
+  options.alphaWarmupSteps = alphaWarmup;
+  options.clip = clip;
+  options.accumulation = accumulation;
+  options.validationInterval = validationInterval;
+  options.validationBatches = validationBatches;
+  options.gateInterval = gateInterval;
+  options.checkpointFolder = checkpointFolder;
+  options.checkpointInterval = checkpointInterval;
+  options.keepCheckpoints = keepCheckpoints;
+  options.resume = resume;
+  options.logPath = logPath;
+  options.progress = &outs();
+  options.terminal = sys::Process::StandardOutIsDisplayed();
+  return options;
+}
+
+static void printSummary(const runtime::TrainingResult &result) {
+  outs() << "step " << result.step;
+  if (result.validation) {
+    outs() << formatv(": validation {0:f4} nats/token",
+                      result.validation->loss);
+    if (result.validation->bitsPerByte)
+      outs() << formatv(", {0:f4} bits/byte", *result.validation->bitsPerByte);
+  }
+  if (!result.checkpoint.empty())
+    outs() << "; checkpoint " << result.checkpoint;
+  outs() << '\n';
+}
+
+static Expected<int> run() {
+  if (resume && checkpointFolder.empty())
+    return make_error<tool::UsageError>(
+        "--resume: expected --checkpoint-dir with it, but got none");
+  auto program = session.compile(tool::Purpose::Train);
+  if (!program)
+    return program.takeError();
+  Expected<runtime::Dataset> dataset = data.open(**program);
+  if (!dataset)
+    return dataset.takeError();
+  auto trainer =
+      runtime::Trainer::create(**program, *dataset, getOptions(**program));
+  if (!trainer)
+    return trainer.takeError();
+  Expected<runtime::TrainingResult> result = (*trainer)->run();
+  if (!result)
+    return result.takeError();
+  printSummary(*result);
+  return result->signal ? 128 + result->signal : tool::kDone;
+}
+
+tool::Command nag::tool::getTrainCommand() { return {trainCommand, run}; }
