@@ -11,7 +11,7 @@ function(nag_settings target)
     $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
   if(NAG_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer
-      -fno-sanitize=vptr)
+      -fno-sanitize=vptr $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
 endfunction()
