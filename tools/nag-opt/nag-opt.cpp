@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // mlir-opt with the nag dialect, passes and pipelines.
+#include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Pipelines/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -10,7 +12,9 @@
 
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
+  nag::registerNagConversionPasses();
   nag::registerNagTransformsPasses();
+  nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);

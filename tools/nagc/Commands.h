@@ -35,6 +35,7 @@ struct Command {
 };
 
 Command getModelCommand();
+Command getCompileCommand();
 
 /// Reads and verifies a module; an error is one line: file, line, column, what
 /// is wrong. `path` may be "-".

@@ -18,7 +18,7 @@ static int report(Error error, StringRef command) {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  const Command commands[] = {getModelCommand()};
+  const Command commands[] = {getModelCommand(), getCompileCommand()};
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;

@@ -3,6 +3,7 @@
 #ifndef NAG_CONVERSION_PASSES_H
 #define NAG_CONVERSION_PASSES_H
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 
@@ -11,6 +12,9 @@ namespace nag {
 #include "nag/Conversion/Passes.h.inc"
 #define GEN_PASS_REGISTRATION
 #include "nag/Conversion/Passes.h.inc"
+
+/// The symbol of a host function once lowered: "nag_" + its name.
+std::string getEntrySymbol(llvm::StringRef function);
 } // namespace nag
 
 #endif // NAG_CONVERSION_PASSES_H

@@ -63,8 +63,9 @@ private:
     llvm::append_range(arguments, kernel.getResultTypes());
     OpBuilder builder(kernel.getContext());
     auto type = builder.getFunctionType(arguments, kernel.getResultTypes());
-    auto function =
-        func::FuncOp::create(kernel.getLoc(), kernel.getName(), type);
+    // The suffix keeps @exp and its like free for the C library.
+    auto function = func::FuncOp::create(
+        kernel.getLoc(), (kernel.getName() + "_kernel").str(), type);
     function->setAttr(kKernelAttrName, builder.getUnitAttr());
     SymbolTable(getKernels()).insert(function);
     markArguments(function, kernel);

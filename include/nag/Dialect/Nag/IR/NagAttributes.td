@@ -83,4 +83,26 @@ def Nag_GroupAttr : Nag_Attr<"Group", "group"> {
   let genVerifyDecl = 1;
 }
 
+def Nag_SlotBase : I32EnumAttr<"SlotBase", "what a slot's offset counts from", [
+    I32EnumAttrCase<"Workspace", 0, "workspace">, I32EnumAttrCase<"Argument", 1, "argument">]> {
+  let cppNamespace = "::nag";
+  let genSpecializedAttr = 0;
+}
+
+def Nag_SlotAttr : Nag_Attr<"Slot", "slot"> {
+  let summary = "where a tensor of the host program lives";
+  let description = [{
+    A byte offset in the function's workspace, or in the buffer that is argument `index` of the compiled function: first the function's
+    arguments, then its results. Made by `-nag-plan-buffers`.
+
+    ```mlir
+    #nag.slot<workspace at 4096>
+    #nag.slot<argument(3) at 0>
+    ```
+  }];
+  let parameters = (ins EnumParameter<Nag_SlotBase>:$base, DefaultValuedParameter<"int64_t", "-1">:$index,
+      "int64_t":$offset);
+  let assemblyFormat = "`<` $base (`(` $index^ `)`)? `at` $offset `>`";
+}
+
 #endif // NAG_ATTRIBUTES_TD

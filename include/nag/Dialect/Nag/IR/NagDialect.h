@@ -82,6 +82,9 @@ inline constexpr llvm::StringLiteral kSlotsAttrName = "nag.slots";
 inline constexpr llvm::StringLiteral kCarrySlotsAttrName = "nag.carry_slots";
 /// On nag.repeat and func.call: the slot of the callee's workspace.
 inline constexpr llvm::StringLiteral kCalleeSlotAttrName = "nag.callee_slot";
+/// On a result of a layer function: the number of the argument that it is; the
+/// caller finds it there.
+inline constexpr llvm::StringLiteral kForwardsAttrName = "nag.forwards";
 /// On a function: bytes of workspace it needs, its callees' included.
 inline constexpr llvm::StringLiteral kWorkspaceAttrName = "nag.workspace_bytes";
 

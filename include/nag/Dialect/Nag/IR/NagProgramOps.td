@@ -80,4 +80,18 @@ def Nag_LaunchOp : Nag_Op<"launch", [Pure, DeclareOpInterfaceMethods<SymbolUserO
   let assemblyFormat = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)";
 }
 
+def Nag_CopyOp : Nag_Op<"copy", [Pure, SameOperandsAndResultType]> {
+  let summary = "a tensor in a buffer of its own";
+  let description = [{
+    `-nag-plan-buffers` inserts it where a value must stand in two places, or where its place is taken.
+
+    ```mlir
+    %y = nag.copy %x : tensor<2x8xf32>
+    ```
+  }];
+  let arguments = (ins Nag_AnyTensor:$input);
+  let results = (outs Nag_AnyTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+}
+
 #endif // NAG_PROGRAM_OPS_TD

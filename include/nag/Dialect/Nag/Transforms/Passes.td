@@ -113,4 +113,34 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
 }
 
+def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
+  let summary = "gives every tensor of the host program its place in memory";
+  let description = [{
+    For each function outside `@kernels`, callees first: tensors are written straight into the result's buffer, the stack, the concatenation
+    or the argument's buffer (a result that has an argument's name updates it in place) where nothing still needs what stands there; all
+    others get an offset in the function's one workspace, which buffers with disjoint lifetimes share (largest first, tightest gap).
+    `nag.copy` is inserted where a value must stand in a second place. A destination with `nag.shares` takes over a dying input's memory.
+
+    The carry of a nag.repeat alternates between two buffers. A carry that the callee also returns as a stacked result, as
+    the forward pass of a differentiated layer does with its input, lives in the stack: iteration i reads slice i and
+    writes slice i+1, and nothing is copied.
+
+    Attributes: `nag.slots` (one `#nag.slot` per tensor result), `nag.carry_slots` and `nag.callee_slot` (nag.repeat, func.call),
+    `nag.forwards` on results that stand in an argument, `nag.workspace_bytes` on the function.
+
+    ```mlir
+    %y = nag.launch @kernels::@relu2(%x) {nag.slots = [#nag.slot<workspace at 0>]} : (tensor<8x16xf32>) -> tensor<8x16xf32>
+    ```
+  }];
+  let dependentDialects = ["::nag::NagDialect"];
+  let options = [
+    Option<"report", "report", "bool", "false",
+           "Print for each function the workspace, the sum of its buffers and the largest live set">
+  ];
+  let statistics = [
+    Statistic<"copies", "copies", "Number of copies inserted">,
+    Statistic<"workspaceBytes", "workspace-bytes", "Largest workspace of a function">
+  ];
+}
+
 #endif // NAG_TRANSFORMS_PASSES_TD

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The buffers that a compiled function takes: its arguments, then those of its
+// results that are in no argument's buffer.
+#ifndef NAG_DIALECT_NAG_TRANSFORMS_HOSTSIGNATURE_H
+#define NAG_DIALECT_NAG_TRANSFORMS_HOSTSIGNATURE_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <optional>
+#include <string>
+
+namespace nag {
+
+/// The name of an argument in the manifest: its parameter's, else its
+/// nag.name, else "arg<index>".
+std::string getArgumentName(mlir::func::FuncOp function, unsigned index);
+/// The name of a result: its nag.name, else "result<index>".
+std::string getResultName(mlir::func::FuncOp function, unsigned index);
+
+/// For each result of `function` the number of the buffer that holds it: that
+/// of the argument of the same name when the function is public (an update in
+/// place), that of the argument it forwards (nag.forwards), else one of its
+/// own behind the arguments.
+llvm::SmallVector<unsigned> getResultBuffers(mlir::func::FuncOp function);
+
+/// True when result `index` stands in an argument's buffer because both have
+/// one name.
+bool isInPlace(mlir::func::FuncOp function, unsigned index);
+
+/// Emits an error where a result's name is that of an argument of another
+/// type, or a name is used twice.
+llvm::LogicalResult verifyHostSignature(mlir::func::FuncOp function);
+
+} // namespace nag
+
+#endif // NAG_DIALECT_NAG_TRANSFORMS_HOSTSIGNATURE_H

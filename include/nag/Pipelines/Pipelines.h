@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The compiler's pipelines: one options struct and one build function each,
+// called by nag-opt, nagc and the Python package alike.
+#ifndef NAG_PIPELINES_PIPELINES_H
+#define NAG_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace nag {
+
+/// `nag-training-pipeline`: from a model to its training step.
+struct TrainingPipelineOptions
+    : mlir::PassPipelineOptions<TrainingPipelineOptions> {
+  Option<std::string> function{
+      *this, "function",
+      llvm::cl::desc("function to differentiate; @loss makes a trainable "
+                     "program with its optimizer"),
+      llvm::cl::init("loss")};
+  Option<std::string> recompute{
+      *this, "recompute",
+      llvm::cl::desc("what the backward pass computes again instead of saving: "
+                     "none, cheap or all"),
+      llvm::cl::init("cheap")};
+};
+
+/// Adds the derivative of a function, and the optimizer when that is @loss.
+void buildTrainingPipeline(mlir::OpPassManager &manager,
+                           const TrainingPipelineOptions &options);
+
+/// `nag-cpu-pipeline`: from nag ops on tensors to the LLVM dialect.
+struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
+  Option<bool> report{
+      *this, "report",
+      llvm::cl::desc("print what the memory plan of each function costs"),
+      llvm::cl::init(false)};
+};
+
+/// The first half: kernels formed and outlined, memory planned. Here the
+/// program's entry points can still be described.
+void buildCPUPlanPipeline(mlir::OpPassManager &manager,
+                          const CPUPipelineOptions &options);
+/// The second half: kernels and host program to the LLVM dialect.
+void buildCPUCodegenPipeline(mlir::OpPassManager &manager,
+                             const CPUPipelineOptions &options);
+void buildCPUPipeline(mlir::OpPassManager &manager,
+                      const CPUPipelineOptions &options);
+
+/// Registers all pipelines by name.
+void registerPipelines();
+
+} // namespace nag
+
+#endif // NAG_PIPELINES_PIPELINES_H

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Pipelines/Pipelines.h"
+#include "nag/Conversion/Passes.h"
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace nag;
+
+static void addCleanup(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void nag::buildTrainingPipeline(OpPassManager &manager,
+                                const TrainingPipelineOptions &options) {
+  manager.addPass(createNagExpandBlocks());
+  manager.addPass(createNagDecompose());
+  addCleanup(manager);
+  if (options.function == "loss")
+    manager.addPass(createNagBuildOptimizer());
+  addCleanup(manager);
+}
+
+void nag::buildCPUPlanPipeline(OpPassManager &manager,
+                               const CPUPipelineOptions &options) {
+  manager.addPass(createNagExpandBlocks());
+  manager.addPass(createNagDecompose());
+  addCleanup(manager);
+  manager.addNestedPass<func::FuncOp>(createNagFuse());
+  manager.addPass(createNagOutlineKernels());
+  NagPlanBuffersOptions plan;
+  plan.report = options.report;
+  manager.addPass(createNagPlanBuffers(plan));
+}
+
+void nag::buildCPUCodegenPipeline(OpPassManager &manager,
+                                  const CPUPipelineOptions &) {
+  manager.addPass(createConvertNagHostToLLVM());
+}
+
+void nag::buildCPUPipeline(OpPassManager &manager,
+                           const CPUPipelineOptions &options) {
+  buildCPUPlanPipeline(manager, options);
+  buildCPUCodegenPipeline(manager, options);
+}
+
+void nag::registerPipelines() {
+  PassPipelineRegistration<TrainingPipelineOptions>(
+      "nag-training-pipeline", "expand, differentiate and add the optimizer",
+      buildTrainingPipeline);
+  PassPipelineRegistration<CPUPipelineOptions>(
+      "nag-cpu-pipeline", "lower to the LLVM dialect for the CPU",
+      buildCPUPipeline);
+}

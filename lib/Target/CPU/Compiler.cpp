@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Target/CPU/Compiler.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/SmallVectorMemoryBuffer.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::cpu;
+
+void nag::cpu::registerTranslations(mlir::DialectRegistry &registry) {
+  mlir::registerAllToLLVMIRTranslations(registry);
+}
+
+static Error runPipeline(mlir::ModuleOp program,
+                         function_ref<void(mlir::OpPassManager &)> build) {
+  mlir::PassManager manager(program.getContext());
+  build(manager);
+  if (failed(manager.run(program)))
+    return createStringError("the module cannot be compiled");
+  return Error::success();
+}
+
+/// True unless there is no @loss, or its gradients are there already.
+static bool needsTraining(mlir::ModuleOp program,
+                          const TrainingPipelineOptions &options) {
+  if (options.function != "loss")
+    return true;
+  return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
+}
+
+Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
+                                                const CompileOptions &options) {
+  auto plan = [&](mlir::OpPassManager &manager) {
+    if (needsTraining(program, options.training))
+      buildTrainingPipeline(manager, options.training);
+    buildCPUPlanPipeline(manager, options.pipeline);
+  };
+  if (Error error = runPipeline(program, plan))
+    return error;
+  Expected<Manifest> manifest = buildManifest(program);
+  if (!manifest)
+    return manifest.takeError();
+  if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
+        buildCPUCodegenPipeline(manager, options.pipeline);
+      }))
+    return error;
+  return manifest;
+}
+
+/// The code generator for the processor this runs on.
+static Expected<std::unique_ptr<TargetMachine>> createHostMachine() {
+  InitializeNativeTarget();
+  InitializeNativeTargetAsmPrinter();
+  auto builder = orc::JITTargetMachineBuilder::detectHost();
+  if (!builder)
+    return builder.takeError();
+  builder->setRelocationModel(Reloc::PIC_);
+  builder->setCodeGenOptLevel(CodeGenOptLevel::Default);
+  return builder->createTargetMachine();
+}
+
+/// Every function is compiled for the processor's own vectors; 512-bit ones
+/// where it has them.
+static void setTarget(Module &module, TargetMachine &machine) {
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
+  for (Function &function : module) {
+    function.addFnAttr("target-cpu", machine.getTargetCPU());
+    function.addFnAttr("target-features", machine.getTargetFeatureString());
+    function.addFnAttr("prefer-vector-width", "512");
+    function.addFnAttr("frame-pointer", "none");
+  }
+}
+
+static void optimise(Module &module, TargetMachine &machine) {
+  PipelineTuningOptions tuning;
+  tuning.LoopVectorization = true;
+  tuning.SLPVectorization = true;
+  PassBuilder passes(&machine, tuning);
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager components;
+  ModuleAnalysisManager modules;
+  passes.registerModuleAnalyses(modules);
+  passes.registerCGSCCAnalyses(components);
+  passes.registerFunctionAnalyses(functions);
+  passes.registerLoopAnalyses(loops);
+  passes.crossRegisterProxies(loops, functions, components, modules);
+  passes.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
+      .run(module, modules);
+}
+
+Expected<std::unique_ptr<Module>>
+nag::cpu::translateToLLVM(mlir::ModuleOp program, LLVMContext &context) {
+  auto machine = createHostMachine();
+  if (!machine)
+    return machine.takeError();
+  std::unique_ptr<Module> module =
+      mlir::translateModuleToLLVMIR(program, context, "nag");
+  if (!module)
+    return createStringError("the module cannot be translated to LLVM IR");
+  setTarget(*module, **machine);
+  optimise(*module, **machine);
+  return module;
+}
+
+Expected<SmallVector<char, 0>> nag::cpu::emitObject(Module &module) {
+  auto machine = createHostMachine();
+  if (!machine)
+    return machine.takeError();
+  SmallVector<char, 0> bytes;
+  raw_svector_ostream os(bytes);
+  legacy::PassManager passes;
+  if ((*machine)->addPassesToEmitFile(passes, os, nullptr,
+                                      CodeGenFileType::ObjectFile))
+    return createStringError("this processor's target writes no object files");
+  passes.run(module);
+  return bytes;
+}
