@@ -45,7 +45,7 @@ static Expected<EntryPoint> describe(mlir::func::FuncOp function) {
     return Error::success();
   };
   for (auto [index, type] : enumerate(function.getArgumentTypes()))
-    if (Error error = append(getArgumentName(function, index), type,
+    if (Error error = append(getArgumentBufferName(function, index), type,
                              TensorInfo::Access::Read))
       return error;
   auto buffers = getResultBuffers(function);
@@ -53,7 +53,7 @@ static Expected<EntryPoint> describe(mlir::func::FuncOp function) {
     if (buffers[index] < function.getNumArguments())
       entry.info.arguments[buffers[index]].access =
           TensorInfo::Access::ReadWrite;
-    else if (Error error = append(getResultName(function, index), type,
+    else if (Error error = append(getResultBufferName(function, index), type,
                                   TensorInfo::Access::Write))
       return error;
   return entry;

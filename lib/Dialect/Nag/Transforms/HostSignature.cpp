@@ -7,7 +7,7 @@
 using namespace mlir;
 using namespace nag;
 
-std::string nag::getArgumentName(func::FuncOp function, unsigned index) {
+std::string nag::getArgumentBufferName(func::FuncOp function, unsigned index) {
   if (auto param = function.getArgAttrOfType<ParamAttr>(index, kParamAttrName))
     return param.getName().str();
   if (auto name = function.getArgAttrOfType<StringAttr>(index, kNameAttrName))
@@ -15,7 +15,7 @@ std::string nag::getArgumentName(func::FuncOp function, unsigned index) {
   return "arg" + std::to_string(index);
 }
 
-std::string nag::getResultName(func::FuncOp function, unsigned index) {
+std::string nag::getResultBufferName(func::FuncOp function, unsigned index) {
   if (auto name =
           function.getResultAttrOfType<StringAttr>(index, kNameAttrName))
     return name.str();
@@ -28,9 +28,9 @@ static std::optional<unsigned> findUpdatedArgument(func::FuncOp function,
                                                    unsigned index) {
   if (function.isPrivate() || !function.getResultAttr(index, kNameAttrName))
     return std::nullopt;
-  std::string name = getResultName(function, index);
+  std::string name = getResultBufferName(function, index);
   for (unsigned argument = 0; argument < function.getNumArguments(); ++argument)
-    if (getArgumentName(function, argument) == name)
+    if (getArgumentBufferName(function, argument) == name)
       return argument;
   return std::nullopt;
 }
@@ -73,12 +73,12 @@ LogicalResult nag::verifyHostSignature(func::FuncOp function) {
     return success();
   llvm::StringMap<Type> names;
   for (auto [index, type] : llvm::enumerate(function.getArgumentTypes()))
-    if (!names.insert({getArgumentName(function, index), type}).second)
+    if (!names.insert({getArgumentBufferName(function, index), type}).second)
       return function.emitOpError("expected one argument of the name '")
-             << getArgumentName(function, index) << "', but got two";
+             << getArgumentBufferName(function, index) << "', but got two";
   llvm::StringMap<unsigned> results;
   for (auto [index, type] : llvm::enumerate(function.getResultTypes())) {
-    std::string name = getResultName(function, index);
+    std::string name = getResultBufferName(function, index);
     if (!results.insert({name, index}).second)
       return function.emitOpError("expected one result of the name '")
              << name << "', but got two";

@@ -13,9 +13,9 @@ namespace nag {
 
 /// The name of an argument in the manifest: its parameter's, else its
 /// nag.name, else "arg<index>".
-std::string getArgumentName(mlir::func::FuncOp function, unsigned index);
+std::string getArgumentBufferName(mlir::func::FuncOp function, unsigned index);
 /// The name of a result: its nag.name, else "result<index>".
-std::string getResultName(mlir::func::FuncOp function, unsigned index);
+std::string getResultBufferName(mlir::func::FuncOp function, unsigned index);
 
 /// For each result of `function` the number of the buffer that holds it: that
 /// of the argument of the same name when the function is public (an update in
