@@ -7,6 +7,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/xxhash.h"
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 using namespace nag::runtime;
@@ -173,9 +174,10 @@ llvm::Error Dataset::add(const std::string &name,
 }
 
 static llvm::Error checkOptions(const DatasetOptions &options) {
-  if (options.vocabulary < 1)
-    return makeError("vocabulary: expected at least 1 token, but got {0}",
-                     options.vocabulary);
+  constexpr int64_t largest = std::numeric_limits<int32_t>::max();
+  if (options.vocabulary < 1 || options.vocabulary > largest)
+    return makeError("vocabulary: expected 1 to {0} tokens, but got {1}",
+                     largest, options.vocabulary);
   if (!(options.validationFraction >= 0 && options.validationFraction <= 1))
     return makeError("validation fraction: expected 0 to 1, but got {0}",
                      formatNumber(options.validationFraction));

@@ -105,7 +105,9 @@ TEST_F(DatasetTest, Errors) {
   EXPECT_EQ(getText(open({text, odd})),
             odd + ": expected a text file like " + text);
   EXPECT_EQ(getText(open({text}, 0)),
-            "vocabulary: expected at least 1 token, but got 0");
+            "vocabulary: expected 1 to 2147483647 tokens, but got 0");
+  EXPECT_EQ(getText(open({text}, int64_t(1) << 31)),
+            "vocabulary: expected 1 to 2147483647 tokens, but got 2147483648");
   EXPECT_EQ(getText(open({text}, 256, 1.5)),
             "validation fraction: expected 0 to 1, but got 1.5");
   EXPECT_NE(getText(open({"/dev/null"})), "");
