@@ -39,7 +39,7 @@ nag::tool::DiagnosticCollector::DiagnosticCollector(MLIRContext &context)
         return success();
       }) {}
 
-Error nag::tool::DiagnosticCollector::takeError(StringRef fallback) {
+Error nag::tool::DiagnosticCollector::takeError(const Twine &fallback) {
   std::string message = first.empty() ? fallback.str() : first;
   std::replace(message.begin(), message.end(), '\n', ' ');
   return createStringError(message);
@@ -61,7 +61,7 @@ Expected<OwningOpRef<ModuleOp>> nag::tool::readModule(StringRef path,
   sources.AddNewSourceBuffer(std::move(*buffer), SMLoc());
   auto module = parseSourceFile<ModuleOp>(sources, &context);
   if (!module)
-    return diagnostics.takeError((path + ": expected a module").str());
+    return diagnostics.takeError(path + ": expected a module");
   return module;
 }
 

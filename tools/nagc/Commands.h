@@ -34,8 +34,12 @@ struct Command {
   llvm::Expected<int> (*run)();
 };
 
-Command getModelCommand();
 Command getCompileCommand();
+Command getEvalCommand();
+Command getFlopsCommand();
+Command getGenerateCommand();
+Command getModelCommand();
+Command getTrainCommand();
 
 /// Reads and verifies a module; an error is one line: file, line, column, what
 /// is wrong. `path` may be "-".
@@ -56,7 +60,7 @@ class DiagnosticCollector {
 public:
   explicit DiagnosticCollector(mlir::MLIRContext &context);
   /// "file:line:column: message", or `fallback` when nothing was reported.
-  llvm::Error takeError(llvm::StringRef fallback);
+  llvm::Error takeError(const llvm::Twine &fallback);
 
 private:
   std::string first;

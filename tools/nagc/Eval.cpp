@@ -44,13 +44,19 @@ static Expected<int> run() {
   if (batches < 0)
     return make_error<tool::UsageError>(
         "--batches: expected 0 or more, but got '" + Twine(batches) + "'");
-  auto program = session.compile(tool::Purpose::Evaluate);
-  if (!program)
-    return program.takeError();
-  Expected<runtime::Dataset> dataset = data.open(**program);
+  auto model = session.open(tool::Purpose::Evaluate);
+  if (!model)
+    return model.takeError();
+  Expected<runtime::Dataset> dataset = data.open(**model);
   if (!dataset)
     return dataset.takeError();
-  auto weights = runtime::loadWeights(**program, checkpoint);
+  Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
+  if (!file)
+    return file.takeError();
+  auto program = (*model)->compile();
+  if (!program)
+    return program.takeError();
+  auto weights = runtime::loadWeights(**program, *file);
   if (!weights)
     return weights.takeError();
   runtime::NamedBuffers buffers(**program);

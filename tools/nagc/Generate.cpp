@@ -66,10 +66,16 @@ static Expected<int> run() {
   sampler.seed = seed;
   if (Error error = sampler.check())
     return make_error<tool::UsageError>(toString(std::move(error)));
-  auto program = session.compile(tool::Purpose::Generate);
+  auto model = session.open(tool::Purpose::Generate);
+  if (!model)
+    return model.takeError();
+  Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
+  if (!file)
+    return file.takeError();
+  auto program = (*model)->compile();
   if (!program)
     return program.takeError();
-  auto weights = runtime::loadWeights(**program, checkpoint);
+  auto weights = runtime::loadWeights(**program, *file);
   if (!weights)
     return weights.takeError();
   auto generator = runtime::Generator::create(**program, *weights);

@@ -79,28 +79,48 @@ static Error keepCalledFunctions(mlir::ModuleOp module, Purpose purpose,
   return Error::success();
 }
 
-Expected<std::unique_ptr<runtime::Program>>
-SessionOptions::compile(Purpose purpose) const {
+static mlir::DialectRegistry makeRegistry() {
+  mlir::DialectRegistry registry;
+  registerDialects(registry);
+  cpu::registerTranslations(registry);
+  return registry;
+}
+
+Model::Model(StringRef file) : path(file), context(makeRegistry()) {}
+
+Expected<std::unique_ptr<Model>> Model::read(StringRef path, Purpose purpose) {
+  std::unique_ptr<Model> model(new Model(path));
+  auto module = readModule(path, model->context);
+  if (!module)
+    return module.takeError();
+  model->module = std::move(*module);
+  if (Error error = keepCalledFunctions(*model->module, purpose, path))
+    return error;
+  return model;
+}
+
+std::optional<int64_t> Model::getVocabulary() const {
+  auto config =
+      module.get()->getAttrOfType<mlir::DictionaryAttr>(kConfigAttrName);
+  auto size = config ? config.getAs<mlir::IntegerAttr>("vocab") : nullptr;
+  return size ? std::optional(size.getInt()) : std::nullopt;
+}
+
+Expected<std::unique_ptr<runtime::Program>> Model::compile() {
+  DiagnosticCollector diagnostics(context);
+  auto program = cpu::createProgram(*module, cpu::CompileOptions());
+  if (program)
+    return program;
+  std::string message = toString(program.takeError());
+  return diagnostics.takeError(path + ": " + message);
+}
+
+Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
   if (Error error = check())
     return error;
   if (threads > 0)
     omp_set_num_threads(threads);
-  mlir::DialectRegistry registry;
-  registerDialects(registry);
-  cpu::registerTranslations(registry);
-  mlir::MLIRContext context(registry);
-  Expected<mlir::OwningOpRef<mlir::ModuleOp>> module =
-      readModule(input, context);
-  if (!module)
-    return module.takeError();
-  if (Error error = keepCalledFunctions(**module, purpose, input))
-    return error;
-  DiagnosticCollector diagnostics(context);
-  auto program = cpu::createProgram(**module, cpu::CompileOptions());
-  if (program)
-    return program;
-  std::string message = toString(program.takeError());
-  return diagnostics.takeError(input + ": " + message);
+  return Model::read(input, purpose);
 }
 
 DataOptions::DataOptions(cl::SubCommand &command)
@@ -116,8 +136,7 @@ DataOptions::DataOptions(cl::SubCommand &command)
                     cl::desc("Bytes of text per token of .bin files, for bits "
                              "per byte")) {}
 
-Expected<runtime::Dataset>
-DataOptions::open(const runtime::Program &program) const {
+Expected<runtime::Dataset> DataOptions::open(const Model &model) const {
   runtime::DatasetOptions options;
   options.paths.assign(first.begin(), first.end());
   options.paths.insert(options.paths.end(), more.begin(), more.end());
@@ -130,7 +149,7 @@ DataOptions::open(const runtime::Program &program) const {
                                   "'");
   options.validationFraction = validationFraction;
   options.bytesPerToken = bytesPerToken;
-  if (auto vocabulary = program.config().getInteger("vocab"))
+  if (auto vocabulary = model.getVocabulary())
     options.vocabulary = *vocabulary;
   return runtime::Dataset::open(options);
 }

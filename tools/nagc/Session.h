@@ -9,21 +9,40 @@
 #include "nag/Runtime/Dataset.h"
 #include "nag/Runtime/Program.h"
 #include <memory>
+#include <optional>
 
 namespace nag::tool {
 
 /// Which of a model's functions a command calls. The others are not compiled.
 enum class Purpose { Train, Evaluate, Generate };
 
+/// A model that was read and not yet compiled.
+class Model {
+public:
+  static llvm::Expected<std::unique_ptr<Model>> read(llvm::StringRef path,
+                                                     Purpose purpose);
+
+  /// Tokens of the vocabulary as `nag.config` has it; nothing where it does not
+  /// say.
+  std::optional<int64_t> getVocabulary() const;
+  /// Compiles for this computer; once.
+  llvm::Expected<std::unique_ptr<runtime::Program>> compile();
+
+private:
+  explicit Model(llvm::StringRef file);
+
+  std::string path;
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+};
+
 /// Options of every command that runs a model.
 class SessionOptions {
 public:
   explicit SessionOptions(llvm::cl::SubCommand &command);
 
-  /// Reads the model and compiles it for the chosen target.
-  llvm::Expected<std::unique_ptr<runtime::Program>>
-  compile(Purpose purpose) const;
-  llvm::StringRef getModelPath() const { return input; }
+  /// Reads the model and sets up the chosen target.
+  llvm::Expected<std::unique_ptr<Model>> open(Purpose purpose) const;
 
 private:
   llvm::Error check() const;
@@ -41,7 +60,7 @@ public:
   explicit DataOptions(llvm::cl::SubCommand &command);
 
   /// Opens the files; tokens must fit the program's vocabulary.
-  llvm::Expected<runtime::Dataset> open(const runtime::Program &program) const;
+  llvm::Expected<runtime::Dataset> open(const Model &model) const;
 
 private:
   llvm::cl::list<std::string> first;

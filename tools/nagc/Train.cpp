@@ -132,12 +132,15 @@ static Expected<int> run() {
   if (resume && checkpointFolder.empty())
     return make_error<tool::UsageError>(
         "--resume: expected --checkpoint-dir with it, but got none");
-  auto program = session.compile(tool::Purpose::Train);
-  if (!program)
-    return program.takeError();
-  Expected<runtime::Dataset> dataset = data.open(**program);
+  auto model = session.open(tool::Purpose::Train);
+  if (!model)
+    return model.takeError();
+  Expected<runtime::Dataset> dataset = data.open(**model);
   if (!dataset)
     return dataset.takeError();
+  auto program = (*model)->compile();
+  if (!program)
+    return program.takeError();
   auto trainer =
       runtime::Trainer::create(**program, *dataset, getOptions(**program));
   if (!trainer)

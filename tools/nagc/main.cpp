@@ -2,7 +2,6 @@
 // nagc: from a model's configuration to a trained model.
 #include "Commands.h"
 
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/InitLLVM.h"
 
 using namespace llvm;
@@ -18,7 +17,9 @@ static int report(Error error, StringRef command) {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  const Command commands[] = {getModelCommand(), getCompileCommand()};
+  const Command commands[] = {getModelCommand(),    getCompileCommand(),
+                              getTrainCommand(),    getEvalCommand(),
+                              getGenerateCommand(), getFlopsCommand()};
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;
