@@ -2,6 +2,7 @@
 #include "nag/Pipelines/Pipelines.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Pipelines/CPUKernels.h"
 
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -28,6 +29,7 @@ void nag::buildCPUPlanPipeline(OpPassManager &manager,
                                const CPUPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
+  manager.addPass(createNagSplitStreams());
   addCleanup(manager);
   manager.addNestedPass<func::FuncOp>(createNagFuse());
   manager.addPass(createNagOutlineKernels());
@@ -38,6 +40,7 @@ void nag::buildCPUPlanPipeline(OpPassManager &manager,
 
 void nag::buildCPUCodegenPipeline(OpPassManager &manager,
                                   const CPUPipelineOptions &) {
+  buildCPUKernelsPipeline(manager.nest<ModuleOp>(), CPUKernelsOptions());
   manager.addPass(createConvertNagHostToLLVM());
 }
 
@@ -48,6 +51,7 @@ void nag::buildCPUPipeline(OpPassManager &manager,
 }
 
 void nag::registerPipelines() {
+  registerCPUKernelsPipeline();
   PassPipelineRegistration<TrainingPipelineOptions>(
       "nag-training-pipeline", "expand, differentiate and add the optimizer",
       buildTrainingPipeline);

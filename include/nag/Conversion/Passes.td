@@ -15,4 +15,68 @@ def ConvertNagHostToLLVM : Pass<"convert-nag-host-to-llvm", "::mlir::ModuleOp"> 
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def ConvertNagToLinalg : Pass<"convert-nag-to-linalg"> {
+  let summary = "lowers nag ops to linalg on tensors, row-wise ops to one loop over their rows";
+  let description = [{
+    Rewrites the nag ops of every function within. In a kernel (attribute `nag.kernel`) consecutive row-wise ops over the same rows
+    become one `scf.forall`, whose body is the work for one row: values between these ops stay values of a row.
+    In other functions each op is lowered by itself. A result that `bufferization.materialize_in_destination` puts into a
+    function argument is computed right there.
+
+    A kernel with a sum over all rows loops over a fixed number of row chunks and adds up the chunks' sums in order,
+    so its bits do not depend on the number of threads.
+
+    Streams must be split (`-nag-split-streams`) and composite ops decomposed (`-nag-decompose`).
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+      "::mlir::bufferization::BufferizationDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+      "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ConvertLinalgToVectorLoops : Pass<"convert-linalg-to-vector-loops"> {
+  let summary = "lowers elementwise linalg ops and reductions on buffers to loops over vectors";
+  let description = [{
+    A linalg.generic on buffers of static shape becomes a loop nest whose innermost loop works on vectors; what a vector's width does not
+    divide is done in vectors of half that width, and so on, so no element outside the buffers is touched. Reductions along the innermost
+    dimension keep one partial result per lane. Copies, fills and other elementwise named ops are taken along. Ops
+    that do not run along contiguous memory stay, for `-convert-linalg-to-loops`.
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", "512", "bits of one vector; light bodies use two at a time">
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+      "::mlir::linalg::LinalgDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+      "::mlir::vector::VectorDialect"];
+}
+
+def ConvertForallToOpenMP : Pass<"convert-forall-to-openmp"> {
+  let summary = "lowers scf.forall on buffers to OpenMP loops with scratch on the threads' stacks";
+  let description = [{
+    Each thread takes one contiguous part of the iterations (static schedule). Buffers that the body allocates are allocated once per
+    thread, on its stack, before the loop. A loop with less than `min-work` to do runs sequentially: starting threads
+    would cost more than it saves. Small buffers of the function itself move to the stack too; large ones are freed at its end.
+  }];
+  let options = [
+    Option<"minWork", "min-work", "int64_t", "65536", "element operations from which threads pay">,
+    Option<"maxStackBytes", "max-stack-bytes", "int64_t", "262144", "largest buffer to put on the stack">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+      "::mlir::omp::OpenMPDialect", "::mlir::scf::SCFDialect"];
+}
+
+def ConvertMathToPolynomials : Pass<"convert-math-to-polynomials"> {
+  let summary = "replaces f32 exp, log, log1p, tanh and erf by arithmetic";
+  let description = [{
+    On scalars and on vectors. Other types stay, for the C library.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def DropKernelResults : Pass<"nag-drop-kernel-results", "::mlir::func::FuncOp"> {
+  let summary = "a function that returns its own buffer arguments returns nothing";
+  let description = [{
+    What kernels in destination-passing form become after bufferization: the caller has the destinations at hand.
+  }];
+}
+
 #endif // NAG_CONVERSION_PASSES_TD

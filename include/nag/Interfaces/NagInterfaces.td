@@ -69,8 +69,8 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
     }], "::llvm::SmallVector<::mlir::Value>", "buildRow",
     (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$operands, "::mlir::Value":$row)>,
     InterfaceMethod<[{
-      The operand whose memory result `index` may overwrite: element i of the result depends on no element of that operand but
-      number i. Nothing when the result needs memory of its own.
+      The operand, of the same type, whose memory result `index` may overwrite: each of its elements is read for the last
+      time, by this op, before the result's element in the same place is written. None by default.
     }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">
   ];
 }

@@ -28,10 +28,14 @@ class Nag_PureOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !l
 class Nag_RowOp<string mnemonic, list<Trait> traits = []> : Nag_PureOp<mnemonic, !listconcat(traits,
     [DeclareOpInterfaceMethods<RowwiseOpInterface>])>;
 
+// A row-wise op whose results may share memory with operands of their type.
+class Nag_SharingRowOp<string mnemonic, list<Trait> traits = []> : Nag_PureOp<mnemonic, !listconcat(traits,
+    [DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand"]>])>;
+
 // A row-wise op whose operands and results all have one type.
 class Nag_ElementwiseOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
     [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops"]>,
-     DeclareOpInterfaceMethods<RowwiseOpInterface>])>;
+     DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand"]>])>;
 
 class Nag_ContractionOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
     [Pure, InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "isContraction"]>])> {

@@ -191,7 +191,7 @@ def Nag_RmsNormVJPOp : Nag_RowOp<"rms_norm_vjp"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_GainOp : Nag_RowOp<"gain", [Nag_Differentiable]> {
+def Nag_GainOp : Nag_SharingRowOp<"gain", [Nag_Differentiable]> {
   let summary = "multiplies every row, or every group of a row, by a learned vector";
   let description = [{
     `y[row, h, i] = x[row, h, i] * gain[i]` with the last dimension of x read as [groups, c].
@@ -290,7 +290,7 @@ def Nag_SwigluOp : Nag_ElementwiseOp<"swiglu", [Nag_Differentiable]> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_SwigluVJPOp : Nag_RowOp<"swiglu_vjp"> {
+def Nag_SwigluVJPOp : Nag_SharingRowOp<"swiglu_vjp"> {
   let summary = "vector-Jacobian product of nag.swiglu";
   let description = [{
     Constraints: (C1) all operands have the same type.

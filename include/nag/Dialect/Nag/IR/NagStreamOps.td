@@ -269,7 +269,7 @@ def Nag_DecodeOp : Nag_PureOp<"decode"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_TemperOp : Nag_RowOp<"temper", [Nag_Differentiable]> {
+def Nag_TemperOp : Nag_SharingRowOp<"temper", [Nag_Differentiable]> {
   let summary = "multiplies each row by an inverse temperature exp(s) (eq. 18)";
   let description = [{
     `y = factor * exp(s) * x`, s one scalar per row.

@@ -42,7 +42,7 @@ def Nag_TokenLossOp : Nag_RowOp<"token_loss", [Nag_Differentiable]> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_TokenLossVJPOp : Nag_RowOp<"token_loss_vjp"> {
+def Nag_TokenLossVJPOp : Nag_SharingRowOp<"token_loss_vjp"> {
   let summary = "vector-Jacobian product of nag.token_loss";
   let description = [{
     `dlogits = dlosses * (exp(logits - lse) - onehot(target))`, 0 in padded columns and in ignored rows.
@@ -63,7 +63,7 @@ def Nag_TokenLossVJPOp : Nag_RowOp<"token_loss_vjp"> {
 def Nag_MaskedMeanOp : Nag_RowOp<"masked_mean", [Nag_Differentiable]> {
   let summary = "mean of the values whose target counts";
   let description = [{
-    The rows are those of the last dimension. 0 when no target counts; `count` is the number that do.
+    0 when no target counts; `count` is the number that do.
 
     Constraints: (C1) `values` and `targets` have the same shape.
 
@@ -138,7 +138,7 @@ def Nag_ClipFactorOp : Nag_RowOp<"clip_factor"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_AdamWOp : Nag_RowOp<"adamw"> {
+def Nag_AdamWOp : Nag_SharingRowOp<"adamw"> {
   let summary = "one AdamW step of one parameter (Loshchilov and Hutter, 2019)";
   let description = [{
     With G = factor * gradient, t = step (from 1) and eta = lr * lr_scale: `m' = beta1 m + (1-beta1) G`, `v' = beta2 v + (1-beta2) G*G`,
@@ -159,7 +159,7 @@ def Nag_AdamWOp : Nag_RowOp<"adamw"> {
   let assemblyFormat = "operands `group` $group attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_ConstrainOp : Nag_RowOp<"constrain"> {
+def Nag_ConstrainOp : Nag_SharingRowOp<"constrain"> {
   let summary = "restores what must hold for every row of a weight (section 6)";
   let description = [{
     `zero_mean`: each row minus its mean. `zero_mean_unit_rms`: then divided by its rms (a row of zeros stays zero).

@@ -143,4 +143,22 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
   ];
 }
 
+def NagSplitStreams : Pass<"nag-split-streams"> {
+  let summary = "passes streams between functions as two tensors";
+  let description = [{
+    Replaces every `!nag.stream` in function signatures, calls, returns and `nag.repeat` by its direction and its log-norm. Inside
+    functions a stream remains only between `nag.make_stream` and the ops that compute with it. An argument or result
+    named "x" becomes "x" and "x.log_norm".
+
+    ```mlir
+    func.func @f(%x: !nag.stream<2x8x16xf32>) -> !nag.stream<2x8x16xf32> { return %x : !nag.stream<2x8x16xf32> }
+    // becomes
+    func.func @f(%r: tensor<2x8x16xf32>, %s: tensor<2x8xf32>) -> (tensor<2x8x16xf32>, tensor<2x8xf32>) {
+      return %r, %s : tensor<2x8x16xf32>, tensor<2x8xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::nag::NagDialect"];
+}
+
 #endif // NAG_TRANSFORMS_PASSES_TD

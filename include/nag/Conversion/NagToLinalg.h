@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Lowering of nag ops to linalg on tensors: the row loop and, one function per
+// family, the patterns of the other ops.
+#ifndef NAG_CONVERSION_NAGTOLINALG_H
+#define NAG_CONVERSION_NAGTOLINALG_H
+
+#include "mlir/IR/PatternMatch.h"
+#include "nag/Interfaces/NagInterfaces.h"
+
+namespace nag {
+
+/// Replaces `ops` by one loop over their rows. They stand in one block, in
+/// order, have the same number of rows, and read one another's results only
+/// as rows, lanes or streams. Fails with an error at the op that does not fit.
+mlir::LogicalResult lowerRowwiseOps(mlir::RewriterBase &rewriter,
+                                    llvm::ArrayRef<mlir::Operation *> ops);
+
+/// All patterns of -convert-nag-to-linalg besides the row loop.
+void populateNagToLinalgPatterns(mlir::RewritePatternSet &patterns);
+
+/// The tensor into which `result` is to be computed: the destination that
+/// bufferization.materialize_in_destination names for it, else an empty
+/// tensor. `type`, a reshape of the result's type, is the type wanted.
+mlir::Value getDestination(mlir::OpBuilder &builder, mlir::Value result,
+                           mlir::RankedTensorType type);
+
+/// Replaces `result` by `computed`, which was computed into its destination:
+/// bufferization.materialize_in_destination has nothing left to do.
+void replaceComputed(mlir::RewriterBase &rewriter, mlir::Value result,
+                     mlir::Value computed);
+
+/// `tensor` with its elements, in row-major order, in another static shape.
+mlir::Value reshapeTo(mlir::OpBuilder &builder, mlir::Location loc,
+                      mlir::Value tensor, llvm::ArrayRef<int64_t> shape);
+
+} // namespace nag
+
+#endif // NAG_CONVERSION_NAGTOLINALG_H

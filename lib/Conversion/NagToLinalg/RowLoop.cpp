@@ -1,0 +1,633 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// One loop over the rows of a group of row-wise ops: loads their rows, inlines
+// their row programs, puts their results into the destinations.
+#include "nag/Conversion/NagToLinalg.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/IR/RowBuilder.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nag;
+
+/// A sum over all rows is the sum of at most this many chunks' sums: enough
+/// for the threads of a large machine, few enough to add up at the end.
+static constexpr int64_t kMaxChunks = 64;
+
+namespace {
+
+/// A tensor, or the part of a stream: 0 is its direction, 1 its log-norm.
+using Part = std::pair<Value, unsigned>;
+
+/// A tensor that the loop computes.
+struct Output {
+  Part part;
+  RowRole role;
+  RankedTensorType type;
+  /// What the tensor replaces: the part itself or projections of a stream.
+  SmallVector<Value> replaced;
+  /// The tensor's destination in the shape of the loop.
+  Value destination;
+
+  bool isSum() const { return role == RowRole::Sum; }
+};
+
+class RowLoop {
+public:
+  RowLoop(RewriterBase &rewriterToUse, ArrayRef<Operation *> groupedOps)
+      : rewriter(rewriterToUse), builder(groupedOps.back()->getLoc(), groupedOps.back()),
+        ops(groupedOps),
+        numRows(cast<RowwiseOpInterface>(groupedOps.front()).getNumRows()) {}
+
+  LogicalResult lower();
+
+private:
+  // What the loop reads and writes.
+  Part resolve(Value tensor) const;
+  Part resolveStream(Value stream, unsigned index) const;
+  bool isInside(Operation *op) const { return llvm::is_contained(ops, op); }
+  bool isUsedOutside(Value value) const;
+  LogicalResult collectInputs();
+  LogicalResult collectInput(Part part, RowRole role, Operation *reader);
+  void collectOutputs();
+  void collectStreamOutputs(Value stream);
+  void addOutput(Part part, RowRole role, RankedTensorType type,
+                 ArrayRef<Value> replaced);
+
+  // The loops; each returns one tensor per output, in the loop's shape.
+  SmallVector<Value> emitSingleRow();
+  SmallVector<Value> emitForall();
+  SmallVector<Value> emitChunks();
+  void emitChunk(Value chunk, int64_t chunks, ValueRange shared,
+                 scf::InParallelOp terminator);
+  SmallVector<Value> initializeChunk(Value chunk, ValueRange shared,
+                                     OpFoldResult first, OpFoldResult count);
+  SmallVector<Value> emitChunkRow(Value row, Value index, ValueRange carried);
+  SmallVector<Value> createPartials(int64_t chunks);
+  Value addUp(Value partials, Value destination);
+
+  // The work for one row.
+  SmallVector<Value> emitRow(Value row, ArrayRef<Value> slices);
+  void emitOp(RowwiseOpInterface op, Value row);
+  Value load(Part part, Value row);
+  Value place(Value value, Value slice);
+
+  void replaceOps(ArrayRef<Value> results);
+
+  RewriterBase &rewriter;
+  ImplicitLocOpBuilder builder;
+  ArrayRef<Operation *> ops;
+  int64_t numRows;
+  /// Tensors from outside as [rows, d] or [rows].
+  DenseMap<Value, Value> inputs;
+  SmallVector<Output> outputs;
+  /// The row or the scalar that stands for a part in the row at hand.
+  DenseMap<Part, Value> rowValues;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// What the loop reads and writes
+//===----------------------------------------------------------------------===//
+
+Part RowLoop::resolve(Value tensor) const {
+  if (auto direction = tensor.getDefiningOp<DirectionOp>())
+    return resolveStream(direction.getStream(), 0);
+  if (auto logNorm = tensor.getDefiningOp<LogNormOp>())
+    return resolveStream(logNorm.getStream(), 1);
+  return {tensor, 0};
+}
+
+Part RowLoop::resolveStream(Value stream, unsigned index) const {
+  if (auto make = stream.getDefiningOp<MakeStreamOp>())
+    return resolve(make->getOperand(index));
+  return {stream, index};
+}
+
+/// True when the tensor or stream is needed after the loop.
+bool RowLoop::isUsedOutside(Value value) const {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    if (isInside(user))
+      return false;
+    if (isa<MakeStreamOp, DirectionOp, LogNormOp>(user))
+      return isUsedOutside(user->getResult(0));
+    return true;
+  });
+}
+
+/// The shape in which the loop writes a tensor: [rows, d] or [rows]; that of
+/// the tensor for a sum.
+static RankedTensorType getLoopType(RankedTensorType type, RowRole role,
+                                    int64_t numRows) {
+  if (role == RowRole::Sum)
+    return type;
+  SmallVector<int64_t> shape{numRows};
+  if (role == RowRole::Row)
+    shape.push_back(type.getShape().back());
+  return RankedTensorType::get(shape, type.getElementType());
+}
+
+void RowLoop::addOutput(Part part, RowRole role, RankedTensorType type,
+                        ArrayRef<Value> replaced) {
+  Output output;
+  output.part = part;
+  output.role = role;
+  output.type = type;
+  output.replaced.assign(replaced.begin(), replaced.end());
+  Value named = replaced.empty() ? part.first : replaced.front();
+  output.destination =
+      getDestination(builder, named, getLoopType(type, role, numRows));
+  outputs.push_back(std::move(output));
+}
+
+/// The parts of a stream that are read outside, each by all its projections.
+/// A stream that leaves as a whole is replaced by one made of both parts.
+void RowLoop::collectStreamOutputs(Value stream) {
+  SmallVector<Value> projections[2];
+  bool leaves = false;
+  for (Operation *user : stream.getUsers()) {
+    if (isa<DirectionOp, LogNormOp>(user)) {
+      if (isUsedOutside(user->getResult(0)))
+        projections[isa<LogNormOp>(user)].push_back(user->getResult(0));
+    } else if (!isInside(user)) {
+      leaves = true;
+    }
+  }
+  auto type = cast<StreamType>(stream.getType());
+  if (leaves || !projections[0].empty())
+    addOutput({stream, 0}, RowRole::Row, type.getDirectionType(),
+              projections[0]);
+  if (leaves || !projections[1].empty())
+    addOutput({stream, 1}, RowRole::Lane, type.getLogNormType(),
+              projections[1]);
+}
+
+LogicalResult RowLoop::collectInput(Part part, RowRole role,
+                                    Operation *reader) {
+  auto [value, index] = part;
+  if (isInside(value.getDefiningOp()) || inputs.contains(value))
+    return success();
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type)
+    return reader->emitOpError("expected streams to be split before, by "
+                               "-nag-split-streams, but got ")
+           << value.getType();
+  inputs[value] = reshapeTo(builder, builder.getLoc(), value,
+                            getLoopType(type, role, numRows).getShape());
+  return success();
+}
+
+LogicalResult RowLoop::collectInputs() {
+  for (Operation *op : ops)
+    for (OpOperand &operand : op->getOpOperands()) {
+      RowRole role = cast<RowwiseOpInterface>(op).getOperandRole(
+          operand.getOperandNumber());
+      Value value = operand.get();
+      if (role == RowRole::Whole)
+        continue;
+      if (role != RowRole::Stream) {
+        if (failed(collectInput(resolve(value), role, op)))
+          return failure();
+        continue;
+      }
+      if (failed(collectInput(resolveStream(value, 0), RowRole::Row, op)) ||
+          failed(collectInput(resolveStream(value, 1), RowRole::Lane, op)))
+        return failure();
+    }
+  return success();
+}
+
+void RowLoop::collectOutputs() {
+  for (Operation *op : ops)
+    for (OpResult result : op->getResults()) {
+      RowRole role = cast<RowwiseOpInterface>(op).getResultRole(
+          result.getResultNumber());
+      if (role == RowRole::Stream)
+        collectStreamOutputs(result);
+      else if (isUsedOutside(result))
+        addOutput({result, 0}, role, cast<RankedTensorType>(result.getType()),
+                  {result});
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// Slices of tensors whose first dimension counts rows
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// `count` whole rows of `tensor` from row `first` on.
+struct RowSlice {
+  RowSlice(Value tensor, OpFoldResult first, OpFoldResult count) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    Builder attrs(type.getContext());
+    offsets.assign(type.getRank(), attrs.getIndexAttr(0));
+    sizes = getAsIndexOpFoldResult(type.getContext(), type.getShape());
+    strides.assign(type.getRank(), attrs.getIndexAttr(1));
+    offsets.front() = first;
+    sizes.front() = count;
+  }
+
+  SmallVector<OpFoldResult> offsets, sizes, strides;
+};
+
+} // namespace
+
+static Value extractRows(ImplicitLocOpBuilder &builder, Value tensor,
+                         OpFoldResult first, OpFoldResult count) {
+  RowSlice slice(tensor, first, count);
+  return tensor::ExtractSliceOp::create(builder, tensor, slice.offsets,
+                                        slice.sizes, slice.strides);
+}
+
+/// Row `index` of [rows, d] as tensor<d>; a lane of [rows] as tensor<1>.
+static Value extractRow(ImplicitLocOpBuilder &builder, Value tensor,
+                        Value index) {
+  RowSlice slice(tensor, index, builder.getIndexAttr(1));
+  auto type = cast<RankedTensorType>(tensor.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  if (shape.size() == 1)
+    shape.front() = 1;
+  else
+    shape.erase(shape.begin());
+  return tensor::ExtractSliceOp::create(
+      builder, RankedTensorType::get(shape, type.getElementType()), tensor,
+      slice.offsets, slice.sizes, slice.strides);
+}
+
+static Value insertRow(ImplicitLocOpBuilder &builder, Value row, Value tensor,
+                       Value index) {
+  RowSlice slice(tensor, index, builder.getIndexAttr(1));
+  return tensor::InsertSliceOp::create(builder, row, tensor, slice.offsets,
+                                       slice.sizes, slice.strides);
+}
+
+static void insertInParallel(ImplicitLocOpBuilder &builder,
+                             scf::InParallelOp terminator, Value part,
+                             Value tensor, OpFoldResult first,
+                             OpFoldResult count) {
+  RowSlice slice(tensor, first, count);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToEnd(terminator.getBody());
+  tensor::ParallelInsertSliceOp::create(builder, part, tensor, slice.offsets,
+                                        slice.sizes, slice.strides);
+}
+
+//===----------------------------------------------------------------------===//
+// The work for one row
+//===----------------------------------------------------------------------===//
+
+/// A row or a scalar in its compute type.
+static Value toComputeType(ImplicitLocOpBuilder &builder, Value value) {
+  Type type = getElementTypeOrSelf(value.getType());
+  if (getComputeType(type) == type)
+    return value;
+  return RowBuilder(builder, type).map({value}, [](RowBuilder::Elements e) {
+    return e[0];
+  });
+}
+
+/// A row or a scalar in the type in which it is stored.
+static Value toStorageType(ImplicitLocOpBuilder &builder, Value value,
+                           Type type) {
+  Type from = getElementTypeOrSelf(value.getType());
+  if (from == type)
+    return value;
+  return RowBuilder(builder, from).map({value}, [&](RowBuilder::Elements e) {
+    return Scalar(builder,
+                  arith::TruncFOp::create(builder, type, e[0].get()).getResult());
+  });
+}
+
+Value RowLoop::load(Part part, Value row) {
+  Value &value = rowValues[part];
+  if (value)
+    return value;
+  Value tensor = inputs.lookup(part.first);
+  if (cast<RankedTensorType>(tensor.getType()).getRank() == 1)
+    value = tensor::ExtractOp::create(builder, tensor, row);
+  else
+    value = extractRow(builder, tensor, row);
+  return value = toComputeType(builder, value);
+}
+
+void RowLoop::emitOp(RowwiseOpInterface op, Value row) {
+  SmallVector<Value> operands;
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    switch (op.getOperandRole(operand.getOperandNumber())) {
+    case RowRole::Stream:
+      operands.push_back(load(resolveStream(value, 0), row));
+      operands.push_back(load(resolveStream(value, 1), row));
+      break;
+    case RowRole::Whole:
+      if (cast<RankedTensorType>(value.getType()).getRank() == 0)
+        value = tensor::ExtractOp::create(builder, value, ValueRange());
+      operands.push_back(value);
+      break;
+    default:
+      operands.push_back(load(resolve(value), row));
+    }
+  }
+  SmallVector<Value> values = op.buildRow(builder, operands, row);
+  const Value *next = values.begin();
+  for (OpResult result : op->getResults()) {
+    rowValues[{result, 0}] = *next++;
+    if (op.getResultRole(result.getResultNumber()) == RowRole::Stream)
+      rowValues[{result, 1}] = *next++;
+  }
+}
+
+/// Makes the linalg op behind `row` compute in `slice` instead of a tensor of
+/// its own. Fails when there is no such op.
+static LogicalResult computeInPlace(ImplicitLocOpBuilder &builder, Value row,
+                                    Value slice) {
+  SmallVector<Operation *> reshapes;
+  while (auto *reshape = row.getDefiningOp()) {
+    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(reshape))
+      break;
+    reshapes.push_back(reshape);
+    row = reshape->getOperand(0);
+  }
+  auto producer = row.getDefiningOp<linalg::LinalgOp>();
+  if (!producer)
+    return failure();
+  OpOperand *init =
+      producer.getDpsInitOperand(cast<OpResult>(row).getResultNumber());
+  if (!init->get().getDefiningOp<tensor::EmptyOp>())
+    return failure();
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(producer);
+  auto shape = cast<RankedTensorType>(row.getType()).getShape();
+  init->set(reshapeTo(builder, builder.getLoc(), slice, shape));
+  return success();
+}
+
+/// `slice` of a destination, filled with `value`.
+Value RowLoop::place(Value value, Value slice) {
+  auto type = cast<RankedTensorType>(slice.getType());
+  value = toStorageType(builder, value, type.getElementType());
+  if (!isa<RankedTensorType>(value.getType())) {
+    SmallVector<Value> indices;
+    if (type.getRank() > 0)
+      indices.push_back(arith::ConstantIndexOp::create(builder, 0));
+    return tensor::InsertOp::create(builder, value, slice, indices);
+  }
+  if (succeeded(computeInPlace(builder, value, slice)))
+    return value;
+  return linalg::CopyOp::create(builder, value, slice).getResult(0);
+}
+
+/// Emits all ops for one row. Returns, for each output, its slice filled; for
+/// a sum, the row's term.
+SmallVector<Value> RowLoop::emitRow(Value row, ArrayRef<Value> slices) {
+  rowValues.clear();
+  for (Operation *op : ops)
+    emitOp(cast<RowwiseOpInterface>(op), row);
+  SmallVector<Value> results;
+  for (auto [output, slice] : llvm::zip_equal(outputs, slices)) {
+    Value value = rowValues.lookup(output.part);
+    results.push_back(output.isSum() ? value : place(value, slice));
+  }
+  return results;
+}
+
+/// `accumulator` plus `value`, scalars or rows; a row is added in place.
+static Value addTo(ImplicitLocOpBuilder &builder, Value accumulator,
+                   Value value) {
+  if (!isa<RankedTensorType>(value.getType()))
+    return Scalar(builder, accumulator) + Scalar(builder, value);
+  AffineMap identity = builder.getMultiDimIdentityMap(1);
+  auto add = [](OpBuilder &nested, Location loc, ValueRange arguments) {
+    Value sum =
+        arith::AddFOp::create(nested, loc, arguments[0], arguments[1]);
+    linalg::YieldOp::create(nested, loc, sum);
+  };
+  return linalg::GenericOp::create(builder, accumulator.getType(), value,
+                                   accumulator, {identity, identity},
+                                   {utils::IteratorType::parallel}, add)
+      .getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// The loops
+//===----------------------------------------------------------------------===//
+
+SmallVector<Value> RowLoop::emitSingleRow() {
+  Value zero = arith::ConstantIndexOp::create(builder, 0);
+  SmallVector<Value> slices;
+  for (const Output &output : outputs)
+    slices.push_back(output.isSum()
+                         ? output.destination
+                         : extractRow(builder, output.destination, zero));
+  SmallVector<Value> results = emitRow(zero, slices);
+  for (auto [output, result] : llvm::zip_equal(outputs, results))
+    result = output.isSum()
+                 ? place(result, output.destination)
+                 : insertRow(builder, result, output.destination, zero);
+  return results;
+}
+
+SmallVector<Value> RowLoop::emitForall() {
+  SmallVector<Value> destinations = llvm::map_to_vector(
+      outputs, [](const Output &output) { return output.destination; });
+  auto loop = scf::ForallOp::create(
+      builder, ArrayRef<OpFoldResult>{builder.getIndexAttr(numRows)},
+      destinations, std::nullopt);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  Value row = loop.getInductionVar(0);
+  SmallVector<Value> slices;
+  for (Value shared : loop.getRegionIterArgs())
+    slices.push_back(extractRow(builder, shared, row));
+  SmallVector<Value> results = emitRow(row, slices);
+  for (auto [result, shared] :
+       llvm::zip_equal(results, loop.getRegionIterArgs()))
+    insertInParallel(builder, loop.getTerminator(), result, shared, row,
+                     builder.getIndexAttr(1));
+  return llvm::to_vector_of<Value>(loop.getResults());
+}
+
+/// Destinations of the chunks' sums: [chunks] or [chunks, c].
+SmallVector<Value> RowLoop::createPartials(int64_t chunks) {
+  SmallVector<Value> tensors;
+  for (const Output &output : outputs) {
+    if (!output.isSum()) {
+      tensors.push_back(output.destination);
+      continue;
+    }
+    SmallVector<int64_t> shape(output.type.getShape());
+    shape.insert(shape.begin(), chunks);
+    tensors.push_back(tensor::EmptyOp::create(
+        builder, shape, getComputeType(output.type.getElementType())));
+  }
+  return tensors;
+}
+
+/// The sum of `partials` over its first dimension, in order.
+Value RowLoop::addUp(Value partials, Value destination) {
+  auto add = [](RowBuilder::Elements e) { return e[0]; };
+  RowBuilder rows(builder, getElementTypeOrSelf(partials.getType()));
+  if (cast<RankedTensorType>(partials.getType()).getRank() == 1)
+    return place(rows.sum({partials}, add), destination);
+  return place(rows.sumOverGroups({partials}, add), destination);
+}
+
+SmallVector<Value> RowLoop::emitChunks() {
+  int64_t chunks = std::min(numRows, kMaxChunks);
+  auto loop = scf::ForallOp::create(
+      builder, ArrayRef<OpFoldResult>{builder.getIndexAttr(chunks)},
+      createPartials(chunks), std::nullopt);
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    emitChunk(loop.getInductionVar(0), chunks, loop.getRegionIterArgs(),
+              loop.getTerminator());
+  }
+  SmallVector<Value> results = llvm::to_vector_of<Value>(loop.getResults());
+  for (auto [output, result] : llvm::zip_equal(outputs, results))
+    if (output.isSum())
+      result = addUp(result, output.destination);
+  return results;
+}
+
+/// The rows of one chunk, one after the other.
+void RowLoop::emitChunk(Value chunk, int64_t chunks, ValueRange shared,
+                        scf::InParallelOp terminator) {
+  AffineExpr index = builder.getAffineDimExpr(0);
+  auto boundary = [&](AffineExpr at) {
+    return affine::makeComposedFoldedAffineApply(
+        builder, builder.getLoc(), (at * numRows).floorDiv(chunks),
+        OpFoldResult(chunk));
+  };
+  OpFoldResult first = boundary(index), count = builder.getIndexAttr(numRows / chunks);
+  if (numRows % chunks != 0)
+    count = affine::makeComposedFoldedAffineApply(
+        builder, builder.getLoc(),
+        ((index + 1) * numRows).floorDiv(chunks) -
+            (index * numRows).floorDiv(chunks),
+        OpFoldResult(chunk));
+  SmallVector<Value> slices = initializeChunk(chunk, shared, first, count);
+  Value zero = arith::ConstantIndexOp::create(builder, 0);
+  Value one = arith::ConstantIndexOp::create(builder, 1);
+  auto loop = scf::ForOp::create(
+      builder, zero, getValueOrCreateConstantIndexOp(builder, builder.getLoc(), count),
+      one, slices);
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    Value base = getValueOrCreateConstantIndexOp(builder, builder.getLoc(), first);
+    Value row = arith::AddIOp::create(builder, base, loop.getInductionVar());
+    scf::YieldOp::create(builder, emitChunkRow(row, loop.getInductionVar(),
+                                               loop.getRegionIterArgs()));
+  }
+  for (auto [output, result, tensor] :
+       llvm::zip_equal(outputs, loop.getResults(), shared)) {
+    bool isSum = output.isSum();
+    Value part = result;
+    if (isSum && !isa<RankedTensorType>(part.getType()))
+      part = place(part, extractRow(builder, tensor, chunk));
+    insertInParallel(builder, terminator, part, tensor,
+                     isSum ? OpFoldResult(chunk) : first,
+                     isSum ? OpFoldResult(builder.getIndexAttr(1)) : count);
+  }
+}
+
+/// What the loop over a chunk's rows starts from: the chunk's part of each
+/// output, zero for each sum.
+SmallVector<Value> RowLoop::initializeChunk(Value chunk, ValueRange shared,
+                                            OpFoldResult first,
+                                            OpFoldResult count) {
+  SmallVector<Value> slices;
+  for (auto [output, tensor] : llvm::zip_equal(outputs, shared)) {
+    if (!output.isSum()) {
+      slices.push_back(extractRows(builder, tensor, first, count));
+      continue;
+    }
+    RowBuilder rows(builder, getElementTypeOrSelf(tensor.getType()));
+    Value zero = rows.constant(0);
+    if (output.type.getRank() > 0)
+      zero = linalg::FillOp::create(builder, zero,
+                                    extractRow(builder, tensor, chunk))
+                 .getResult(0);
+    slices.push_back(zero);
+  }
+  return slices;
+}
+
+/// One row of a chunk: row `row` of the tensors, `index` of the chunk.
+SmallVector<Value> RowLoop::emitChunkRow(Value row, Value index,
+                                         ValueRange carried) {
+  SmallVector<Value> slices;
+  for (auto [output, part] : llvm::zip_equal(outputs, carried))
+    slices.push_back(output.isSum() ? part : extractRow(builder, part, index));
+  SmallVector<Value> results = emitRow(row, slices);
+  for (auto [output, result, part] :
+       llvm::zip_equal(outputs, results, carried))
+    result = output.isSum() ? addTo(builder, part, result)
+                            : insertRow(builder, result, part, index);
+  return results;
+}
+
+//===----------------------------------------------------------------------===//
+// Putting it together
+//===----------------------------------------------------------------------===//
+
+/// Erases the dead ops that take apart or put together the streams of `op`.
+static void eraseDeadStreamOps(RewriterBase &rewriter, Operation *op) {
+  for (Operation *user : llvm::make_early_inc_range(op->getUsers())) {
+    if (!isa<MakeStreamOp, DirectionOp, LogNormOp>(user))
+      continue;
+    eraseDeadStreamOps(rewriter, user);
+    if (user->use_empty())
+      rewriter.eraseOp(user);
+  }
+}
+
+void RowLoop::replaceOps(ArrayRef<Value> results) {
+  DenseMap<Value, SmallVector<Value, 2>> streams;
+  for (auto [output, result] : llvm::zip_equal(outputs, results)) {
+    Value tensor = reshapeTo(builder, builder.getLoc(), result,
+                             output.type.getShape());
+    for (Value replaced : output.replaced)
+      replaceComputed(rewriter, replaced, tensor);
+    if (isa<StreamType>(output.part.first.getType()))
+      streams[output.part.first].push_back(tensor);
+  }
+  for (auto &[stream, parts] : streams)
+    if (parts.size() == 2)
+      rewriter.replaceAllUsesWith(
+          stream, MakeStreamOp::create(builder, parts[0], parts[1]));
+  for (Operation *op : llvm::reverse(ops)) {
+    eraseDeadStreamOps(rewriter, op);
+    rewriter.eraseOp(op);
+  }
+}
+
+LogicalResult RowLoop::lower() {
+  builder.setInsertionPoint(ops.back());
+  if (failed(collectInputs()))
+    return failure();
+  collectOutputs();
+  SmallVector<Value> results;
+  if (numRows == 1)
+    results = emitSingleRow();
+  else if (llvm::any_of(outputs, [](const Output &o) { return o.isSum(); }))
+    results = emitChunks();
+  else
+    results = emitForall();
+  replaceOps(results);
+  return success();
+}
+
+LogicalResult nag::lowerRowwiseOps(RewriterBase &rewriter,
+                                   ArrayRef<Operation *> ops) {
+  return RowLoop(rewriter, ops).lower();
+}
