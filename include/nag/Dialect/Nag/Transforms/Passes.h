@@ -11,6 +11,17 @@
 #include "mlir/Pass/Pass.h"
 
 namespace nag {
+
+/// What the backward pass may compute again instead of reading it from memory.
+enum class RecomputeMode {
+  /// Nothing but changes of form and constants.
+  None,
+  /// What is neither a contraction nor a reduction nor a repeat.
+  Cheap,
+  /// All but repeats.
+  All,
+};
+
 #define GEN_PASS_DECL
 #include "nag/Dialect/Nag/Transforms/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

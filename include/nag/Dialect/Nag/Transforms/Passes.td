@@ -111,6 +111,50 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
+
+def NagDifferentiate : Pass<"nag-differentiate", "::mlir::ModuleOp"> {
+  let summary = "adds a function that computes gradients, by reverse-mode differentiation";
+  let description = [{
+    Adds `@<result>`, which runs `@<function>` and then its reverse pass. It returns the function's results and the gradient of
+    the first, a rank-0 tensor, by every `nag.param` argument, named `grad:<parameter>`. With `seeded`, it takes a cotangent for every float
+    result (`cotangent:<i>`) instead and returns only the gradients by every float argument; `<result>` is then
+    `<function>.gradients` unless it is given. The cotangent of a stream is two tensors, direction and log-norm.
+
+    Every op on the way from the arguments to the results differentiates itself (DifferentiableOpInterface). A function `f` that is called
+    or repeated is differentiated once per way it is used: `f.forward` also returns residuals, `f.backward` takes them. The
+    reverse of a nag.repeat is a nag.repeat in the opposite order, with the residuals as stacks and the cotangents of shared operands
+    summed up in the carry.
+
+    What is saved for the reverse pass is a minimum cut of the forward pass, by bytes. Arguments that live anyway
+    (those of `@<function>`, stacks, shared operands) are read again for nothing. `recompute` bounds what may be computed again: `none` (only
+    changes of form and constants), `cheap` (no contraction and no reduction), `all` (anything but a nag.repeat). Ops that run
+    again in `@<result>` itself carry `nag.recomputed`, so that they stay apart from the first run.
+
+    ```mlir
+    func.func @loss(%x: tensor<8x4xf32>, %w: tensor<16x4xf32> {nag.param = ...}) -> tensor<f32>
+    // gets
+    func.func @gradients(%x: tensor<8x4xf32>, %w: tensor<16x4xf32> {nag.param = ...})
+        -> (tensor<f32>, tensor<16x4xf32> {nag.name = "grad:w"})
+    ```
+  }];
+  let options = [
+    Option<"function", "function", "std::string", [{"loss"}], "The function to differentiate">,
+    Option<"result", "result", "std::string", [{""}], "Name of the new function; when empty, gradients, or <function>.gradients if seeded">,
+    Option<"recompute", "recompute", "::nag::RecomputeMode", "::nag::RecomputeMode::Cheap",
+           "What the reverse pass may compute again", [{::llvm::cl::values(
+             clEnumValN(::nag::RecomputeMode::None, "none", "nothing but changes of form and constants"),
+             clEnumValN(::nag::RecomputeMode::Cheap, "cheap", "neither contractions nor reductions"),
+             clEnumValN(::nag::RecomputeMode::All, "all", "anything but repeats"))}]>,
+    Option<"seeded", "seeded", "bool", "false", "Take cotangents of all results, differentiate by all arguments">,
+    Option<"explain", "explain", "bool", "false", "Report what is saved and what is computed again as remarks">
+  ];
+  let statistics = [
+    Statistic<"bytesSaved", "bytes-saved", "Bytes that live from the forward to the reverse pass of the function">,
+    Statistic<"opsRecomputed", "ops-recomputed", "Number of ops that the reverse passes run again">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"
+  ];
 }
 
 def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
