@@ -111,6 +111,7 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
+}
 
 def NagDifferentiate : Pass<"nag-differentiate", "::mlir::ModuleOp"> {
   let summary = "adds a function that computes gradients, by reverse-mode differentiation";

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nag;
@@ -220,7 +221,7 @@ struct GenericModel
         return op.emitOpError()
                << "expected indexing maps that permute or broadcast to "
                   "differentiate, but got "
-               << map;
+               << AffineMapAttr::get(map);
     return success();
   }
 };
