@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""-nag-differentiate against central differences in float64, with the interpreter: no lowering takes part."""
+"""-nag-differentiate against central differences in float64, with the slow evaluator: no lowering takes part."""
 
 import numpy as np
 import pytest
 
 import harness
 import nag_reference as ref
-from interpreter import Module
+from models import CONFIGS, inputs_of, start, write_model
+from nag_reference.interpreter import Machine
 from op_cases import all_cases, normal
+from program_checks import check_gradients
 
 LIMIT = 1e-6
 NOT_DIFFERENTIABLE = {"modulate", "decode", "cross_entropy", "accumulate", "rotary_table", "squared_norm",
@@ -24,7 +26,7 @@ def differentiate(text, tmp_path, options):
     path = tmp_path / "forward.mlir"
     path.write_text(text)
     opt = harness.build_folder() / "bin" / "nag-opt"
-    return Module(harness.run([opt, path, f"--nag-differentiate={options}", "--mlir-print-op-generic"]))
+    return Machine(harness.run([opt, path, f"--nag-differentiate={options}", "--mlir-print-op-generic"]))
 
 
 DIFFERENTIABLE = [case for case in all_cases() if case.op not in NOT_DIFFERENTIABLE
@@ -34,13 +36,13 @@ DIFFERENTIABLE = [case for case in all_cases() if case.op not in NOT_DIFFERENTIA
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda case: case.name)
 def test_op_gradient_equals_central_differences(case, tmp_path):
     without = WITHOUT.get(case.op, ())
-    module = differentiate(case.text("f64", without=without), tmp_path, "function=f seeded")
+    machine = differentiate(case.text("f64", without=without), tmp_path, "function=f seeded")
     inputs = list(case.inputs.values())
     cotangents = [normal(*np.shape(x), seed=9) for k, x in case.results.items() if k not in without]
-    gradients = iter(module.call("f.gradients", *inputs, *cotangents))
+    gradients = iter(machine.run("f.gradients", inputs + cotangents))
 
     def forward(*values):
-        return tuple(module.call("f", *values))
+        return tuple(machine.run("f", values))
 
     for index, (name, x) in enumerate(case.inputs.items()):
         if x.dtype == np.int32:
@@ -135,14 +137,51 @@ def model_inputs():
     return [np.maximum(tokens, 0), cos, sin, np.array(0.8), *parameters]
 
 
-@pytest.mark.parametrize("recompute", ("none", "cheap", "all"))
+# On tensor<6xf64>; x is positive, and x and y are away from kinks.
+RULES = {
+    "arith.subf": "%z = arith.subf %x, %y", "arith.divf": "%z = arith.divf %x, %y", "arith.negf": "%z = arith.negf %y",
+    "arith.maximumf": "%z = arith.maximumf %x, %y", "arith.minimumf": "%z = arith.minimumf %x, %y",
+    "math.powf": "%z = math.powf %x, %y", "math.fma": "%z = math.fma %x, %y, %x",
+} | {f"math.{name}": f"%z = math.{name} %x"
+     for name in ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "rsqrt", "absf", "sin", "cos", "erf")}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_rule_equals_central_differences(rule, tmp_path):
+    kind = "tensor<6xf64>"
+    machine = differentiate(f"func.func @f(%x: {kind}, %y: {kind}) -> {kind} {{\n{rule} : {kind}\nreturn %z : {kind}\n}}",
+                            tmp_path, "function=f seeded")
+    inputs = [np.abs(normal(6)) + 0.3, normal(6, seed=1)]
+    cotangent = normal(6, seed=2)
+    gradients = machine.run("f.gradients", [*inputs, cotangent])
+    for index, got in enumerate(gradients):
+        expected = ref.central_difference(lambda *values: machine.run("f", values)[0], inputs, index, [cotangent])
+        assert ref.relative_error(got, expected, floor=1e-3) < LIMIT, index
+
+
+RECOMPUTE = ("none", "cheap", "all")
+
+
+@pytest.mark.parametrize("recompute", RECOMPUTE)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_configurations_equal_the_reference(config, recompute, tmp_path):
+    path = tmp_path / "model.mlir"
+    write_model(config, "f64", path)
+    opt = harness.build_folder() / "bin" / "nag-opt"
+    text = harness.run([opt, path, "--nag-expand-blocks", "--nag-decompose", f"--nag-differentiate=recompute={recompute}",
+                        "--canonicalize", "--cse", "--mlir-print-op-generic"])
+    params = start(config)
+    check_gradients(config, params, Machine(text).call("gradients", inputs_of(config, params, np.float64)))
+
+
+@pytest.mark.parametrize("recompute", RECOMPUTE)
 def test_model_gradient_equals_central_differences(recompute, tmp_path):
-    module = differentiate(model_text(), tmp_path, f"recompute={recompute}")
+    machine = differentiate(model_text(), tmp_path, f"recompute={recompute}")
     inputs = model_inputs()
-    loss, _, *gradients = module.call("gradients", *inputs)
+    loss, _, *gradients = machine.run("gradients", inputs)
 
     def forward(*values):
-        return module.call("loss", *values)[0]
+        return machine.run("loss", values)[0]
 
     assert loss == forward(*inputs)
     for index, name in enumerate(PARAMETERS):

@@ -1,11 +1,11 @@
 // RUN: nag-opt %s --split-input-file --nag-differentiate="function=f seeded" --canonicalize | FileCheck %s
 
-// Integers carry no derivative; an argument is named by its name, else by its index.
+// Integers carry no derivative; an argument is named by its name, else by its index: arg<i>.
 
 // CHECK-LABEL: func.func @f.gradients(
 // CHECK-SAME:      %{{.*}}: tensor<8xi32>, %[[X:.*]]: tensor<8x16xf32> {nag.name = "x"}, %[[W:.*]]: tensor<4x16xf32>,
 // CHECK-SAME:      %[[DY:.*]]: tensor<8x4xf32> {nag.name = "cotangent:1"})
-// CHECK-SAME:      -> (tensor<8x16xf32> {nag.name = "grad:x"}, tensor<4x16xf32> {nag.name = "grad:2"})
+// CHECK-SAME:      -> (tensor<8x16xf32> {nag.name = "grad:x"}, tensor<4x16xf32> {nag.name = "grad:arg2"})
 // CHECK-DAG:     %[[DX:.*]] = nag.linear %[[DY]], %[[W]] {transpose_weight}
 // CHECK-DAG:     %[[DW:.*]] = nag.weight_grad %[[DY]], %[[X]]
 // CHECK:         return %[[DX]], %[[DW]]
@@ -40,8 +40,8 @@ func.func @f(%x: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>, tensor<8xf32>)
 // CHECK-SAME:      %[[X:.*]]: !nag.stream<2x16xf32>, %[[F:.*]]: tensor<2x16xf32>, %[[G:.*]]: tensor<2xf32>,
 // CHECK-SAME:      %[[DR:.*]]: tensor<2x16xf32> {nag.name = "cotangent:0.direction"},
 // CHECK-SAME:      %[[DS:.*]]: tensor<2xf32> {nag.name = "cotangent:0.log_norm"})
-// CHECK-SAME:      -> (tensor<2x16xf32> {nag.name = "grad:0.direction"}, tensor<2xf32> {nag.name = "grad:0.log_norm"},
-// CHECK-SAME:          tensor<2x16xf32> {nag.name = "grad:1"}, tensor<2xf32> {nag.name = "grad:2"})
+// CHECK-SAME:      -> (tensor<2x16xf32> {nag.name = "grad:arg0.direction"}, tensor<2xf32> {nag.name = "grad:arg0.log_norm"},
+// CHECK-SAME:          tensor<2x16xf32> {nag.name = "grad:arg1"}, tensor<2xf32> {nag.name = "grad:arg2"})
 // CHECK:         %[[R:.*]] = nag.direction %[[X]]
 // CHECK:         %[[DX:.*]], %[[DF:.*]], %[[DG:.*]] = nag.rotate_vjp %[[R]], %[[F]], %[[G]], %[[DR]], %[[DS]] {eps = 0.{{.*}} : f64}
 // CHECK:         return %[[DX]], %[[DS]], %[[DF]], %[[DG]]

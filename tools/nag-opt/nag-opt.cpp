@@ -2,7 +2,6 @@
 // mlir-opt with the nag dialect, passes and pipelines.
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
-#include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Pipelines/Pipelines.h"
 
@@ -20,7 +19,6 @@ int main(int argc, char **argv) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
   registry.insert<nag::NagDialect>();
-  nag::registerDifferentiableExternalModels(registry);
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "nag compiler: pass driver\n", registry));
 }

@@ -17,9 +17,13 @@ from .mlir_text import parse, shape_and_type
 
 BINARY = {"addf": np.add, "subf": np.subtract, "mulf": np.multiply, "divf": np.divide, "maximumf": np.maximum,
           "minimumf": np.minimum, "addi": np.add, "muli": np.multiply}
-UNARY = {"arith.negf": np.negative, "arith.extf": np.asarray, "arith.truncf": np.asarray}
-UNARY |= {f"math.{name}": getattr(np, name) for name in ("sqrt", "exp", "log", "log1p", "tanh", "sin", "cos")}
-UNARY |= {"math.absf": np.abs, "math.rsqrt": lambda x: 1.0 / np.sqrt(x)}
+ELEMENTWISE = {"arith.negf": np.negative, "arith.extf": np.asarray, "arith.truncf": np.asarray}
+ELEMENTWISE |= {f"math.{name}": getattr(np, name) for name in ("sqrt", "exp", "log", "log1p", "tanh", "sin", "cos")}
+ELEMENTWISE |= {"math.erf": ops.dense.erf, "math.expm1": np.expm1, "math.fma": lambda x, y, z: x * y + z,
+          "math.powf": np.power, "arith.select": np.where}
+ELEMENTWISE |= {"math.absf": np.abs, "math.rsqrt": lambda x: 1.0 / np.sqrt(x)}
+# By the number of arith's ordered predicate.
+COMPARISONS = {1: np.equal, 2: np.greater, 3: np.greater_equal, 4: np.less, 5: np.less_equal}
 
 
 def group_settings(text):
@@ -165,9 +169,12 @@ class Machine:
             return TENSOR[op.name](op.attributes, shape_and_type(op.result_types[0])[0], *operands)
         if dialect == "arith" and name in BINARY:
             return BINARY[name](*operands)
-        if op.name in UNARY:
-            return UNARY[op.name](*operands)
+        if op.name in ELEMENTWISE:
+            return ELEMENTWISE[op.name](*operands)
         raise ValueError(f"expected an operation that the evaluator knows, but got '{op.name}'")
+
+    def do_arith_cmpf(self, op, operands, scope):
+        return COMPARISONS[op.attributes["predicate"]](*operands)
 
     def do_arith_constant(self, op, operands, scope):
         return op.attributes["value"]

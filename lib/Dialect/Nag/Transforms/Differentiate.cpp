@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-differentiate: reverse-mode differentiation, function by function.
 #include "Differentiate/Emission.h"
+#include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -20,6 +21,11 @@ namespace {
 
 struct Differentiate : nag::impl::NagDifferentiateBase<Differentiate> {
   using NagDifferentiateBase::NagDifferentiateBase;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    NagDifferentiateBase::getDependentDialects(registry);
+    registerDifferentiableExternalModels(registry);
+  }
 
   void runOnOperation() override {
     SymbolTable table(getOperation());

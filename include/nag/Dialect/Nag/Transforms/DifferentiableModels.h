@@ -11,7 +11,7 @@ namespace nag {
 /// tensors), to linalg.fill and linalg.generic without reductions, and to the
 /// reshapes, slices and concatenations of tensor. Where a function has a kink
 /// (maximumf at equal operands, absf at 0), the cotangent goes to the first
-/// operand, or is 0.
+/// operand, or is 0. -nag-differentiate registers them itself.
 void registerDifferentiableExternalModels(mlir::DialectRegistry &registry);
 
 } // namespace nag

@@ -2,6 +2,7 @@
 #include "Emission.h"
 
 #include "CallVJP.h"
+#include "nag/Dialect/Nag/Transforms/HostSignature.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
@@ -369,14 +370,6 @@ private:
 };
 
 } // namespace
-
-std::string nag::getArgumentName(func::FuncOp function, unsigned index) {
-  if (auto param = function.getArgAttrOfType<ParamAttr>(index, kParamAttrName))
-    return param.getName().str();
-  if (auto name = function.getArgAttrOfType<StringAttr>(index, kNameAttrName))
-    return name.str();
-  return std::to_string(index);
-}
 
 Derivative nag::emitDerivative(const JointFunction &joint,
                                const ResidualPlan &plan, SymbolTable &symbols) {

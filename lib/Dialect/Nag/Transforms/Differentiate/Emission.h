@@ -26,10 +26,6 @@ mlir::func::FuncOp emitGradients(const JointFunction &joint,
                                  const GradientOptions &options,
                                  mlir::SymbolTable &symbols);
 
-/// The name by which the program's manifest knows an argument: that of its
-/// parameter, else its own, else its index.
-std::string getArgumentName(mlir::func::FuncOp function, unsigned index);
-
 } // namespace nag
 
 #endif // NAG_LIB_TRANSFORMS_DIFFERENTIATE_EMISSION_H
