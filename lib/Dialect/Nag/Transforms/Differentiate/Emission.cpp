@@ -339,7 +339,7 @@ private:
     nameParts(
         joint.getRequest().arguments, joint.getArguments().getTypes(),
         [&](unsigned index) {
-          return "grad:" + getArgumentName(original, index);
+          return "grad:" + getArgumentBufferName(original, index);
         },
         setName);
   }
