@@ -2,8 +2,10 @@
 // nag-drop-kernel-results: kernels return nothing once their destinations are
 // buffers.
 #include "nag/Conversion/Passes.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 namespace nag {
 #define GEN_PASS_DEF_DROPKERNELRESULTS
@@ -12,20 +14,34 @@ namespace nag {
 
 using namespace mlir;
 
+/// The buffer that `value` is, perhaps in another shape.
+static Value getBase(Value value) {
+  while (Operation *view = value.getDefiningOp()) {
+    if (!isa<memref::CastOp, memref::CollapseShapeOp, memref::ExpandShapeOp>(
+            view))
+      break;
+    value = view->getOperand(0);
+  }
+  return value;
+}
+
 namespace {
 
 struct DropKernelResultsPass
     : nag::impl::DropKernelResultsBase<DropKernelResultsPass> {
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    if (function.isExternal() || !function.getBody().hasOneBlock())
+    if (!function->hasAttr(nag::kKernelAttrName) || function.isExternal())
       return;
     Operation *terminator = function.front().getTerminator();
-    auto isOwnBuffer = [](Value value) {
-      return isa<BlockArgument>(value) && isa<MemRefType>(value.getType());
-    };
-    if (!llvm::all_of(terminator->getOperands(), isOwnBuffer))
-      return;
+    ArrayRef<BlockArgument> destinations =
+        function.getArguments().take_back(terminator->getNumOperands());
+    OpBuilder builder(terminator);
+    for (auto [result, destination] :
+         llvm::zip_equal(terminator->getOperands(), destinations))
+      if (getBase(result) != destination)
+        memref::CopyOp::create(builder, terminator->getLoc(), result,
+                               destination);
     terminator->setOperands({});
     function.setFunctionType(
         FunctionType::get(&getContext(), function.getArgumentTypes(), {}));

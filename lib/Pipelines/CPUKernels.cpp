@@ -22,7 +22,6 @@ static void addBufferization(OpPassManager &manager) {
   functions.addPass(createCanonicalizerPass());
   // What all rows share, such as a softmax over a parameter, moves out.
   functions.addPass(createLoopInvariantCodeMotionPass());
-  functions.addPass(createLinalgElementwiseOpFusionPass());
   functions.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
@@ -35,8 +34,7 @@ static void addBufferization(OpPassManager &manager) {
 }
 
 /// linalg on buffers to loops over vectors, in parallel over rows.
-static void addLoops(OpPassManager &manager,
-                     const CPUKernelsOptions &options) {
+static void addLoops(OpPassManager &manager, const CPUKernelsOptions &options) {
   ConvertForallToOpenMPOptions threads;
   threads.minWork = options.minWork;
   manager.addPass(createConvertForallToOpenMP(threads));
@@ -54,11 +52,11 @@ static void addLLVM(OpPassManager &manager) {
   manager.addPass(createLowerAffinePass());
   manager.addPass(createConvertSCFToOpenMPPass());
   manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createConvertMathToLLVMPass());
+  manager.addPass(createConvertMathToLibmPass());
   ConvertVectorToLLVMPassOptions vectors;
   vectors.reassociateFPReductions = true;
   manager.addPass(createConvertVectorToLLVMPass(vectors));
-  manager.addPass(createConvertMathToLLVMPass());
-  manager.addPass(createConvertMathToLibmPass());
   manager.addPass(createFinalizeMemRefToLLVMConversionPass());
   ConvertFuncToLLVMPassOptions functions;
   functions.useBarePtrCallConv = true;

@@ -73,10 +73,12 @@ def ConvertMathToPolynomials : Pass<"convert-math-to-polynomials"> {
 }
 
 def DropKernelResults : Pass<"nag-drop-kernel-results", "::mlir::func::FuncOp"> {
-  let summary = "a function that returns its own buffer arguments returns nothing";
+  let summary = "kernels return nothing once their destinations are buffers";
   let description = [{
-    What kernels in destination-passing form become after bufferization: the caller has the destinations at hand.
+    Functions with the attribute `nag.kernel` return their last arguments, the destinations. Callers have these at hand. A result that
+    bufferization put elsewhere is copied to its destination.
   }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
 #endif // NAG_CONVERSION_PASSES_TD

@@ -60,7 +60,7 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
   }];
   let cppNamespace = "::nag";
   let methods = [
-    InterfaceMethod<"The number of rows.", "int64_t", "getNumRows">,
+    InterfaceMethod<"The number of rows; 0 for an op on scalars, which has none.", "int64_t", "getNumRows">,
     InterfaceMethod<"The role of operand `index`.", "::nag::RowRole", "getOperandRole", (ins "unsigned":$index)>,
     InterfaceMethod<"The role of result `index`.", "::nag::RowRole", "getResultRole", (ins "unsigned":$index)>,
     InterfaceMethod<[{

@@ -82,7 +82,7 @@ static void freeAtEnd(RewriterBase &rewriter, func::FuncOp function) {
 /// be told.
 static std::optional<int64_t> estimateWork(Region &region) {
   int64_t work = 1;
-  for (Operation &op : region.getOps()) {
+  for (Operation &op : region.front().without_terminator()) {
     std::optional<int64_t> part = 0;
     if (auto generic = dyn_cast<linalg::LinalgOp>(op)) {
       SmallVector<int64_t> ranges = generic.getStaticLoopRanges();

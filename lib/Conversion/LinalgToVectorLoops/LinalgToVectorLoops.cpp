@@ -77,8 +77,7 @@ static bool reducesInnermost(GenericOp op) {
 static bool hasUniformOutputs(GenericOp op) {
   unsigned inner = op.getNumLoops() - 1;
   for (auto [i, output] : llvm::enumerate(op.getDpsInitsMutable())) {
-    bool varies =
-        op.getMatchingIndexingMap(&output).isFunctionOfDim(inner);
+    bool varies = op.getMatchingIndexingMap(&output).isFunctionOfDim(inner);
     if (varies == reducesInnermost(op))
       return false;
     if (!varies && !getReduction(op, i))
@@ -103,8 +102,8 @@ static bool isVectorizable(GenericOp op) {
 static int64_t getVectorWidth(GenericOp op, int64_t vectorBits) {
   unsigned bits = 32;
   for (Value operand : op->getOperands())
-    bits = std::max(bits,
-                    getElementTypeOrSelf(operand).getIntOrFloatBitWidth());
+    bits =
+        std::max(bits, getElementTypeOrSelf(operand).getIntOrFloatBitWidth());
   int64_t width = vectorBits / bits;
   return op.getBody()->getOperations().size() <= kLightBody ? 2 * width : width;
 }
@@ -138,8 +137,8 @@ private:
   void store(Value value, OpOperand &output, int64_t width);
   SmallVector<Value> getPosition(OpOperand &operand);
   bool varies(OpOperand &operand) {
-    return op.getMatchingIndexingMap(&operand)
-        .isFunctionOfDim(op.getNumLoops() - 1);
+    return op.getMatchingIndexingMap(&operand).isFunctionOfDim(
+        op.getNumLoops() - 1);
   }
   Value emitIndex(linalg::IndexOp index, int64_t width);
   Value emitBodyOp(Operation &bodyOp, IRMapping &values, int64_t width);
@@ -204,9 +203,8 @@ Value InnerLoop::emitBodyOp(Operation &bodyOp, IRMapping &values,
   for (Value operand : bodyOp.getOperands())
     operands.push_back(values.lookupOrDefault(operand));
   Type type = bodyOp.getResult(0).getType();
-  if (llvm::any_of(operands, [](Value v) {
-        return isa<VectorType>(v.getType());
-      })) {
+  if (llvm::any_of(operands,
+                   [](Value v) { return isa<VectorType>(v.getType()); })) {
     for (Value &operand : operands)
       operand = toVector(operand, width);
     type = VectorType::get(width, type);
@@ -233,9 +231,9 @@ SmallVector<Value> InnerLoop::emitStep(Value index, int64_t width,
   }
   for (Operation &bodyOp : op.getBody()->without_terminator()) {
     auto indexOp = dyn_cast<linalg::IndexOp>(bodyOp);
-    values.map(bodyOp.getResult(0),
-               indexOp ? emitIndex(indexOp, width)
-                       : emitBodyOp(bodyOp, values, width));
+    values.map(bodyOp.getResult(0), indexOp
+                                        ? emitIndex(indexOp, width)
+                                        : emitBodyOp(bodyOp, values, width));
   }
   return llvm::map_to_vector(
       op.getBody()->getTerminator()->getOperands(),
@@ -257,9 +255,9 @@ SmallVector<Value> InnerLoop::createAccumulators(int64_t width) {
 /// Combines the lanes of each accumulator into its running value.
 void InnerLoop::reduceAccumulators(ValueRange accumulators) {
   for (auto [i, accumulator] : llvm::enumerate(accumulators))
-    running[i] = vector::ReductionOp::create(
-        builder, *getReduction(op, i), accumulator, running[i],
-        arith::FastMathFlags::reassoc);
+    running[i] =
+        vector::ReductionOp::create(builder, *getReduction(op, i), accumulator,
+                                    running[i], arith::FastMathFlags::reassoc);
 }
 
 /// The elements [first, end), `width` at a time.
@@ -381,12 +379,11 @@ private:
     SmallVector<utils::IteratorType> iterators(rank,
                                                utils::IteratorType::parallel);
     Value scalar = fill.value();
-    GenericOp::create(
-        rewriter, fill.getLoc(), TypeRange(), ValueRange(), output,
-        rewriter.getMultiDimIdentityMap(rank), iterators,
-        [&](OpBuilder &nested, Location loc, ValueRange) {
-          linalg::YieldOp::create(nested, loc, scalar);
-        });
+    GenericOp::create(rewriter, fill.getLoc(), TypeRange(), ValueRange(),
+                      output, rewriter.getMultiDimIdentityMap(rank), iterators,
+                      [&](OpBuilder &nested, Location loc, ValueRange) {
+                        linalg::YieldOp::create(nested, loc, scalar);
+                      });
     rewriter.eraseOp(fill);
   }
 };

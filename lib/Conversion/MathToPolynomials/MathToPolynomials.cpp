@@ -19,8 +19,8 @@ using namespace mlir;
 
 /// Functions whose polynomials are exact to a few units in the last place.
 static constexpr StringLiteral kFunctions[] = {
-    math::ExpOp::getOperationName(),   math::ErfOp::getOperationName(),
-    math::LogOp::getOperationName(),   math::Log1pOp::getOperationName(),
+    math::ExpOp::getOperationName(), math::ErfOp::getOperationName(),
+    math::LogOp::getOperationName(), math::Log1pOp::getOperationName(),
     math::TanhOp::getOperationName()};
 
 namespace {
@@ -35,9 +35,9 @@ struct ConvertMathToPolynomialsPass
         functions.push_back(op);
     });
     RewritePatternSet patterns(&getContext());
-    populateMathPolynomialApproximationPatterns(
-        patterns,
-        [](StringRef name) { return llvm::is_contained(kFunctions, name); });
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+      return llvm::is_contained(kFunctions, name);
+    });
     (void)applyOpPatternsGreedily(functions, std::move(patterns));
   }
 };

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -130,7 +131,7 @@ private:
     bool open = false;
     for (Operation &op : function.getOps()) {
       auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-      if (!rowwise) {
+      if (!rowwise || rowwise.getNumRows() == 0) {
         open &= isa<MakeStreamOp, DirectionOp, LogNormOp>(op);
         continue;
       }
@@ -163,4 +164,6 @@ private:
 
 } // namespace
 
-void nag::populateNagToLinalgPatterns(RewritePatternSet &) {}
+void nag::populateNagToLinalgPatterns(RewritePatternSet &patterns) {
+  linalg::populateElementwiseToLinalgConversionPatterns(patterns);
+}

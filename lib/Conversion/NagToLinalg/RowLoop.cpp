@@ -41,7 +41,8 @@ struct Output {
 class RowLoop {
 public:
   RowLoop(RewriterBase &rewriterToUse, ArrayRef<Operation *> groupedOps)
-      : rewriter(rewriterToUse), builder(groupedOps.back()->getLoc(), groupedOps.back()),
+      : rewriter(rewriterToUse),
+        builder(groupedOps.back()->getLoc(), groupedOps.back()),
         ops(groupedOps),
         numRows(cast<RowwiseOpInterface>(groupedOps.front()).getNumRows()) {}
 
@@ -207,8 +208,8 @@ LogicalResult RowLoop::collectInputs() {
 void RowLoop::collectOutputs() {
   for (Operation *op : ops)
     for (OpResult result : op->getResults()) {
-      RowRole role = cast<RowwiseOpInterface>(op).getResultRole(
-          result.getResultNumber());
+      RowRole role =
+          cast<RowwiseOpInterface>(op).getResultRole(result.getResultNumber());
       if (role == RowRole::Stream)
         collectStreamOutputs(result);
       else if (isUsedOutside(result))
@@ -301,8 +302,9 @@ static Value toStorageType(ImplicitLocOpBuilder &builder, Value value,
   if (from == type)
     return value;
   return RowBuilder(builder, from).map({value}, [&](RowBuilder::Elements e) {
-    return Scalar(builder,
-                  arith::TruncFOp::create(builder, type, e[0].get()).getResult());
+    return Scalar(
+        builder,
+        arith::TruncFOp::create(builder, type, e[0].get()).getResult());
   });
 }
 
@@ -328,7 +330,8 @@ void RowLoop::emitOp(RowwiseOpInterface op, Value row) {
       operands.push_back(load(resolveStream(value, 1), row));
       break;
     case RowRole::Whole:
-      if (cast<RankedTensorType>(value.getType()).getRank() == 0)
+      if (auto type = dyn_cast<RankedTensorType>(value.getType());
+          type && type.getRank() == 0)
         value = tensor::ExtractOp::create(builder, value, ValueRange());
       operands.push_back(value);
       break;
@@ -406,8 +409,7 @@ static Value addTo(ImplicitLocOpBuilder &builder, Value accumulator,
     return Scalar(builder, accumulator) + Scalar(builder, value);
   AffineMap identity = builder.getMultiDimIdentityMap(1);
   auto add = [](OpBuilder &nested, Location loc, ValueRange arguments) {
-    Value sum =
-        arith::AddFOp::create(nested, loc, arguments[0], arguments[1]);
+    Value sum = arith::AddFOp::create(nested, loc, arguments[0], arguments[1]);
     linalg::YieldOp::create(nested, loc, sum);
   };
   return linalg::GenericOp::create(builder, accumulator.getType(), value,
@@ -507,7 +509,8 @@ void RowLoop::emitChunk(Value chunk, int64_t chunks, ValueRange shared,
         builder, builder.getLoc(), (at * numRows).floorDiv(chunks),
         OpFoldResult(chunk));
   };
-  OpFoldResult first = boundary(index), count = builder.getIndexAttr(numRows / chunks);
+  OpFoldResult first = boundary(index),
+               count = builder.getIndexAttr(numRows / chunks);
   if (numRows % chunks != 0)
     count = affine::makeComposedFoldedAffineApply(
         builder, builder.getLoc(),
@@ -518,12 +521,14 @@ void RowLoop::emitChunk(Value chunk, int64_t chunks, ValueRange shared,
   Value zero = arith::ConstantIndexOp::create(builder, 0);
   Value one = arith::ConstantIndexOp::create(builder, 1);
   auto loop = scf::ForOp::create(
-      builder, zero, getValueOrCreateConstantIndexOp(builder, builder.getLoc(), count),
-      one, slices);
+      builder, zero,
+      getValueOrCreateConstantIndexOp(builder, builder.getLoc(), count), one,
+      slices);
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
-    Value base = getValueOrCreateConstantIndexOp(builder, builder.getLoc(), first);
+    Value base =
+        getValueOrCreateConstantIndexOp(builder, builder.getLoc(), first);
     Value row = arith::AddIOp::create(builder, base, loop.getInductionVar());
     scf::YieldOp::create(builder, emitChunkRow(row, loop.getInductionVar(),
                                                loop.getRegionIterArgs()));
@@ -569,8 +574,7 @@ SmallVector<Value> RowLoop::emitChunkRow(Value row, Value index,
   for (auto [output, part] : llvm::zip_equal(outputs, carried))
     slices.push_back(output.isSum() ? part : extractRow(builder, part, index));
   SmallVector<Value> results = emitRow(row, slices);
-  for (auto [output, result, part] :
-       llvm::zip_equal(outputs, results, carried))
+  for (auto [output, result, part] : llvm::zip_equal(outputs, results, carried))
     result = output.isSum() ? addTo(builder, part, result)
                             : insertRow(builder, result, part, index);
   return results;
@@ -594,8 +598,8 @@ static void eraseDeadStreamOps(RewriterBase &rewriter, Operation *op) {
 void RowLoop::replaceOps(ArrayRef<Value> results) {
   DenseMap<Value, SmallVector<Value, 2>> streams;
   for (auto [output, result] : llvm::zip_equal(outputs, results)) {
-    Value tensor = reshapeTo(builder, builder.getLoc(), result,
-                             output.type.getShape());
+    Value tensor =
+        reshapeTo(builder, builder.getLoc(), result, output.type.getShape());
     for (Value replaced : output.replaced)
       replaceComputed(rewriter, replaced, tensor);
     if (isa<StreamType>(output.part.first.getType()))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Registration of the dialect's ops, types and attributes.
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "RowRoles.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -35,6 +36,7 @@ void NagDialect::initialize() {
 #define GET_OP_LIST
 #include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
       >();
+  attachElementwiseRows(*getContext());
 }
 
 Type nag::getComputeType(Type type) {

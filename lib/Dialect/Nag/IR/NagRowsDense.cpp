@@ -25,8 +25,8 @@ RowRole EmbeddingOp::getResultRole(unsigned) { return RowRole::Row; }
 SmallVector<Value> EmbeddingOp::buildRow(ImplicitLocOpBuilder &builder,
                                          ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getTable()));
-  Value token = arith::IndexCastOp::create(builder, builder.getIndexType(),
-                                           operands[0]);
+  Value token =
+      arith::IndexCastOp::create(builder, builder.getIndexType(), operands[0]);
   Value entry = rows.tableRow(operands[1], token);
   return {rows.map({entry}, [](Elements e) { return e[0]; })};
 }
@@ -48,8 +48,7 @@ SmallVector<Value> RotaryTableOp::buildRow(ImplicitLocOpBuilder &builder,
   auto toReal = [&](Value integer) -> Scalar {
     return {builder, arith::SIToFPOp::create(builder, f64, integer)};
   };
-  Value index =
-      arith::IndexCastOp::create(builder, builder.getI64Type(), row);
+  Value index = arith::IndexCastOp::create(builder, builder.getI64Type(), row);
   Scalar position = toReal(index) + static_cast<double>(getFirst());
   Value shape = tensor::EmptyOp::create(builder, ArrayRef<int64_t>{half}, f64);
   double decay = -std::log(getBase().convertToDouble()) / half;
@@ -78,8 +77,8 @@ SmallVector<Value> RotaryOp::buildRow(ImplicitLocOpBuilder &builder,
   bool inverse = getInverse();
   Value y = rows.map({x, flipped(x), cosines, sines}, [&](Elements e) {
     Scalar isFirst = rows.index(1) == 0;
-    Scalar sine = inverse ? select(isFirst, -e[3], e[3])
-                          : select(isFirst, e[3], -e[3]);
+    Scalar sine =
+        inverse ? select(isFirst, -e[3], e[3]) : select(isFirst, e[3], -e[3]);
     return e[0] * e[2] + e[1] * sine;
   });
   return {rows.reshape(y, {width})};
@@ -99,9 +98,8 @@ RowRole RmsNormOp::getResultRole(unsigned) { return RowRole::Row; }
 static Value inverseGroupRms(RowBuilder &rows, Value x, double eps) {
   double width = static_cast<double>(getWidth(x));
   Value squares = rows.groupSum({x}, [](Elements e) { return e[0] * e[0]; });
-  return rows.map({squares}, [&](Elements e) {
-    return 1.0 / sqrt(e[0] / width + eps);
-  });
+  return rows.map({squares},
+                  [&](Elements e) { return 1.0 / sqrt(e[0] / width + eps); });
 }
 
 SmallVector<Value> RmsNormOp::buildRow(ImplicitLocOpBuilder &builder,
@@ -134,8 +132,7 @@ SmallVector<Value> RmsNormVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   Value x = rows.reshape(operands[0], {groups, width / groups});
   Value grad = rows.reshape(operands[1], {groups, width / groups});
   Value inverse = inverseGroupRms(rows, x, getEps().convertToDouble());
-  Value dot =
-      rows.groupSum({x, grad}, [](Elements e) { return e[0] * e[1]; });
+  Value dot = rows.groupSum({x, grad}, [](Elements e) { return e[0] * e[1]; });
   auto inputGrad = [&](Elements e) {
     Scalar radial = e[3] * e[2] * e[2] / groupWidth;
     return (e[1] - e[0] * radial) * (e[2] * factor);
@@ -160,8 +157,7 @@ SmallVector<Value> GainOp::buildRow(ImplicitLocOpBuilder &builder,
   RowBuilder rows(builder, getComputeElementType(getInput()));
   int64_t width = getWidth(getInput()), part = getWidth(getGain());
   Value x = rows.reshape(operands[0], {width / part, part});
-  Value y = rows.map({x, operands[1]},
-                     [](Elements e) { return e[0] * e[1]; });
+  Value y = rows.map({x, operands[1]}, [](Elements e) { return e[0] * e[1]; });
   return {rows.reshape(y, {width})};
 }
 
@@ -200,9 +196,7 @@ static Scalar geluTanh(Scalar x) {
 }
 
 /// The standard normal distribution function.
-static Scalar normalCdf(Scalar x) {
-  return erf(x * kSqrt2Inverse) * 0.5 + 0.5;
-}
+static Scalar normalCdf(Scalar x) { return erf(x * kSqrt2Inverse) * 0.5 + 0.5; }
 
 static Scalar gelu(Scalar x, bool approximate) {
   return approximate ? x * (geluTanh(x) * 0.5 + 0.5) : x * normalCdf(x);
@@ -246,9 +240,8 @@ std::optional<unsigned> Relu2VJPOp::getSharedOperand(unsigned) { return 1; }
 SmallVector<Value> Relu2VJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                         ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getInput()));
-  return {rows.map({operands[0], operands[1]}, [](Elements e) {
-    return relu(e[0]) * 2.0 * e[1];
-  })};
+  return {rows.map({operands[0], operands[1]},
+                   [](Elements e) { return relu(e[0]) * 2.0 * e[1]; })};
 }
 
 int64_t GeluOp::getNumRows() { return countRows(getInput().getType()); }
@@ -294,9 +287,8 @@ std::optional<unsigned> SwigluOp::getSharedOperand(unsigned) { return 0; }
 SmallVector<Value> SwigluOp::buildRow(ImplicitLocOpBuilder &builder,
                                       ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getGate()));
-  return {rows.map({operands[0], operands[1]}, [](Elements e) {
-    return e[0] * sigmoid(e[0]) * e[1];
-  })};
+  return {rows.map({operands[0], operands[1]},
+                   [](Elements e) { return e[0] * sigmoid(e[0]) * e[1]; })};
 }
 
 int64_t SwigluVJPOp::getNumRows() { return countRows(getGate().getType()); }
@@ -329,9 +321,7 @@ RowRole ResidualAddOp::getOperandRole(unsigned index) {
 RowRole ResidualAddOp::getResultRole(unsigned index) {
   return getRowRole((*this)->getResult(index).getType());
 }
-std::optional<unsigned> ResidualAddOp::getSharedOperand(unsigned) {
-  return 0;
-}
+std::optional<unsigned> ResidualAddOp::getSharedOperand(unsigned) { return 0; }
 SmallVector<Value> ResidualAddOp::buildRow(ImplicitLocOpBuilder &builder,
                                            ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getResidual()));

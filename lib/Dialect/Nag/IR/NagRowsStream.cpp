@@ -27,8 +27,7 @@ SmallVector<Value> EncodeOp::buildRow(ImplicitLocOpBuilder &builder,
   Scalar squares = rows.sum({x}, [](Elements e) { return e[0] * e[0]; });
   Scalar rho = sqrt(squares / static_cast<double>(getWidth(getInput())));
   Scalar inverse = 1.0 / rho;
-  Value direction =
-      rows.map({x}, [&](Elements e) { return e[0] * inverse; });
+  Value direction = rows.map({x}, [&](Elements e) { return e[0] * inverse; });
   return {direction, log(rho) + rows.scalar(operands[1])};
 }
 
@@ -50,11 +49,9 @@ SmallVector<Value> EncodeVJPOp::buildRow(ImplicitLocOpBuilder &builder,
     return {e[0] * e[0], e[0] * e[1]};
   });
   Scalar inverse = 1.0 / sqrt(sums[0] / width);
-  Scalar radial =
-      (logNormGrad - sums[1] * inverse) * inverse * inverse / width;
-  Value inputGrad = rows.map({x, grad}, [&](Elements e) {
-    return e[1] * inverse + e[0] * radial;
-  });
+  Scalar radial = (logNormGrad - sums[1] * inverse) * inverse * inverse / width;
+  Value inputGrad = rows.map(
+      {x, grad}, [&](Elements e) { return e[1] * inverse + e[0] * radial; });
   return {inputGrad, logNormGrad};
 }
 
@@ -91,8 +88,8 @@ GateRow::GateRow(RowBuilder &rows, Value activations, Value bias, Value logits,
   Scalar largest = rows.maximum(logits);
   auto weight = [&](Elements e) { return exp(e[0] - largest); };
   Scalar inverseSum = 1.0 / rows.sum({logits}, weight);
-  weights = rows.map({logits},
-                     [&](Elements e) { return weight(e) * inverseSum; });
+  weights =
+      rows.map({logits}, [&](Elements e) { return weight(e) * inverseSum; });
   mixture = rows.sum({activations, bias, weights}, [](Elements e) {
     return gateActivation(e[0], e[1]) * e[2];
   });
@@ -142,8 +139,8 @@ SmallVector<Value> GateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   Scalar factor = getGateFactor(rows, operands[4], operands.drop_front(6));
   Scalar modulationGrad = grad * factor;
   Scalar mixtureGrad = select(gate.mixture > kMixtureFloor,
-                              modulationGrad * gate.exponent *
-                                  gate.modulation / gate.flooredMixture,
+                              modulationGrad * gate.exponent * gate.modulation /
+                                  gate.flooredMixture,
                               0.0);
   SmallVector<Value> grads =
       rows.maps({z, bias, gate.weights}, [&](Elements e) -> Scalars {
@@ -295,8 +292,7 @@ SmallVector<Value> RotateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   // The mean of dc = du - q r; that of u is -along * mean(r).
   Scalar sumU = -(row.along * row.sumR);
   Scalar sumDy = scale * sums[4] - radial * (row.sumR + weight * sumU);
-  Scalar meanDc =
-      (weight * sumDy - shrink * sumU - q * row.sumR) / width;
+  Scalar meanDc = (weight * sumDy - shrink * sumU - q * row.sumR) / width;
 
   SmallVector<Value> grads =
       rows.maps({r, f, grad}, [&](Elements e) -> Scalars {
@@ -323,8 +319,7 @@ std::optional<unsigned> TemperOp::getSharedOperand(unsigned) { return 0; }
 SmallVector<Value> TemperOp::buildRow(ImplicitLocOpBuilder &builder,
                                       ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getInput()));
-  Scalar scale =
-      exp(rows.scalar(operands[1])) * getFactor().convertToDouble();
+  Scalar scale = exp(rows.scalar(operands[1])) * getFactor().convertToDouble();
   return {rows.map({operands[0]}, [&](Elements e) { return e[0] * scale; })};
 }
 
@@ -339,10 +334,8 @@ SmallVector<Value> TemperVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                          ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getInput()));
   Value x = operands[0], grad = operands[2];
-  Scalar scale =
-      exp(rows.scalar(operands[1])) * getFactor().convertToDouble();
+  Scalar scale = exp(rows.scalar(operands[1])) * getFactor().convertToDouble();
   Scalar dot = rows.sum({x, grad}, [](Elements e) { return e[0] * e[1]; });
-  Value inputGrad =
-      rows.map({grad}, [&](Elements e) { return e[0] * scale; });
+  Value inputGrad = rows.map({grad}, [&](Elements e) { return e[0] * scale; });
   return {inputGrad, dot * scale};
 }

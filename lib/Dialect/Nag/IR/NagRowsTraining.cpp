@@ -35,14 +35,14 @@ SmallVector<Value> TokenLossOp::buildRow(ImplicitLocOpBuilder &builder,
   RowBuilder rows(builder, getComputeElementType(getLogits()));
   Value logits = rows.prefix(operands[0], getVocab());
   Scalar largest = rows.maximum(logits);
-  Scalar sum = rows.sum(
-      {logits}, [&](Elements e) { return exp(e[0] - largest); });
+  Scalar sum =
+      rows.sum({logits}, [&](Elements e) { return exp(e[0] - largest); });
   Scalar lse = largest + log(sum);
   Scalar target(builder, operands[1]);
   Scalar counted = counts(target, getIgnoreIndex());
   // An ignored target may lie outside the row: read its first element instead.
-  Value column = arith::IndexCastOp::create(
-      builder, builder.getIndexType(), select(counted, target, 0.0));
+  Value column = arith::IndexCastOp::create(builder, builder.getIndexType(),
+                                            select(counted, target, 0.0));
   Value logit = tensor::ExtractOp::create(builder, logits, column);
   return {select(counted, lse - rows.scalar(logit), 0.0), lse};
 }
@@ -54,9 +54,7 @@ RowRole TokenLossVJPOp::getOperandRole(unsigned index) {
   return index == 0 ? RowRole::Row : RowRole::Lane;
 }
 RowRole TokenLossVJPOp::getResultRole(unsigned) { return RowRole::Row; }
-std::optional<unsigned> TokenLossVJPOp::getSharedOperand(unsigned) {
-  return 0;
-}
+std::optional<unsigned> TokenLossVJPOp::getSharedOperand(unsigned) { return 0; }
 
 SmallVector<Value> TokenLossVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                             ValueRange operands, Value) {
@@ -89,8 +87,8 @@ RowRole MaskedMeanOp::getResultRole(unsigned) { return RowRole::Lane; }
 SmallVector<Value> MaskedMeanOp::buildRow(ImplicitLocOpBuilder &builder,
                                           ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getValues()));
-  Scalars sums = rows.sums(
-      {operands[0], operands[1]}, [&](Elements e) -> Scalars {
+  Scalars sums =
+      rows.sums({operands[0], operands[1]}, [&](Elements e) -> Scalars {
         Scalar counted = counts(e[1], getIgnoreIndex());
         return {select(counted, e[0], 0.0),
                 select(counted, rows.constant(1), 0.0)};
@@ -179,23 +177,22 @@ SmallVector<Value> AdamWOp::buildRow(ImplicitLocOpBuilder &builder,
   };
   Scalar rate = lr * debias(beta1), debias2 = debias(beta2);
   Scalar keep = 1.0 - lr * double(group.getWeightDecay());
-  return rows.maps(
-      {operands[0], operands[1], operands[2], operands[3]},
-      [&](Elements e) -> Scalars {
-        Scalar gradient = factor * e[3];
-        Scalar m = e[1] * beta1 + gradient * (1 - beta1);
-        Scalar v = e[2] * beta2 + gradient * gradient * (1 - beta2);
-        Scalar denominator = sqrt(v * debias2) + double(group.getEps());
-        return {e[0] * keep - rate * m / denominator, m, v};
-      });
+  return rows.maps({operands[0], operands[1], operands[2], operands[3]},
+                   [&](Elements e) -> Scalars {
+                     Scalar gradient = factor * e[3];
+                     Scalar m = e[1] * beta1 + gradient * (1 - beta1);
+                     Scalar v =
+                         e[2] * beta2 + gradient * gradient * (1 - beta2);
+                     Scalar denominator =
+                         sqrt(v * debias2) + double(group.getEps());
+                     return {e[0] * keep - rate * m / denominator, m, v};
+                   });
 }
 
 int64_t ConstrainOp::getNumRows() { return countRows(getInput().getType()); }
 RowRole ConstrainOp::getOperandRole(unsigned) { return RowRole::Row; }
 RowRole ConstrainOp::getResultRole(unsigned) { return RowRole::Row; }
-std::optional<unsigned> ConstrainOp::getSharedOperand(unsigned) {
-  return 0;
-}
+std::optional<unsigned> ConstrainOp::getSharedOperand(unsigned) { return 0; }
 
 SmallVector<Value> ConstrainOp::buildRow(ImplicitLocOpBuilder &builder,
                                          ValueRange operands, Value) {
@@ -224,9 +221,7 @@ RowRole AccumulateOp::getOperandRole(unsigned index) {
 RowRole AccumulateOp::getResultRole(unsigned index) {
   return getRowRole((*this)->getResult(index).getType());
 }
-std::optional<unsigned> AccumulateOp::getSharedOperand(unsigned) {
-  return 0;
-}
+std::optional<unsigned> AccumulateOp::getSharedOperand(unsigned) { return 0; }
 SmallVector<Value> AccumulateOp::buildRow(ImplicitLocOpBuilder &builder,
                                           ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getAccumulator()));

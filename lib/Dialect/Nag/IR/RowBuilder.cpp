@@ -73,8 +73,8 @@ Scalar nag::operator==(Scalar a, Scalar b) {
 
 Scalar nag::select(Scalar condition, Scalar a, Scalar b) {
   ImplicitLocOpBuilder &builder = a.getBuilder();
-  return {builder, arith::SelectOp::create(builder, condition.get(), a.get(),
-                                           b.get())};
+  return {builder,
+          arith::SelectOp::create(builder, condition.get(), a.get(), b.get())};
 }
 
 Scalar nag::max(Scalar a, Scalar b) { return select(a < b, b, a); }
@@ -91,8 +91,9 @@ Scalar nag::cos(Scalar a) { return unary<math::CosOp>(a); }
 
 Scalar nag::pow(Scalar a, Scalar b) {
   ImplicitLocOpBuilder &builder = a.getBuilder();
-  return {builder, math::PowFOp::create(builder, a.get(), b.get(), kContract)
-                       .getResult()};
+  return {
+      builder,
+      math::PowFOp::create(builder, a.get(), b.get(), kContract).getResult()};
 }
 
 Scalar nag::sigmoid(Scalar a) { return 1.0 / (exp(-a) + 1.0); }
@@ -147,8 +148,7 @@ static AffineMap getInputMap(const RowInput &input, unsigned rank) {
         context);
   }
   unsigned own = cast<RankedTensorType>(input.value.getType()).getRank();
-  return AffineMap::getMultiDimIdentityMap(rank, context)
-      .getMinorSubMap(own);
+  return AffineMap::getMultiDimIdentityMap(rank, context).getMinorSubMap(own);
 }
 
 RowBuilder::RowBuilder(ImplicitLocOpBuilder &owner, Type elementType)
@@ -267,9 +267,10 @@ SmallVector<Value> RowBuilder::maps(ArrayRef<RowInput> inputs, MultiFn fn) {
 }
 
 Value RowBuilder::map(ArrayRef<RowInput> inputs, MapFn fn) {
-  return maps(inputs, [&](Elements elements) -> SmallVector<Scalar> {
-           return {fn(elements)};
-         })
+  return maps(inputs,
+              [&](Elements elements) -> SmallVector<Scalar> {
+                return {fn(elements)};
+              })
       .front();
 }
 
@@ -283,8 +284,7 @@ SmallVector<Value> RowBuilder::reduce(ArrayRef<RowInput> inputs, unsigned count,
     inits.push_back(filled({}, neutral));
   AffineMap toScalar = AffineMap::get(getIterationShape(inputs)->size(), 0,
                                       builder.getContext());
-  SmallVector<Value> results =
-      generic(inputs, inits, toScalar, fn, reduction);
+  SmallVector<Value> results = generic(inputs, inits, toScalar, fn, reduction);
   for (Value &result : results)
     result = tensor::ExtractOp::create(builder, result, ValueRange());
   return results;
@@ -300,9 +300,10 @@ SmallVector<Scalar> RowBuilder::sums(ArrayRef<RowInput> inputs, MultiFn fn) {
 }
 
 Scalar RowBuilder::sum(ArrayRef<RowInput> inputs, MapFn fn) {
-  return sums(inputs, [&](Elements elements) -> SmallVector<Scalar> {
-           return {fn(elements)};
-         })
+  return sums(inputs,
+              [&](Elements elements) -> SmallVector<Scalar> {
+                return {fn(elements)};
+              })
       .front();
 }
 
@@ -322,8 +323,8 @@ Value RowBuilder::filled(ArrayRef<int64_t> shape, double number) {
 }
 
 Value RowBuilder::groupSum(ArrayRef<RowInput> inputs, MapFn fn) {
-  AffineMap toGroup = AffineMap::get(2, 0, {builder.getAffineDimExpr(0)},
-                                     builder.getContext());
+  AffineMap toGroup =
+      AffineMap::get(2, 0, {builder.getAffineDimExpr(0)}, builder.getContext());
   auto one = [&](Elements elements) -> SmallVector<Scalar> {
     return {fn(elements)};
   };
@@ -332,8 +333,8 @@ Value RowBuilder::groupSum(ArrayRef<RowInput> inputs, MapFn fn) {
 }
 
 Value RowBuilder::sumOverGroups(ArrayRef<RowInput> inputs, MapFn fn) {
-  AffineMap toColumn = AffineMap::get(2, 0, {builder.getAffineDimExpr(1)},
-                                      builder.getContext());
+  AffineMap toColumn =
+      AffineMap::get(2, 0, {builder.getAffineDimExpr(1)}, builder.getContext());
   auto one = [&](Elements elements) -> SmallVector<Scalar> {
     return {fn(elements)};
   };

@@ -20,6 +20,9 @@ mlir::Type getComputeElementType(mlir::Value value);
 /// Length of a row of `tensor`.
 int64_t getWidth(mlir::Value tensor);
 
+/// Makes the elementwise arith and math ops row-wise.
+void attachElementwiseRows(mlir::MLIRContext &context);
+
 } // namespace nag
 
 #endif // NAG_DIALECT_NAG_IR_ROWROLES_H

@@ -38,12 +38,12 @@ static SmallVector<Value> splitValues(ImplicitLocOpBuilder &builder,
     }
     auto make = value.getDefiningOp<MakeStreamOp>();
     auto stream = cast<StreamType>(value.getType());
-    result.push_back(make ? make.getDirection()
-                          : DirectionOp::create(
-                                builder, stream.getDirectionType(), value));
-    result.push_back(make ? make.getLogNorm()
-                          : LogNormOp::create(
-                                builder, stream.getLogNormType(), value));
+    result.push_back(
+        make ? make.getDirection()
+             : DirectionOp::create(builder, stream.getDirectionType(), value));
+    result.push_back(
+        make ? make.getLogNorm()
+             : LogNormOp::create(builder, stream.getLogNormType(), value));
   }
   return result;
 }
@@ -74,9 +74,9 @@ static ArrayAttr splitAttributes(ArrayAttr attributes, TypeRange types) {
       continue;
     NamedAttrList logNorm(cast<DictionaryAttr>(attribute));
     if (auto name = dyn_cast_or_null<StringAttr>(logNorm.get(kNameAttrName)))
-      logNorm.set(kNameAttrName,
-                  StringAttr::get(type.getContext(),
-                                  name.getValue() + kLogNormSuffix));
+      logNorm.set(
+          kNameAttrName,
+          StringAttr::get(type.getContext(), name.getValue() + kLogNormSuffix));
     result.push_back(logNorm.getDictionary(type.getContext()));
   }
   return ArrayAttr::get(attributes.getContext(), result);
@@ -141,12 +141,12 @@ static void splitCall(RewriterBase &rewriter, func::CallOp op) {
 
 static void splitRepeat(RewriterBase &rewriter, RepeatOp op) {
   ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
-  auto split = RepeatOp::create(
-      builder, splitTypes(op.getCarryResults().getTypes()),
-      op.getStackedResults().getTypes(), op.getCalleeAttr(), op.getCountAttr(),
-      splitValues(builder, op.getCarry()), op.getStacked(),
-      splitValues(builder, op.getShared()), op.getFirstAttr(),
-      op.getReverseAttr());
+  auto split =
+      RepeatOp::create(builder, splitTypes(op.getCarryResults().getTypes()),
+                       op.getStackedResults().getTypes(), op.getCalleeAttr(),
+                       op.getCountAttr(), splitValues(builder, op.getCarry()),
+                       op.getStacked(), splitValues(builder, op.getShared()),
+                       op.getFirstAttr(), op.getReverseAttr());
   split->setDiscardableAttrs(op->getDiscardableAttrDictionary());
   replaceSplit(rewriter, op, split);
 }
@@ -172,15 +172,15 @@ static bool handlesStreams(Operation *op) {
 /// Fails at an op through which a stream would still pass whole.
 static LogicalResult verifySplit(func::FuncOp function) {
   auto isStream = [](Type type) { return isa<StreamType>(type); };
-  WalkResult result = function.walk([&](Operation *op) -> WalkResult {
+  auto verify = [&](Operation *op) -> WalkResult {
     bool carries = llvm::any_of(op->getOperandTypes(), isStream) ||
                    llvm::any_of(op->getResultTypes(), isStream);
     if (!carries || handlesStreams(op))
       return WalkResult::advance();
     return op->emitOpError("expected streams only in nag ops, calls and "
                            "returns, but got one here");
-  });
-  return failure(result.wasInterrupted());
+  };
+  return failure(function.walk<WalkOrder::PreOrder>(verify).wasInterrupted());
 }
 
 namespace {

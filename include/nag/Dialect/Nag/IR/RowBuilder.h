@@ -108,8 +108,8 @@ public:
   using MapFn = llvm::function_ref<Scalar(Elements)>;
   using MultiFn = llvm::function_ref<llvm::SmallVector<Scalar>(Elements)>;
 
-  /// `fn` of the inputs, element by element. The first input gives the shape. When all inputs are
-  /// scalars, so is the result.
+  /// `fn` of the inputs, element by element. The first input gives the shape.
+  /// When all inputs are scalars, so is the result.
   mlir::Value map(llvm::ArrayRef<RowInput> inputs, MapFn fn);
   /// The same with several results, which one pass over the inputs computes.
   llvm::SmallVector<mlir::Value> maps(llvm::ArrayRef<RowInput> inputs,
@@ -143,8 +143,7 @@ private:
   enum class Reduction { Sum, Max };
   llvm::SmallVector<mlir::Value> generic(llvm::ArrayRef<RowInput> inputs,
                                          mlir::ValueRange inits,
-                                         mlir::AffineMap outputMap,
-                                         MultiFn fn,
+                                         mlir::AffineMap outputMap, MultiFn fn,
                                          std::optional<Reduction> reduction);
   llvm::SmallVector<mlir::Value> reduce(llvm::ArrayRef<RowInput> inputs,
                                         unsigned count, MultiFn fn,
