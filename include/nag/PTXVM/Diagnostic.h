@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What is wrong with a PTX text, and where.
+#ifndef NAG_PTXVM_DIAGNOSTIC_H
+#define NAG_PTXVM_DIAGNOSTIC_H
+
+#include <cstdint>
+#include <string>
+
+namespace ptxvm {
+
+/// One error: the message names what was expected and what was found.
+struct Diagnostic {
+  uint32_t line = 0; // 1-based line of the PTX text; 0: the whole text
+  std::string message;
+};
+
+} // namespace ptxvm
+
+#endif // NAG_PTXVM_DIAGNOSTIC_H

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Loads, stores, atomics, cp.async, ldmatrix, fences.
+#include "../Exec/Handlers.h"
+#include "Decoder.h"
+
+#include <algorithm>
+
+namespace ptxvm {
+
+InstructionClass Decoder::classOfSpace(Space space, bool isStore) const {
+  switch (space) {
+  case Space::Global:
+  case Space::Const:
+    return isStore ? InstructionClass::StoreGlobal
+                   : InstructionClass::LoadGlobal;
+  case Space::Shared:
+    return isStore ? InstructionClass::StoreShared
+                   : InstructionClass::LoadShared;
+  case Space::Local:
+    return InstructionClass::LocalMemory;
+  case Space::Param:
+    return InstructionClass::LoadParam;
+  default:
+    return InstructionClass::GenericMemory;
+  }
+}
+
+/// Fills base, offset and flags of the last instruction from [base + offset].
+static bool isFrameVariable(const Variable &variable, bool inEntry) {
+  return variable.space == Space::Local ||
+         (variable.space == Space::Param && !inEntry);
+}
+
+void Decoder::decodeMemory(const Operand &value) {
+  if (value.kind != Operand::Memory || value.elements.empty())
+    return fail("expected an address in brackets, but got '" +
+                std::string(value.text) + "'");
+  Inst &inst = program.code.back();
+  const Operand &base = value.elements[0];
+  inst.imm = value.value;
+  switch (base.kind) {
+  case Operand::Register: {
+    unsigned size = registerSize(base);
+    if (size != 8 && size != 4)
+      return fail("expected a 64-bit address register, but got '" +
+                  std::string(base.text) + "'");
+    if (size == 4)
+      inst.flags |= memory::narrowBase;
+    inst.src[0] = registerRefs[base.reg];
+    return;
+  }
+  case Operand::VariableAddress: {
+    Space space = static_cast<Space>(inst.space);
+    const Variable &variable = *base.variable;
+    bool isParamVariable = variable.space == Space::Param;
+    bool inLocals = isFrameVariable(variable, false) &&
+                    !(function->isEntry && isParamVariable &&
+                      std::find(function->params.begin(),
+                                function->params.end(),
+                                &variable) != function->params.end());
+    if (space != Space::Generic && space != variable.space &&
+        !(space == Space::Global && variable.space == Space::Const))
+      return fail("expected a variable of space " +
+                  std::string(nameOf(space)) + ", but got '" + variable.name +
+                  "'");
+    if (space == Space::Generic && variable.space != Space::Global &&
+        variable.space != Space::Const)
+      return fail("expected a generic address, but got '" + variable.name +
+                  "'");
+    if (inLocals) {
+      inst.flags |= memory::frameRelative;
+      inst.space = static_cast<uint8_t>(Space::Local);
+    }
+    uint64_t last = static_cast<uint64_t>(value.value) +
+                    uint64_t(inst.size) * inst.count;
+    if (isParamVariable && (value.value < 0 || last > variable.size))
+      return fail("expected an access inside parameter '" + variable.name +
+                  "' of " + std::to_string(variable.size) + " bytes");
+    inst.imm += static_cast<int64_t>(variable.address);
+    return;
+  }
+  case Operand::Integer:
+    return;
+  default:
+    fail("expected a register or variable as address, but got '" +
+         std::string(base.text) + "'");
+  }
+}
+
+/// Data operands: one register, or a vector of them.
+void Decoder::collectVector(const Operand &value, unsigned count,
+                            unsigned size, bool isSource, bool exact,
+                            Inst &inst) {
+  bool isVector = value.kind == Operand::Vector;
+  if (isVector != (count > 1) ||
+      (isVector && value.elements.size() != count)) {
+    if (!(isVector && count == 1 && value.elements.size() == 1))
+      return fail("expected " + std::to_string(count) +
+                  " data registers, but got '" + std::string(value.text) +
+                  "'");
+  }
+  std::vector<Ref> refs;
+  unsigned regSize = 0;
+  for (unsigned k = 0; k < count; ++k) {
+    const Operand &element = isVector ? value.elements[k] : value;
+    unsigned have = registerSize(element);
+    if (element.kind != Operand::Register)
+      have = regSize ? regSize : size;
+    if (have < size || (exact && have != size) || (regSize && have != regSize))
+      return fail("expected data registers of " + std::to_string(8 * size) +
+                  " bits, but got '" + std::string(element.text) + "'");
+    regSize = have;
+    refs.push_back(isSource ? source(element, have, "source")
+                            : destination(element, have));
+  }
+  inst.regSize = static_cast<uint8_t>(regSize);
+  inst.dst = refs[0];
+  inst.ext = addList(std::move(refs));
+}
+
+bool Decoder::selectMemoryHandler(Inst &inst, bool isStore) {
+  bool simple = inst.count == 1 && inst.size == inst.regSize;
+  inst.run = nullptr;
+  if (simple)
+    inst.run = isStore ? handlers::storeHandler(inst.size)
+                       : handlers::loadHandler(inst.size);
+  if (!inst.run)
+    inst.run = isStore ? handlers::storeAny : handlers::loadAny;
+  return true;
+}
+
+namespace {
+
+unsigned takeVectorWidth(bool two, bool four, bool eight) {
+  return two ? 2 : four ? 4 : eight ? 8 : 1;
+}
+
+} // namespace
+
+/// Memory order and scope: any of them makes the access strong.
+static constexpr std::string_view strongModifiers[] = {
+    ".volatile", ".relaxed", ".acquire", ".release", ".acq_rel", ".mmio"};
+static constexpr std::string_view scopeModifiers[] = {".cta", ".cluster",
+                                                      ".gpu", ".sys"};
+
+void Decoder::decodeLoad() {
+  uint8_t flags = 0;
+  take(".weak");
+  for (std::string_view modifier : strongModifiers)
+    if (take(modifier))
+      flags |= memory::strong;
+  for (std::string_view modifier : scopeModifiers)
+    take(modifier);
+  bool isCacheHint = false;
+  for (std::string_view modifier : current->modifiers)
+    isCacheHint |= modifier == ".L2::cache_hint";
+  Space space = takeSpace().value_or(Space::Generic);
+  takeCacheHints();
+  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
+  Type type = takeType();
+  if (!expectOperands(2, isCacheHint ? 3 : 2))
+    return;
+  program.code.push_back(prepared(classOfSpace(space, false)));
+  Inst &inst = program.code.back();
+  inst.space = static_cast<uint8_t>(space);
+  inst.size = static_cast<uint8_t>(sizeOf(type));
+  inst.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
+  inst.flags = flags | (isSignedInt(type) ? memory::signExtend : 0);
+  if (inst.size == 0 || inst.size * inst.count > 32)
+    return fail("expected an access of at most 32 bytes");
+  decodeMemory(operand(1));
+  if (failed)
+    return;
+  Inst working = program.code.back();
+  program.code.pop_back();
+  collectVector(operand(0), working.count, working.size, false, isFloat(type),
+                working);
+  if (failed)
+    return;
+  if (working.space == static_cast<uint8_t>(Space::Param) &&
+      working.src[0] == noRef)
+    working.run = handlers::loadParam;
+  else
+    selectMemoryHandler(working, false);
+  program.code.push_back(working);
+}
+
+void Decoder::decodeStore() {
+  uint8_t flags = 0;
+  take(".weak");
+  for (std::string_view modifier : strongModifiers)
+    if (take(modifier))
+      flags |= memory::strong;
+  for (std::string_view modifier : scopeModifiers)
+    take(modifier);
+  Space space = takeSpace().value_or(Space::Generic);
+  if (space == Space::Const || (space == Space::Param && function->isEntry &&
+                                operand(0).kind != Operand::Memory))
+    return fail("expected a writable state space");
+  bool isCacheHint = false;
+  for (std::string_view modifier : current->modifiers)
+    isCacheHint |= modifier == ".L2::cache_hint";
+  takeCacheHints();
+  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
+  Type type = takeType();
+  if (!expectOperands(2, isCacheHint ? 3 : 2))
+    return;
+  Inst working = prepared(classOfSpace(space, true));
+  working.space = static_cast<uint8_t>(space);
+  working.size = static_cast<uint8_t>(sizeOf(type));
+  working.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
+  working.flags = flags;
+  if (working.size == 0 || working.size * working.count > 32)
+    return fail("expected an access of at most 32 bytes");
+  collectVector(operand(1), working.count, working.size, true, isFloat(type),
+                working);
+  if (failed)
+    return;
+  selectMemoryHandler(working, true);
+  program.code.push_back(working);
+  decodeMemory(operand(0));
+  Inst &inst = program.code.back();
+  if (!failed && inst.space == static_cast<uint8_t>(Space::Param))
+    fail("expected a writable state space");
+}
+
+void Decoder::decodeNothing() {
+  // Hints: any modifier and operand that parsed is fine.
+  used.assign(used.size(), true);
+  emit(handlers::nothing, InstructionClass::Control);
+}
+
+void Decoder::decodePolicy() {
+  used.assign(used.size(), true);
+  if (!expectOperands(1, 4))
+    return;
+  // Policies have no effect here; the register gets a fixed value.
+  Ref dst = destination(0, 8), value = immediate(0, 8);
+  Inst &inst = emit(nullptr, InstructionClass::Move);
+  inst.dst = dst, inst.src[0] = value;
+  setLeaf(inst, {Op::Move, Type::B64});
+}
+
+void Decoder::decodeFence() {
+  static constexpr std::string_view known[] = {
+      ".gl",  ".cta", ".sys",     ".gpu",          ".sc",
+      ".acq_rel", ".cluster", ".proxy", ".alias", ".async",
+      ".global", ".shared::cta", ".acquire", ".release",
+      ".sync_restrict::shared::cta"};
+  for (std::string_view modifier : known)
+    take(modifier);
+  emit(handlers::fence, InstructionClass::Barrier);
+}
+
+void Decoder::decodeAtomic() {
+  struct Row {
+    std::string_view name;
+    AtomicOp op;
+  };
+  static constexpr Row rows[] = {
+      {".add", AtomicOp::Add},       {".min", AtomicOp::Min},
+      {".max", AtomicOp::Max},       {".inc", AtomicOp::Inc},
+      {".dec", AtomicOp::Dec},       {".and", AtomicOp::And},
+      {".or", AtomicOp::Or},         {".xor", AtomicOp::Xor},
+      {".exch", AtomicOp::Exchange}, {".cas", AtomicOp::CompareSwap}};
+  bool isRed = current->opcode == "red";
+  for (std::string_view modifier : strongModifiers)
+    take(modifier);
+  for (std::string_view modifier : scopeModifiers)
+    take(modifier);
+  take(".noftz");
+  takeCacheHints();
+  Space space = takeSpace().value_or(Space::Generic);
+  const AtomicOp *op = nullptr;
+  for (const Row &row : rows)
+    if (!op && take(row.name))
+      op = &row.op;
+  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
+  Type type = takeType();
+  if (!op)
+    return fail("expected an operation such as .add");
+  bool isCas = *op == AtomicOp::CompareSwap;
+  bool isAddOrOrder = *op == AtomicOp::Add || *op == AtomicOp::Min ||
+                      *op == AtomicOp::Max;
+  bool isIncDec = *op == AtomicOp::Inc || *op == AtomicOp::Dec;
+  unsigned size = sizeOf(type);
+  if ((isFloat(type) && !isAddOrOrder) ||
+      (isUntyped(type) && (isAddOrOrder || isIncDec)) || size < 2 || size > 8 ||
+      (size == 2 && !isFloat(type) && !isCas) ||
+      ((type == Type::F32 || type == Type::F64) && *op != AtomicOp::Add) ||
+      (isIncDec && type != Type::U32) ||
+      (space != Space::Global && space != Space::Shared &&
+       space != Space::Generic) ||
+      (isRed && (isCas || *op == AtomicOp::Exchange)))
+    return fail("unsupported operation, type or space");
+  size_t count = (isRed ? 2 : 3) + isCas;
+  if (!expectOperands(count, count + 1))
+    return;
+  size_t address = isRed ? 0 : 1;
+  Inst working = prepared(InstructionClass::Atomic);
+  working.space = static_cast<uint8_t>(space);
+  working.size = static_cast<uint8_t>(size);
+  working.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
+  working.flags = memory::strong | (isRed ? memory::noResult : 0);
+  working.op = static_cast<uint8_t>(*op);
+  working.rounding = Rounding::Nearest;
+  working.regSize = static_cast<uint8_t>(type);
+  collectVector(operand(address + 1), working.count, size, true, true, working);
+  std::vector<Ref> values = failed ? std::vector<Ref>()
+                                   : program.lists[working.ext];
+  working.src[1] = failed ? noRef : values[0];
+  if (isCas)
+    working.src[2] = source(address + 2, size);
+  working.dst = noRef;
+  std::vector<Ref> results;
+  if (!isRed && !failed) {
+    Inst shape = working;
+    if (operand(0).kind == Operand::Sink)
+      working.flags |= memory::noResult;
+    else
+      collectVector(operand(0), working.count, size, false, true, shape);
+    if (!failed && operand(0).kind != Operand::Sink)
+      results = program.lists[shape.ext];
+  }
+  if (failed)
+    return;
+  values.insert(values.end(), results.begin(), results.end());
+  working.ext = addList(std::move(values));
+  working.regSize = static_cast<uint8_t>(type);
+  working.run = handlers::atomic;
+  program.code.push_back(working);
+  decodeMemory(operand(address));
+}
+
+/// cp.async and its groups; the bulk and mbarrier forms are not supported.
+void Decoder::decodeCp() {
+  if (!take(".async"))
+    return fail("expected .async");
+  if (take(".commit_group")) {
+    emit(handlers::commitAsync, InstructionClass::AsyncCopy);
+    return;
+  }
+  bool all = take(".wait_all");
+  if (all || take(".wait_group")) {
+    int64_t pending = all ? 0 : integerOperand(0, "a group count");
+    Inst &inst = emit(handlers::waitAsync, InstructionClass::AsyncCopy);
+    inst.imm = pending;
+    inst.op = all;
+    if (pending < 0)
+      failOperand(0, "a group count");
+    return;
+  }
+  bool isCg = take(".cg");
+  bool hint = take(".L2::cache_hint");
+  takeCacheHints();
+  if ((!take(".shared") && !take(".shared::cta")) || !take(".global"))
+    return fail("expected .shared.global");
+  if (!expectOperands(3, 5))
+    return;
+  int64_t size = integerOperand(2, "a copy size of 4, 8 or 16");
+  if (size != 16 && (isCg || (size != 4 && size != 8)))
+    return failOperand(2, isCg ? "a copy size of 16"
+                               : "a copy size of 4, 8 or 16");
+  size_t extra = current->operands.size() - 3 - (hint ? 1 : 0);
+  Ref sourceSize = noRef, ignore = noRef;
+  bool ignoreNegated = false;
+  if (extra == 1 && registerType(operand(3)) == Type::Pred) {
+    ignore = predicateSource(operand(3));
+    ignoreNegated = operand(3).negated;
+  } else if (extra == 1) {
+    sourceSize = source(3, 4);
+  } else if (extra > 1) {
+    return fail("expected at most one source size or predicate");
+  }
+  // Two addresses: the source's in src[2] and ext, the target's as usual.
+  program.code.push_back(prepared(InstructionClass::AsyncCopy));
+  program.code.back().space = static_cast<uint8_t>(Space::Global);
+  program.code.back().size = static_cast<uint8_t>(size);
+  decodeMemory(operand(1));
+  Inst from = program.code.back();
+  program.code.pop_back();
+  program.code.push_back(prepared(InstructionClass::AsyncCopy));
+  Inst &inst = program.code.back();
+  inst.run = handlers::copyAsync;
+  inst.space = static_cast<uint8_t>(Space::Shared);
+  inst.size = static_cast<uint8_t>(size);
+  inst.src[1] = sourceSize;
+  inst.src[2] = from.src[0];
+  inst.src[3] = ignore;
+  inst.op = ignoreNegated;
+  inst.regSize = from.flags & memory::narrowBase;
+  decodeMemory(operand(0));
+  program.code.back().ext =
+      addList({static_cast<Ref>(from.imm), static_cast<Ref>(from.imm >> 32)});
+}
+
+void Decoder::decodeLdmatrix() {
+  bool isStore = current->opcode == "stmatrix";
+  bool known = take(".sync") && take(".aligned") && take(".m8n8");
+  unsigned count = take(".x4") ? 4 : take(".x2") ? 2 : take(".x1") ? 1 : 0;
+  if (!known || count == 0)
+    return fail("expected .sync.aligned.m8n8 and .x1, .x2 or .x4");
+  uint8_t flags = take(".trans") ? matrix::transposed : 0;
+  Space space = takeSpace().value_or(Space::Generic);
+  if (takeType() != Type::B16)
+    return fail("expected type .b16");
+  if (space != Space::Shared && space != Space::Generic)
+    return fail("expected .shared");
+  if (!expectOperands(2, 2))
+    return;
+  Inst working = prepared(InstructionClass::MatrixLoad);
+  working.count = static_cast<uint8_t>(count);
+  working.space = static_cast<uint8_t>(space);
+  working.size = 16;
+  working.flags = flags;
+  collectVector(operand(isStore ? 1 : 0), count, 4, isStore, true, working);
+  working.run = isStore ? handlers::storeMatrix : handlers::loadMatrix;
+  working.src[1] = immediate(allLanes, 4);
+  setWarpSync(working);
+  program.code.push_back(working);
+  decodeMemory(operand(isStore ? 0 : 1));
+}
+
+} // namespace ptxvm

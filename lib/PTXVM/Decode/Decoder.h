@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Turns parsed instructions into handlers. Strict: every modifier must be known
+// and used, every operand must have the size its type asks for.
+#ifndef PTXVM_DECODE_DECODER_H
+#define PTXVM_DECODE_DECODER_H
+
+#include "../Exec/Leaf/Leaf.h"
+#include "Program.h"
+#include "nag/PTXVM/Launch.h"
+
+#include <map>
+#include <unordered_map>
+
+namespace ptxvm {
+
+class Decoder {
+public:
+  Decoder(Program &result, Diagnostic &where)
+      : program(result), diagnostic(where) {}
+
+  /// Decodes every function. False leaves the reason in the diagnostic.
+  bool run();
+
+private:
+  friend struct OpcodeTable;
+
+  // Errors: the first one counts, decoding then stops.
+  void fail(std::string message);
+  void failOperand(size_t index, const std::string &expected);
+
+  // Modifiers of the current instruction.
+  bool take(std::string_view modifier);
+  std::optional<Type> takeOptionalType();
+  Type takeType();
+  void takeRounding(bool required);
+  std::optional<Space> takeSpace();
+  void takeCacheHints();
+
+  // Operands.
+  bool expectOperands(size_t least, size_t most);
+  const Operand &operand(size_t index) const;
+  Ref source(size_t index, unsigned size);
+  Ref source(const Operand &value, unsigned size, std::string_view what);
+  Ref destination(size_t index, unsigned size);
+  Ref destination(const Operand &value, unsigned size);
+  Ref predicateSource(const Operand &value, bool allowNegated = true);
+  Ref predicateDestination(const Operand &value);
+  unsigned registerSize(const Operand &value) const;
+  Type registerType(const Operand &value) const;
+  Ref immediate(uint64_t bits, unsigned size);
+  uint64_t immediateBits(const Operand &value, unsigned size);
+  int64_t integerOperand(size_t index, std::string_view what);
+  Ref specialRef(Special special);
+  Ref temporary(unsigned size);
+  Ref localAddress(uint64_t offset);
+  uint64_t addressOf(const Operand &value);
+  void decodeMemory(const Operand &value);
+  uint32_t addList(std::vector<Ref> list);
+
+  // Emission.
+  Inst &emit(Handler handler, InstructionClass klass);
+  Inst prepared(InstructionClass klass) const;
+  void setLeaf(Inst &inst, const LeafQuery &query);
+  void setFloatMode(Inst &inst);
+  void emitLeaf(const LeafQuery &query, InstructionClass klass);
+
+  // Functions (Decoder.cpp).
+  void decodeFunction(size_t index);
+  void layoutRegisters(const Function &function);
+  void layoutLocals(Function &function, FunctionCode &code);
+  void decodeInstruction(const Instruction &source);
+  void resolveTargets(const Function &function);
+  uint32_t labelTarget(std::string_view label, uint32_t line);
+
+  // Opcodes (Decode*.cpp).
+  void decodeAddSub();
+  void decodeMul();
+  void decodeMad();
+  void decodeMul24();
+  void decodeDiv();
+  void decodeRem();
+  void decodeMinMax();
+  void decodeAbsNeg();
+  void decodeSad();
+  void decodeFma();
+  void decodeFunctionApprox();
+  void decodeSqrt();
+  void decodeRcp();
+  void decodeTestp();
+  void decodeCopysign();
+  void decodeExtended();
+  void decodeDot();
+  void decodeLogic();
+  void decodeLop3();
+  void decodeShift();
+  void decodeFunnel();
+  void decodePrmt();
+  void decodeBitField();
+  void decodeBitCount();
+  void decodeSet();
+  void decodeSetp();
+  void decodeSelp();
+  void decodeSlct();
+  void decodeMov();
+  void decodePack();
+  void decodeUnpack();
+  void decodeCvt();
+  void decodeCvta();
+  void decodeIsspacep();
+  void decodeLoad();
+  void decodeStore();
+  void decodeParamLoad();
+  void decodeNothing();
+  void decodePolicy();
+  void decodeAtomic();
+  void decodeFence();
+  void decodeCp();
+  void decodeLdmatrix();
+  void decodeMma();
+  void decodeShfl();
+  void decodeVote();
+  void decodeMatch();
+  void decodeActivemask();
+  void decodeRedux();
+  void decodeElect();
+  void decodeBarrier();
+  void decodeBranch();
+  void decodeBranchIndexed();
+  void decodeCall();
+  void decodeReturn();
+  void decodeExit();
+  void decodeTrap();
+
+  void decodeBarrierWarp();
+  void finishBinary(Op op, Type type, InstructionClass klass);
+  void decodeFloatBinary(Op op, Type type);
+  void collectVector(const Operand &value, unsigned count, unsigned size,
+                     bool isSource, bool exact, Inst &inst);
+  void compareModifiers(Inst &inst, Type &type, bool isSet);
+  bool selectMemoryHandler(Inst &inst, bool isStore);
+  CallSite makeCallSite(const Operand *results, const Operand *arguments,
+                        const FunctionCode &callee);
+  void setWarpSync(Inst &inst);
+  InstructionClass classOfSpace(Space space, bool isStore) const;
+
+  Program &program;
+  Diagnostic &diagnostic;
+  bool failed = false;
+  Function *function = nullptr;
+  FunctionCode *code = nullptr;
+  const Instruction *current = nullptr;
+  std::vector<bool> used; // modifiers of the current instruction
+  std::vector<Ref> registerRefs;
+  uint32_t frameBytes = 0;
+  std::map<std::pair<unsigned, uint64_t>, Ref> immediates;
+  std::map<Special, Ref> specialRefs;
+  Rounding rounding = Rounding::Nearest;
+  bool roundingGiven = false;
+  bool flush = false;
+  struct Patch {
+    size_t inst;
+    std::string_view label;
+  };
+  std::vector<Patch> branchPatches;
+  struct TablePatch {
+    uint32_t table;
+    std::string_view label;
+  };
+  std::vector<TablePatch> tablePatches;
+  std::vector<uint32_t> instructionStart; // decoded index per parsed one
+};
+
+/// Places global, constant and shared variables and kernel parameters, fills
+/// Program::globals, kernels and kernelCodes (Layout.cpp).
+bool layoutModule(Program &program, DeviceMemory &memory,
+                  Diagnostic &diagnostic);
+
+} // namespace ptxvm
+
+#endif // PTXVM_DECODE_DECODER_H

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Blocks, warps, the instruction loop and calls.
+#include "../Checks/Checks.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ptxvm {
+namespace {
+
+/// Taken branches before a warp lets the others of its block run.
+constexpr uint64_t branchQuantum = 4096;
+constexpr size_t deepestCall = 256;
+
+} // namespace
+
+BlockRunner::BlockRunner(Launch &owner)
+    : launch(owner), program(*owner.program), counts(program.code.size()) {
+  block.launch = &launch;
+  block.counters = &counters;
+  block.instructionCounts = counts.data();
+  block.threadCount = static_cast<unsigned>(launch.blockDim.count());
+  block.shared.resize(launch.sharedBytes + 64);
+  block.local.resize(launch.localBytes * block.threadCount + 64);
+  block.warps.resize((block.threadCount + warpSize - 1) / warpSize);
+  for (unsigned k = 0; k < block.warps.size(); ++k) {
+    Warp &warp = block.warps[k];
+    warp.block = &block;
+    warp.index = k;
+    warp.specials.resize(Program::specialOffset(program.specials.size()));
+    warp.files[1] = const_cast<uint8_t *>(program.constants.data());
+    warp.files[2] = warp.specials.data();
+  }
+  checksRegisters = launch.checks(Check::Registers);
+  if (launch.options.checks || launch.options.profile)
+    block.checks = std::make_unique<BlockChecks>(block);
+}
+BlockRunner::~BlockRunner() = default;
+
+void BlockRunner::fillSpecials(Warp &warp) {
+  std::memset(warp.specials.data(), 0, 64);
+  const Dim3 &dim = launch.blockDim, &grid = launch.grid, &id = block.id;
+  for (size_t k = 0; k < program.specials.size(); ++k) {
+    uint32_t *lanes = reinterpret_cast<uint32_t *>(warp.specials.data() +
+                                                   Program::specialOffset(k));
+    Special special = program.specials[k];
+    if (special == Special::GridId) {
+      uint64_t *wide = reinterpret_cast<uint64_t *>(lanes);
+      std::fill(wide, wide + warpSize, launch.id);
+      continue;
+    }
+    for (unsigned lane = 0; lane < warpSize; ++lane) {
+      Dim3 thread = block.threadId(warp.thread(lane));
+      uint32_t value = 0;
+      switch (special) {
+      case Special::TidX: value = thread.x; break;
+      case Special::TidY: value = thread.y; break;
+      case Special::TidZ: value = thread.z; break;
+      case Special::NtidX: value = dim.x; break;
+      case Special::NtidY: value = dim.y; break;
+      case Special::NtidZ: value = dim.z; break;
+      case Special::CtaidX:
+      case Special::ClusterIdX: value = id.x; break;
+      case Special::CtaidY:
+      case Special::ClusterIdY: value = id.y; break;
+      case Special::CtaidZ:
+      case Special::ClusterIdZ: value = id.z; break;
+      case Special::NctaidX:
+      case Special::NclusterIdX: value = grid.x; break;
+      case Special::NctaidY:
+      case Special::NclusterIdY: value = grid.y; break;
+      case Special::NctaidZ:
+      case Special::NclusterIdZ: value = grid.z; break;
+      case Special::LaneId: value = lane; break;
+      case Special::WarpId: value = warp.index; break;
+      case Special::NwarpId: value = 64; break;
+      case Special::SmId:
+        value = static_cast<uint32_t>(block.index % multiprocessors);
+        break;
+      case Special::NsmId: value = multiprocessors; break;
+      case Special::LanemaskEq: value = 1u << lane; break;
+      case Special::LanemaskLe: value = allLanes >> (31 - lane); break;
+      case Special::LanemaskLt: value = (1u << lane) - 1; break;
+      case Special::LanemaskGe: value = allLanes << lane; break;
+      case Special::LanemaskGt: value = ~(allLanes >> (31 - lane)); break;
+      case Special::DynamicSmemSize:
+        value = static_cast<uint32_t>(launch.dynamicShared);
+        break;
+      case Special::TotalSmemSize:
+        value = static_cast<uint32_t>(launch.kernel->staticSharedBytes +
+                                      launch.dynamicShared);
+        break;
+      case Special::ClusterNctaidX:
+      case Special::ClusterNctaidY:
+      case Special::ClusterNctaidZ:
+      case Special::ClusterNctaRank: value = 1; break;
+      default: break;
+      }
+      lanes[lane] = value;
+    }
+  }
+}
+
+void BlockRunner::startWarp(Warp &warp, unsigned index) {
+  unsigned left = block.threadCount - index * warpSize;
+  warp.live = left >= warpSize ? allLanes : (1u << left) - 1;
+  warp.branches = 0;
+  warp.force = false;
+  const FunctionCode &entry = program.functions[launch.kernelCode->function];
+  if (warp.registers.size() < entry.frameBytes)
+    warp.registers.resize(entry.frameBytes);
+  std::memset(warp.registers.data(), 0, entry.frameBytes);
+  if (checksRegisters)
+    warp.writtenRegisters.assign(warp.registers.size() / 4 + 1, 0);
+  Fragment fragment;
+  fragment.pc = entry.entry;
+  fragment.mask = warp.live;
+  fragment.function = launch.kernelCode->function;
+  warp.fragments.assign(1, fragment);
+  fillSpecials(warp);
+}
+
+void BlockRunner::start(uint64_t index) {
+  const Dim3 &grid = launch.grid;
+  block.index = index;
+  block.id = {static_cast<uint32_t>(index % grid.x),
+              static_cast<uint32_t>(index / grid.x % grid.y),
+              static_cast<uint32_t>(index / grid.x / grid.y)};
+  block.liveThreads = block.threadCount;
+  block.barriers.fill(BarrierState());
+  block.output.clear();
+  for (unsigned k = 0; k < block.warps.size(); ++k)
+    startWarp(block.warps[k], k);
+  if (block.checks)
+    block.checks->startBlock();
+}
+
+void BlockRunner::runAll() {
+  uint64_t total = launch.grid.count();
+  for (;;) {
+    uint64_t index = launch.nextBlock.fetch_add(1);
+    if (index >= total || launch.stop)
+      return;
+    start(index);
+    run();
+    ++counters.blocks;
+    counters.threads += block.threadCount;
+    if (!block.output.empty()) {
+      std::lock_guard<std::mutex> lock(launch.guard);
+      launch.output[index] = std::move(block.output);
+    }
+  }
+}
+
+void BlockRunner::run() {
+  while (!launch.stop) {
+    bool progress = false, alive = false;
+    for (Warp &warp : block.warps) {
+      progress |= runWarp(warp);
+      alive |= !warp.fragments.empty();
+      if (launch.stop)
+        return;
+    }
+    if (!alive || (!progress && !resolveStall()))
+      return;
+  }
+}
+
+bool BlockRunner::runWarp(Warp &warp) {
+  bool progress = false;
+  uint64_t last = warp.branches + branchQuantum;
+  while (Fragment *fragment = nextFragment(warp)) {
+    progress = true;
+    uint32_t mask = fragment->mask;
+    enter(warp, *fragment);
+    runFragment(warp, *fragment);
+    if (launch.stop)
+      break;
+    if (warp.branches >= last) {
+      runAnother(warp, mask);
+      break;
+    }
+  }
+  return progress;
+}
+
+/// A fragment may spin until another one of its warp moves on.
+void BlockRunner::runAnother(Warp &warp, uint32_t ranBefore) {
+  for (Fragment &other : warp.fragments)
+    if (other.state == Fragment::Ready && (other.mask & ranBefore) == 0) {
+      enter(warp, other);
+      return runFragment(warp, other);
+    }
+}
+
+bool BlockRunner::overLimit(Warp &warp, const Inst &inst) {
+  uint64_t limit = launch.options.branchLimit;
+  if (limit == 0 || warp.branches < limit)
+    return false;
+  unsigned lane = static_cast<unsigned>(__builtin_ctz(warp.active));
+  block.report(FindingKind::StepLimit, inst.line, warp.thread(lane), 0,
+               "more than " + std::to_string(limit) + " branches in one warp");
+  launch.abort(LaunchStatus::Hung, "branch limit reached");
+  return true;
+}
+
+/// Runs until the fragment ends, waits, splits, or meets others. References to
+/// the fragment are dead once a called helper returned true.
+void BlockRunner::runFragment(Warp &warp, Fragment &fragment) {
+  const Inst *code = program.code.data();
+  bool multiple = warp.fragments.size() > 1;
+  uint64_t turn = warp.branches + branchQuantum;
+  uint32_t first = fragment.pc;
+  for (;;) {
+    const Inst &inst = code[fragment.pc];
+    if (inst.leader && multiple && fragment.pc != first)
+      return;
+    uint32_t mask =
+        fragment.mask & (warp.predicate(inst.guard) ^ inst.guardInvert);
+    InstructionCount &count = block.instructionCounts[fragment.pc];
+    ++count.warps;
+    count.lanes += static_cast<uint64_t>(__builtin_popcount(mask));
+    if (checksRegisters)
+      checkRegisters(warp, inst, fragment.pc, mask);
+    if (inst.control == Control::None) {
+      if (mask)
+        inst.run(warp, inst, mask);
+      ++fragment.pc;
+      continue;
+    }
+    bool leave = true;
+    switch (inst.control) {
+    case Control::Branch:
+      ++warp.branches;
+      leave = branch(warp, fragment, inst, mask) || warp.branches >= turn ||
+              launch.stop;
+      if (overLimit(warp, inst))
+        return;
+      break;
+    case Control::BranchIndexed:
+      branchIndexed(warp, fragment, inst, mask);
+      break;
+    case Control::WarpSync:
+      leave = warpSync(warp, fragment, inst, mask) || launch.stop;
+      break;
+    case Control::Barrier:
+    case Control::BarrierArrive:
+      leave = arriveAt(warp, fragment, inst, mask);
+      break;
+    case Control::Call:
+      leave = call(warp, fragment, inst, mask);
+      break;
+    case Control::Return:
+      if (mask == 0) {
+        ++fragment.pc;
+      } else {
+        uint32_t stay = fragment.mask & ~mask, next = fragment.pc + 1;
+        Fragment before = fragment;
+        fragment.mask = mask;
+        returnFrom(warp, fragment);
+        if (stay)
+          split(warp, before, stay, next);
+      }
+      break;
+    case Control::Exit:
+      if (mask)
+        exitLanes(warp, fragment, mask);
+      else
+        ++fragment.pc;
+      break;
+    case Control::Trap:
+      if (mask) {
+        unsigned lane = static_cast<unsigned>(__builtin_ctz(mask));
+        block.report(FindingKind::Trap, inst.line, warp.thread(lane), 0,
+                     "trap executed");
+        return launch.abort(LaunchStatus::Trap, "trap executed");
+      }
+      ++fragment.pc;
+      break;
+    case Control::None:
+      break;
+    }
+    if (leave)
+      return;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+void BlockRunner::callFunction(Warp &warp, Fragment &fragment,
+                               const CallSite &site, uint32_t callee) {
+  const FunctionCode &caller = program.functions[fragment.function];
+  const FunctionCode &target = program.functions[callee];
+  Frame frame{fragment.pc, fragment.regBase, fragment.localBase,
+              fragment.function};
+  uint32_t regBase = fragment.regBase + caller.frameBytes;
+  uint32_t localBase = fragment.localBase + caller.localBytes;
+  if (fragment.stack.size() >= deepestCall ||
+      localBase + target.localBytes > launch.localBytes) {
+    unsigned lane = static_cast<unsigned>(__builtin_ctz(fragment.mask));
+    block.report(FindingKind::StackOverflow, program.code[fragment.pc].line,
+                 warp.thread(lane), localBase,
+                 "calls nest too deep for a stack of " +
+                     std::to_string(launch.localBytes) + " bytes");
+    return launch.abort(LaunchStatus::Trap, "stack overflow");
+  }
+  if (warp.registers.size() < regBase + target.frameBytes)
+    warp.registers.resize(regBase + target.frameBytes);
+  if (checksRegisters) {
+    warp.writtenRegisters.resize(warp.registers.size() / 4 + 1);
+    for (uint32_t k = regBase / 4; k < (regBase + target.frameBytes) / 4; ++k)
+      warp.writtenRegisters[k] &= ~fragment.mask;
+  }
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    if (!(fragment.mask >> lane & 1))
+      continue;
+    uint8_t *local = block.localOf(warp.thread(lane));
+    for (size_t k = 0; k < site.arguments.size(); ++k)
+      std::memcpy(local + localBase + target.params[k].offset,
+                  local + fragment.localBase + site.arguments[k].callerOffset,
+                  site.arguments[k].size);
+  }
+  fragment.stack.push_back(frame);
+  fragment.regBase = regBase;
+  fragment.localBase = localBase;
+  fragment.function = callee;
+  fragment.pc = target.entry;
+}
+
+bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
+                       uint32_t mask) {
+  if (mask == 0) {
+    ++fragment.pc;
+    return false;
+  }
+  const CallSite &site = program.calls[inst.ext];
+  if (uint32_t stay = fragment.mask & ~mask) {
+    fragment.mask = mask;
+    split(warp, Fragment(fragment), stay, fragment.pc + 1);
+    return true;
+  }
+  uint32_t callee = static_cast<uint32_t>(site.callee);
+  if (site.callee < 0) {
+    const uint64_t *targets = warp.at<uint64_t>(site.target);
+    uint64_t wanted = targets[__builtin_ctz(mask)];
+    uint32_t group = 0;
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if ((mask >> lane & 1) && targets[lane] == wanted)
+        group |= 1u << lane;
+    bool valid = wanted - functionWindow < program.functions.size();
+    callee = static_cast<uint32_t>(wanted - functionWindow);
+    if (valid) {
+      const FunctionCode &target = program.functions[callee];
+      valid = !target.isBuiltin && !target.isEntry &&
+              target.params.size() == site.arguments.size() &&
+              target.results.size() == site.results.size();
+    }
+    if (!valid) {
+      block.report(FindingKind::InvalidBranch, inst.line,
+                   warp.thread(static_cast<unsigned>(__builtin_ctz(mask))),
+                   wanted, "indirect call of something that is not a function "
+                           "of the prototype");
+      launch.abort(LaunchStatus::Trap, "invalid indirect call");
+      return true;
+    }
+    if (group != mask) {
+      uint32_t pc = fragment.pc;
+      fragment.mask = group;
+      split(warp, Fragment(fragment), mask & ~group, pc);
+      return true;
+    }
+  }
+  const FunctionCode &target = program.functions[callee];
+  if (target.isBuiltin) {
+    ++fragment.pc;
+    return callBuiltin(warp, site, target, mask, inst.line);
+  }
+  callFunction(warp, fragment, site, callee);
+  if (launch.stop)
+    return true;
+  enter(warp, fragment);
+  return warp.fragments.size() > 1;
+}
+
+void BlockRunner::returnFrom(Warp &warp, Fragment &fragment) {
+  Frame frame = fragment.stack.back();
+  const CallSite &site = program.calls[program.code[frame.returnPc].ext];
+  const FunctionCode &callee = program.functions[fragment.function];
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    if (!(fragment.mask >> lane & 1))
+      continue;
+    uint8_t *local = block.localOf(warp.thread(lane));
+    for (size_t k = 0; k < site.results.size(); ++k)
+      std::memcpy(local + frame.localBase + site.results[k].callerOffset,
+                  local + fragment.localBase + callee.results[k].offset,
+                  site.results[k].size);
+  }
+  fragment.stack.pop_back();
+  fragment.regBase = frame.regBase;
+  fragment.localBase = frame.localBase;
+  fragment.function = frame.function;
+  fragment.pc = frame.returnPc + 1;
+}
+
+bool BlockRunner::callBuiltin(Warp &warp, const CallSite &site,
+                              const FunctionCode &callee, uint32_t mask,
+                              uint32_t line) {
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    if (!(mask >> lane & 1))
+      continue;
+    uint8_t *local = block.localOf(warp.thread(lane)) + warp.localBase;
+    auto argument = [&](size_t index) {
+      uint64_t value = 0;
+      const CallSite::Copy &copy = site.arguments[index];
+      std::memcpy(&value, local + copy.callerOffset,
+                  std::min<uint32_t>(copy.size, 8));
+      return value;
+    };
+    if (callee.name == "vprintf") {
+      uint64_t buffer = argument(1), offset = buffer - localWindow;
+      const uint8_t *bytes = nullptr;
+      uint64_t available = 0;
+      if (offset < launch.localBytes) {
+        bytes = block.localOf(warp.thread(lane)) + offset;
+        available = launch.localBytes - offset;
+      }
+      block.output += formatPrintf(block, argument(0), bytes, available);
+      uint32_t zero = 0;
+      for (const CallSite::Copy &copy : site.results)
+        std::memcpy(local + copy.callerOffset, &zero,
+                    std::min<uint32_t>(copy.size, 4));
+      continue;
+    }
+    std::string text = "assertion '" + readDeviceString(block, argument(0)) +
+                       "' failed at " + readDeviceString(block, argument(1)) +
+                       ":" + std::to_string(argument(2)) + " in " +
+                       readDeviceString(block, argument(3));
+    block.report(FindingKind::AssertFailed, line, warp.thread(lane), 0, text);
+    launch.abort(LaunchStatus::AssertFailed, text);
+    return true;
+  }
+  return false;
+}
+
+//===----------------------------------------------------------------------===//
+// Registers never written
+//===----------------------------------------------------------------------===//
+
+void collectRegisters(const Program &program, const Inst &inst,
+                      std::vector<Ref> &reads, std::vector<Ref> &writes) {
+  auto add = [](std::vector<Ref> &list, Ref ref) {
+    if (ref >> 30 == 0)
+      list.push_back(ref);
+  };
+  add(reads, inst.guard);
+  for (Ref ref : inst.src)
+    add(reads, ref);
+  InstructionClass klass = static_cast<InstructionClass>(inst.klass);
+  if (klass == InstructionClass::Mma) {
+    const MmaOperands &operands = *reinterpret_cast<MmaOperands *>(inst.imm);
+    MmaShape shape = shapeOf(static_cast<MmaKind>(inst.op));
+    unsigned accumulators =
+        inst.flags & mma::halfAccumulators ? shape.accRegs / 2 : shape.accRegs;
+    for (unsigned k = 0; k < shape.aRegs; ++k)
+      add(reads, operands.a[k]);
+    for (unsigned k = 0; k < shape.bRegs; ++k)
+      add(reads, operands.b[k]);
+    for (unsigned k = 0; k < accumulators; ++k) {
+      add(reads, operands.c[k]);
+      add(writes, operands.d[k]);
+    }
+    return;
+  }
+  bool isStore = inst.run && (inst.run == handlers::storeAny ||
+                              inst.run == handlers::storeMatrix ||
+                              inst.run == handlers::storeHandler(inst.size));
+  bool isLoad = inst.run == handlers::loadAny ||
+                inst.run == handlers::loadParam ||
+                inst.run == handlers::loadMatrix;
+  if (inst.run == handlers::atomic) {
+    const auto &list = program.lists[inst.ext];
+    for (size_t k = 0; k < list.size(); ++k)
+      add(k < inst.count ? reads : writes, list[k]);
+    return;
+  }
+  if (isStore || isLoad)
+    for (Ref ref : program.lists[inst.ext])
+      add(isStore ? reads : writes, ref);
+  if (!isStore) {
+    add(writes, inst.dst);
+    add(writes, inst.dst2);
+  }
+}
+
+void BlockRunner::checkRegisters(Warp &warp, const Inst &inst, uint32_t pc,
+                                 uint32_t mask) {
+  static_cast<void>(pc);
+  thread_local std::vector<Ref> reads, writes;
+  reads.clear();
+  writes.clear();
+  collectRegisters(program, inst, reads, writes);
+  uint32_t *written = warp.writtenRegisters.data() + warp.frameOffset / 4;
+  for (Ref ref : reads) {
+    uint32_t wanted = ref == inst.guard ? warp.active : mask;
+    uint32_t missing = wanted & ~written[ref / 4];
+    if (!missing)
+      continue;
+    unsigned lane = static_cast<unsigned>(__builtin_ctz(missing));
+    block.report(FindingKind::UninitializedRegister, inst.line,
+                 warp.thread(lane), 0, "register read before it was written");
+    written[ref / 4] |= missing;
+  }
+  for (Ref ref : writes)
+    written[ref / 4] |= mask;
+}
+
+} // namespace ptxvm

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Addresses, loads, stores, matrix loads (PTX ISA 9.0, section 9.7.9).
+#include "../Checks/Checks.h"
+
+#include <cstring>
+
+namespace ptxvm {
+namespace {
+
+Space spaceOfGeneric(uint64_t address) {
+  switch (address >> 32) {
+  case 1: return Space::Shared;
+  case 2: return Space::Local;
+  case 3: return Space::Param;
+  default: return Space::Global;
+  }
+}
+
+void laneAddresses(const Warp &warp, const Inst &inst, uint64_t *address) {
+  uint64_t offset = static_cast<uint64_t>(inst.imm);
+  if (inst.flags & memory::frameRelative)
+    offset += warp.localBase;
+  if (inst.src[0] == noRef) {
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      address[lane] = offset;
+  } else if (inst.flags & memory::narrowBase) {
+    const uint32_t *base = warp.at<uint32_t>(inst.src[0]);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      address[lane] = static_cast<uint32_t>(base[lane] + offset);
+  } else {
+    const uint64_t *base = warp.at<uint64_t>(inst.src[0]);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      address[lane] = base[lane] + offset;
+  }
+}
+
+struct Window {
+  uint8_t *host;
+  uint64_t base, size;
+};
+
+Window windowOf(Warp &warp, Space space) {
+  Launch &launch = *warp.block->launch;
+  switch (space) {
+  case Space::Shared:
+    return {warp.block->shared.data(), 0, launch.sharedBytes};
+  case Space::Local:
+    return {warp.block->local.data(), 0, launch.localBytes};
+  case Space::Param:
+    return {launch.params.data(), 0, launch.params.size()};
+  default:
+    return {launch.memory->host(DeviceMemory::base), DeviceMemory::base,
+            launch.memory->capacity()};
+  }
+}
+
+/// What happens to accesses that no check looks at: they must not leave the
+/// memory of the machine, and the launch ends as it would on a device.
+void rejectWild(Warp &warp, const Inst &inst, Space space, uint32_t bad,
+                bool misaligned, const uint64_t *address) {
+  unsigned lane = static_cast<unsigned>(__builtin_ctz(bad));
+  warp.block->report(misaligned ? FindingKind::Misaligned
+                                : FindingKind::OutOfBounds,
+                     inst.line, warp.thread(lane), address[lane],
+                     std::string(misaligned ? "misaligned " : "illegal ") +
+                         std::string(nameOf(space)) + " address");
+  warp.block->launch->abort(misaligned ? LaunchStatus::Misaligned
+                                       : LaunchStatus::IllegalAddress,
+                            misaligned ? "misaligned address"
+                                       : "illegal address");
+}
+
+uint32_t resolveSpace(Warp &warp, const Inst &inst, Space space, uint32_t mask,
+                      unsigned bytes, unsigned align, AccessKind kind,
+                      Access &access) {
+  Block &block = *warp.block;
+  if (block.checks) {
+    mask = block.checks->access(warp, inst, space, mask, bytes, kind, access);
+  }
+  Window window = windowOf(warp, space);
+  uint64_t last = window.size >= bytes ? window.size - bytes : 0;
+  uint64_t worst = 0, offBits = 0;
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    uint64_t selected = mask >> lane & 1 ? ~0ull : 0;
+    uint64_t offset = (access.address[lane] - window.base) & selected;
+    worst |= static_cast<uint64_t>(offset > last);
+    offBits |= offset;
+  }
+  if (worst || (offBits & (align - 1)) || window.size < bytes) {
+    uint32_t outside = 0, misaligned = 0;
+    for (unsigned lane = 0; lane < warpSize; ++lane) {
+      uint64_t offset = access.address[lane] - window.base;
+      if (!(mask >> lane & 1))
+        continue;
+      outside |= uint32_t(offset > last || window.size < bytes) << lane;
+      misaligned |= uint32_t((offset & (align - 1)) != 0) << lane;
+    }
+    if (outside)
+      rejectWild(warp, inst, space, outside, false, access.address);
+    else if (block.launch->checks(Check::Alignment))
+      rejectWild(warp, inst, space, misaligned, true, access.address);
+    mask &= ~outside;
+    if (kind == AccessKind::Atomic)
+      mask &= ~misaligned;
+  }
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    access.host[lane] = window.host + (access.address[lane] - window.base);
+  if (space == Space::Local)
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      access.host[lane] += warp.thread(lane) * block.launch->localBytes;
+  return mask;
+}
+
+bool isContiguous(const Access &access, unsigned bytes) {
+  uint64_t different = 0;
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    different |= (access.address[lane] - access.address[0]) ^ (lane * bytes);
+  return different == 0;
+}
+
+} // namespace
+
+uint32_t resolveAccess(Warp &warp, const Inst &inst, uint32_t mask,
+                       unsigned bytes, unsigned align, AccessKind kind,
+                       Access &access) {
+  laneAddresses(warp, inst, access.address);
+  Space space = static_cast<Space>(inst.space);
+  access.contiguous = false;
+  if (space != Space::Generic) {
+    if (space == Space::Const)
+      space = Space::Global;
+    mask = resolveSpace(warp, inst, space, mask, bytes, align, kind, access);
+    access.contiguous = mask == allLanes && space != Space::Local &&
+                        isContiguous(access, bytes);
+    return mask;
+  }
+  uint32_t done = 0, allowed = 0;
+  uint64_t generic[warpSize];
+  uint8_t *host[warpSize];
+  std::memcpy(generic, access.address, sizeof(generic));
+  while (done != mask) {
+    unsigned lead = static_cast<unsigned>(__builtin_ctz(mask & ~done));
+    Space group = spaceOfGeneric(generic[lead]);
+    uint32_t members = 0;
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if ((mask & ~done) >> lane & 1 && spaceOfGeneric(generic[lane]) == group)
+        members |= 1u << lane;
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      access.address[lane] = group == Space::Global
+                                 ? generic[lane]
+                                 : generic[lane] & 0xffffffffull;
+    allowed |=
+        resolveSpace(warp, inst, group, members, bytes, align, kind, access);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if (members >> lane & 1)
+        host[lane] = access.host[lane];
+    done |= members;
+  }
+  std::memcpy(access.host, host, sizeof(host));
+  std::memcpy(access.address, generic, sizeof(generic));
+  return allowed;
+}
+
+namespace {
+
+struct Bytes16 {
+  uint64_t low, high;
+};
+
+template <typename T> void load(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  uint32_t allowed = resolveAccess(warp, inst, mask, sizeof(T), sizeof(T),
+                                   AccessKind::Read, access);
+  T *dst = warp.at<T>(inst.dst);
+  if (access.contiguous) {
+    std::memcpy(dst, access.host[0], sizeof(T) * warpSize);
+    return;
+  }
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if (allowed >> lane & 1)
+      std::memcpy(&dst[lane], access.host[lane], sizeof(T));
+    else if (mask >> lane & 1)
+      std::memset(&dst[lane], 0, sizeof(T));
+}
+
+template <typename T>
+void store(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  uint32_t allowed = resolveAccess(warp, inst, mask, sizeof(T), sizeof(T),
+                                   AccessKind::Write, access);
+  const T *source = warp.at<T>(inst.dst);
+  if (access.contiguous) {
+    std::memcpy(access.host[0], source, sizeof(T) * warpSize);
+    return;
+  }
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if (allowed >> lane & 1)
+      std::memcpy(access.host[lane], &source[lane], sizeof(T));
+}
+
+/// Writes a memory element into a register lane, widening as the type asks.
+void widenInto(uint8_t *target, unsigned targetSize, const uint8_t *source,
+               unsigned size, bool isSigned) {
+  uint8_t fill = isSigned && (source[size - 1] & 0x80) ? 0xff : 0;
+  std::memset(target, fill, targetSize);
+  std::memcpy(target, source, size);
+}
+
+} // namespace
+
+namespace handlers {
+
+Handler loadHandler(unsigned size) {
+  switch (size) {
+  case 1: return load<uint8_t>;
+  case 2: return load<uint16_t>;
+  case 4: return load<uint32_t>;
+  case 8: return load<uint64_t>;
+  case 16: return load<Bytes16>;
+  default: return nullptr;
+  }
+}
+Handler storeHandler(unsigned size) {
+  switch (size) {
+  case 1: return store<uint8_t>;
+  case 2: return store<uint16_t>;
+  case 4: return store<uint32_t>;
+  case 8: return store<uint64_t>;
+  case 16: return store<Bytes16>;
+  default: return nullptr;
+  }
+}
+
+void loadAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  unsigned bytes = inst.size * inst.count;
+  uint32_t allowed = resolveAccess(warp, inst, mask, bytes, bytes,
+                                   AccessKind::Read, access);
+  const auto &list = warp.block->launch->program->lists[inst.ext];
+  static constexpr uint8_t zeros[32] = {};
+  bool isSigned = inst.flags & memory::signExtend;
+  for (unsigned k = 0; k < inst.count; ++k) {
+    uint8_t *dst = warp.at<uint8_t>(list[k]);
+    for (unsigned lane = 0; lane < warpSize; ++lane) {
+      if (!(mask >> lane & 1))
+        continue;
+      const uint8_t *source =
+          allowed >> lane & 1 ? access.host[lane] + k * inst.size : zeros;
+      if (inst.regSize == 4 && inst.size == 4)
+        std::memcpy(dst + lane * 4, source, 4);
+      else
+        widenInto(dst + lane * inst.regSize, inst.regSize, source, inst.size,
+                  isSigned);
+    }
+  }
+}
+
+void storeAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  unsigned bytes = inst.size * inst.count;
+  uint32_t allowed = resolveAccess(warp, inst, mask, bytes, bytes,
+                                   AccessKind::Write, access);
+  const auto &list = warp.block->launch->program->lists[inst.ext];
+  for (unsigned k = 0; k < inst.count; ++k) {
+    const uint8_t *source = warp.at<uint8_t>(list[k]);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if (allowed >> lane & 1)
+        std::memcpy(access.host[lane] + k * inst.size,
+                    source + lane * inst.regSize, inst.size);
+  }
+}
+
+void loadParam(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  const Launch &launch = *warp.block->launch;
+  const auto &list = launch.program->lists[inst.ext];
+  bool isSigned = inst.flags & memory::signExtend;
+  for (unsigned k = 0; k < inst.count; ++k) {
+    const uint8_t *source = launch.params.data() + inst.imm + k * inst.size;
+    uint8_t *dst = warp.at<uint8_t>(list[k]);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if (mask >> lane & 1)
+        widenInto(dst + lane * inst.regSize, inst.regSize, source, inst.size,
+                  isSigned);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// ldmatrix and stmatrix: lane 8 * m + r holds the address of row r of matrix m.
+//===----------------------------------------------------------------------===//
+
+static uint32_t resolveRows(Warp &warp, const Inst &inst, AccessKind kind,
+                            Access &access) {
+  uint32_t rows = inst.count == 4 ? allLanes : (1u << (8 * inst.count)) - 1;
+  Inst view = inst;
+  view.flags &= static_cast<uint8_t>(~matrix::transposed);
+  return resolveAccess(warp, view, rows, 16, 16, kind, access);
+}
+
+void loadMatrix(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  uint32_t allowed = resolveRows(warp, inst, AccessKind::Read, access);
+  const auto &list = warp.block->launch->program->lists[inst.ext];
+  bool transposed = inst.flags & matrix::transposed;
+  for (unsigned m = 0; m < inst.count; ++m) {
+    uint16_t tile[8][8] = {};
+    for (unsigned r = 0; r < 8; ++r)
+      if (allowed >> (8 * m + r) & 1)
+        std::memcpy(tile[r], access.host[8 * m + r], 16);
+    perLane(warp.at<uint32_t>(list[m]), mask, [&](unsigned lane) {
+      unsigned a = lane / 4, b = lane % 4 * 2;
+      uint32_t low = transposed ? tile[b][a] : tile[a][b];
+      uint32_t high = transposed ? tile[b + 1][a] : tile[a][b + 1];
+      return low | high << 16;
+    });
+  }
+}
+
+void storeMatrix(LaneState &lanes, const Inst &inst, uint32_t) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  Access access;
+  uint32_t allowed = resolveRows(warp, inst, AccessKind::Write, access);
+  const auto &list = warp.block->launch->program->lists[inst.ext];
+  bool transposed = inst.flags & matrix::transposed;
+  for (unsigned m = 0; m < inst.count; ++m) {
+    const uint32_t *source = warp.at<uint32_t>(list[m]);
+    uint16_t tile[8][8];
+    for (unsigned lane = 0; lane < warpSize; ++lane) {
+      unsigned a = lane / 4, b = lane % 4 * 2;
+      (transposed ? tile[b][a] : tile[a][b]) =
+          static_cast<uint16_t>(source[lane]);
+      (transposed ? tile[b + 1][a] : tile[a][b + 1]) =
+          static_cast<uint16_t>(source[lane] >> 16);
+    }
+    for (unsigned r = 0; r < 8; ++r)
+      if (allowed >> (8 * m + r) & 1)
+        std::memcpy(access.host[8 * m + r], tile[r], 16);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Asynchronous copies. The bytes move at once; that they may not be looked at
+// before the wait is the checks' business.
+//===----------------------------------------------------------------------===//
+
+void copyAsync(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  const auto &offset = warp.block->launch->program->lists[inst.ext];
+  uint32_t ignored = 0;
+  if (inst.src[3] != noRef)
+    ignored = warp.predicate(inst.src[3]) ^ (inst.op ? allLanes : 0);
+  uint32_t length[warpSize];
+  uint32_t reads = 0;
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    length[lane] = inst.src[1] == noRef ? inst.size
+                                        : warp.at<uint32_t>(inst.src[1])[lane];
+    if (length[lane] > inst.size)
+      length[lane] = inst.size;
+    if (ignored >> lane & 1)
+      length[lane] = 0;
+    reads |= uint32_t(length[lane] != 0) << lane;
+  }
+  Inst from = inst;
+  from.space = static_cast<uint8_t>(Space::Global);
+  from.src[0] = inst.src[2];
+  from.flags = inst.regSize;
+  from.imm = static_cast<int64_t>(offset[0] | uint64_t(offset[1]) << 32);
+  Access source, target;
+  uint32_t canRead = 0;
+  // Zero-filled tails are not read: lanes are resolved by their length.
+  for (uint32_t rest = reads & mask; rest;) {
+    uint32_t bytes = length[__builtin_ctz(rest)], group = 0;
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if ((rest >> lane & 1) && length[lane] == bytes)
+        group |= 1u << lane;
+    rest &= ~group;
+    Access part;
+    uint32_t allowed = resolveAccess(warp, from, group, bytes, inst.size,
+                                     AccessKind::AsyncRead, part);
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      if (allowed >> lane & 1)
+        source.host[lane] = part.host[lane];
+    canRead |= allowed;
+  }
+  uint32_t canWrite = resolveAccess(warp, inst, mask, inst.size, inst.size,
+                                    AccessKind::AsyncWrite, target);
+  for (unsigned lane = 0; lane < warpSize; ++lane) {
+    if (!(canWrite >> lane & 1))
+      continue;
+    uint8_t buffer[16] = {};
+    if (canRead >> lane & 1)
+      std::memcpy(buffer, source.host[lane], length[lane]);
+    std::memcpy(target.host[lane], buffer, inst.size);
+  }
+}
+
+void commitAsync(LaneState &lanes, const Inst &, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  if (warp.block->checks)
+    warp.block->checks->commitAsync(warp, mask);
+}
+
+void waitAsync(LaneState &lanes, const Inst &inst, uint32_t mask) {
+  Warp &warp = static_cast<Warp &>(lanes);
+  if (warp.block->checks)
+    warp.block->checks->waitAsync(warp, mask, static_cast<uint32_t>(inst.imm),
+                                  inst.op != 0);
+}
+
+} // namespace handlers
+} // namespace ptxvm

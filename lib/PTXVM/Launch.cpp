@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/PTXVM/Launch.h"
+
+#include "Exec/State.h"
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+namespace ptxvm {
+namespace {
+
+/// Stack for recursion and indirect calls, whose depth is not known.
+constexpr uint64_t openEndedStack = 16384;
+constexpr uint64_t fenceTableLimit = 1 << 22;
+
+/// Local bytes along the deepest chain of calls.
+class StackSizes {
+public:
+  explicit StackSizes(const Program &source) : program(source) {}
+  uint64_t of(uint32_t function, unsigned depth = 0) {
+    auto known = sizes.find(function);
+    if (known != sizes.end())
+      return known->second;
+    if (depth > 64 || !active.insert(function).second)
+      return openEndedStack;
+    const FunctionCode &code = program.functions[function];
+    uint64_t deepest = 0;
+    for (uint32_t pc = code.entry; pc < code.end; ++pc) {
+      const Inst &inst = program.code[pc];
+      if (inst.control != Control::Call)
+        continue;
+      int callee = program.calls[inst.ext].callee;
+      deepest = std::max(deepest, callee < 0 ? openEndedStack
+                                             : of(static_cast<uint32_t>(callee),
+                                                  depth + 1));
+    }
+    active.erase(function);
+    return sizes[function] = code.localBytes + deepest;
+  }
+
+private:
+  const Program &program;
+  std::map<uint32_t, uint64_t> sizes;
+  std::set<uint32_t> active;
+};
+
+LaunchResult refuse(LaunchStatus status, std::string message) {
+  LaunchResult result;
+  result.status = status;
+  result.message = std::move(message);
+  return result;
+}
+
+std::string text(Dim3 dim) {
+  return std::to_string(dim.x) + "," + std::to_string(dim.y) + "," +
+         std::to_string(dim.z);
+}
+
+/// Grid, block and shared memory against the limits of the machine and kernel.
+std::optional<LaunchResult> checkShape(const KernelInfo &kernel, Dim3 grid,
+                                       Dim3 block, uint64_t dynamicShared) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff ||
+      grid.y > 65535 || grid.z > 65535)
+    return refuse(LaunchStatus::InvalidValue,
+                  "expected a grid from 1,1,1 to 2147483647,65535,65535, but "
+                  "got " +
+                      text(grid));
+  if (block.x == 0 || block.y == 0 || block.z == 0 || block.x > 1024 ||
+      block.y > 1024 || block.z > 64 || block.count() > maxThreadsPerBlock)
+    return refuse(LaunchStatus::InvalidValue,
+                  "expected a block of 1 to 1024 threads, but got " +
+                      text(block));
+  if (block.count() > kernel.maxThreads)
+    return refuse(LaunchStatus::InvalidValue,
+                  "expected at most " + std::to_string(kernel.maxThreads) +
+                      " threads per block for kernel '" + kernel.name +
+                      "', but got " + std::to_string(block.count()));
+  const auto &required = kernel.requiredThreads;
+  if (required[0] && (block.x != required[0] ||
+                      block.y != std::max(required[1], 1u) ||
+                      block.z != std::max(required[2], 1u)))
+    return refuse(LaunchStatus::InvalidValue,
+                  "expected the block size that .reqntid names, but got " +
+                      text(block));
+  if (dynamicShared > maxSharedBytes ||
+      kernel.staticSharedBytes + dynamicShared > maxSharedBytes)
+    return refuse(
+        LaunchStatus::OutOfResources,
+        "expected at most " + std::to_string(maxSharedBytes) +
+            " bytes of shared memory, but got " +
+            std::to_string(kernel.staticSharedBytes + dynamicShared));
+  return std::nullopt;
+}
+
+void countInstructions(const Program &program,
+                       const std::vector<InstructionCount> &counts,
+                       Counters &counters) {
+  for (size_t pc = 0; pc < counts.size(); ++pc) {
+    const Inst &inst = program.code[pc];
+    const InstructionCount &count = counts[pc];
+    counters.warpInstructions += count.warps;
+    counters.threadInstructions += count.lanes;
+    counters.warpInstructionsByClass[inst.klass] += count.warps;
+    if (static_cast<InstructionClass>(inst.klass) == InstructionClass::Mma) {
+      counters.mmaInstructions += count.warps;
+      counters.tensorFlops += count.warps * inst.flops;
+    } else {
+      counters.otherFlops += count.lanes * inst.flops;
+    }
+  }
+}
+
+void countUnique(DeviceMemory &memory, Counters &counters) {
+  memory.forEachLive([&](const Allocation &allocation) {
+    const uint8_t *touched = memory.touchedShadow(allocation.address);
+    uint64_t read = 0, written = 0;
+    for (uint64_t k = 0; k < allocation.size; ++k) {
+      read += touched[k] & 1;
+      written += touched[k] >> 1 & 1;
+    }
+    counters.uniqueBytesRead += read;
+    counters.uniqueBytesWritten += written;
+  });
+}
+
+void runWorkers(Launch &state, unsigned workers, Counters &counters) {
+  std::mutex guard;
+  auto work = [&] {
+    BlockRunner runner(state);
+    runner.runAll();
+    std::lock_guard<std::mutex> lock(guard);
+    counters.add(runner.result());
+    countInstructions(*state.program, runner.instructions(), counters);
+  };
+  std::vector<std::thread> others;
+  for (unsigned k = 1; k < workers; ++k)
+    others.emplace_back(work);
+  work();
+  for (std::thread &thread : others)
+    thread.join();
+}
+
+unsigned workerCount(const LaunchOptions &options, uint64_t blocks) {
+  unsigned wanted = options.threads ? options.threads
+                                    : std::thread::hardware_concurrency();
+  return static_cast<unsigned>(
+      std::min<uint64_t>(std::max(wanted, 1u), blocks));
+}
+
+} // namespace
+
+void Launch::abort(LaunchStatus why, std::string text) {
+  std::lock_guard<std::mutex> lock(guard);
+  if (!stop) {
+    status = why;
+    message = std::move(text);
+  }
+  stop = true;
+}
+
+LaunchResult launch(const Module &module, std::string_view name, Dim3 grid,
+                    Dim3 block, uint64_t dynamicSharedBytes,
+                    const std::vector<uint8_t> &params,
+                    const LaunchOptions &options) {
+  const Program &program = module.program();
+  const KernelInfo *kernel = module.findKernel(name);
+  if (!kernel)
+    return refuse(LaunchStatus::InvalidValue,
+                  "no kernel '" + std::string(name) + "' in the module");
+  if (params.size() != kernel->paramBytes)
+    return refuse(LaunchStatus::InvalidValue,
+                  "expected " + std::to_string(kernel->paramBytes) +
+                      " bytes of parameters for kernel '" + kernel->name +
+                      "', but got " + std::to_string(params.size()));
+  if (auto refused = checkShape(*kernel, grid, block, dynamicSharedBytes))
+    return *refused;
+  static std::atomic<uint64_t> nextId{1};
+  Launch state;
+  state.program = &program;
+  state.kernel = kernel;
+  state.kernelCode =
+      &program.kernelCodes[static_cast<size_t>(kernel - &module.kernels()[0])];
+  state.memory = &module.memory();
+  state.grid = grid;
+  state.blockDim = block;
+  state.dynamicShared = dynamicSharedBytes;
+  state.sharedBytes = program.dynamicSharedBase + dynamicSharedBytes;
+  state.localBytes =
+      (StackSizes(program).of(state.kernelCode->function) + 15) / 16 * 16;
+  state.params = params;
+  state.params.resize(params.size() + 32);
+  state.options = options;
+  state.id = nextId++;
+  FindingSink findings(kernel->name, options.maxFindings);
+  state.findings = &findings;
+  if (state.checks(Check::Races) && grid.count() <= fenceTableLimit)
+    state.fenceClocks = std::vector<std::atomic<uint32_t>>(grid.count());
+  if ((state.checks(Check::Races) || options.profile) &&
+      !state.memory->clearLaunchShadows())
+    return refuse(LaunchStatus::OutOfResources,
+                  "not enough address space for race checks and profiling");
+  if (!state.checks(Check::Uninitialized))
+    state.memory->stopTracking();
+  LaunchResult result;
+  result.counters.launches = 1;
+  state.start = std::chrono::steady_clock::now();
+  runWorkers(state, workerCount(options, grid.count()), result.counters);
+  result.seconds = std::chrono::duration<double>(
+                       std::chrono::steady_clock::now() - state.start)
+                       .count();
+  if (options.profile)
+    countUnique(*state.memory, result.counters);
+  result.status = state.status;
+  result.message = state.message;
+  result.findings = findings.sorted();
+  result.findingsTotal = findings.total();
+  for (const auto &[index, output] : state.output)
+    result.output += output;
+  return result;
+}
+
+} // namespace ptxvm

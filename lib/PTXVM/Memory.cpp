@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/PTXVM/Memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <sys/mman.h>
+
+namespace ptxvm {
+namespace {
+
+uint64_t roundUp(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+/// The allocation and the red zone behind it.
+uint64_t spanOf(uint64_t size) {
+  return roundUp(size, DeviceMemory::granularity) + DeviceMemory::granularity;
+}
+
+} // namespace
+
+uint8_t *DeviceMemory::reserve(uint64_t size) {
+  void *range = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return range == MAP_FAILED ? nullptr : static_cast<uint8_t *>(range);
+}
+
+DeviceMemory::DeviceMemory(uint64_t capacity) {
+  // Slack behind the end: a vector access may start on the last byte.
+  for (reserved = roundUp(capacity, 1 << 20); reserved >= 1 << 20;
+       reserved /= 2) {
+    bytes = reserve(reserved + 4096);
+    written = bytes ? reserve(reserved + 4096) : nullptr;
+    if (written)
+      return;
+    if (bytes)
+      munmap(bytes, reserved + 4096);
+  }
+  bytes = nullptr;
+  reserved = 0;
+}
+
+DeviceMemory::~DeviceMemory() {
+  for (uint8_t *range : {bytes, written, touched})
+    if (range)
+      munmap(range, reserved + 4096);
+  if (races)
+    munmap(races, reserved * 6 + 4096);
+}
+
+uint64_t DeviceMemory::available() const {
+  std::lock_guard<std::mutex> lock(guard);
+  return reserved - used;
+}
+
+uint64_t DeviceMemory::takeFresh(uint64_t span) {
+  if (span > reserved - (top - base))
+    return 0;
+  uint64_t address = top;
+  top += span;
+  return address;
+}
+
+uint64_t DeviceMemory::takeFreed(uint64_t span) {
+  // Neighbouring freed ranges join; the first run that is long enough serves.
+  for (auto first = allocations.begin(); first != allocations.end();) {
+    if (!first->second.isFree) {
+      ++first;
+      continue;
+    }
+    auto last = first;
+    while (last != allocations.end() && last->second.isFree)
+      ++last;
+    uint64_t begin = first->first;
+    uint64_t end = last == allocations.end() ? top : last->first;
+    if (end - begin >= span) {
+      allocations.erase(first, last);
+      std::memset(written + (begin - base), 0, span);
+      if (end - begin > span) {
+        Allocation rest;
+        rest.address = begin + span;
+        rest.size = end - begin - span;
+        rest.isFree = true;
+        allocations.emplace(rest.address, rest);
+      }
+      return begin;
+    }
+    first = last;
+  }
+  return 0;
+}
+
+uint64_t DeviceMemory::allocate(uint64_t size, std::string label) {
+  if (size == 0 || size > reserved)
+    return 0;
+  std::lock_guard<std::mutex> lock(guard);
+  uint64_t span = spanOf(size);
+  uint64_t address = takeFresh(span);
+  if (address == 0)
+    address = takeFreed(span);
+  if (address == 0)
+    return 0;
+  used += span;
+  Allocation allocation;
+  allocation.address = address;
+  allocation.size = size;
+  allocation.label = std::move(label);
+  allocations[address] = std::move(allocation);
+  return address;
+}
+
+bool DeviceMemory::release(uint64_t address) {
+  std::lock_guard<std::mutex> lock(guard);
+  auto found = allocations.find(address);
+  if (found == allocations.end() || found->second.isFree)
+    return false;
+  found->second.isFree = true;
+  used -= spanOf(found->second.size);
+  return true;
+}
+
+const Allocation *DeviceMemory::nearestBelow(uint64_t address) const {
+  auto after = allocations.upper_bound(address);
+  return after == allocations.begin() ? nullptr : &std::prev(after)->second;
+}
+
+const Allocation *DeviceMemory::find(uint64_t address) const {
+  const Allocation *candidate = nearestBelow(address);
+  bool inside = candidate && address - candidate->address < candidate->size;
+  return inside ? candidate : nullptr;
+}
+
+uint8_t *DeviceMemory::view(uint64_t address, uint64_t size) {
+  std::lock_guard<std::mutex> lock(guard);
+  const Allocation *allocation = find(address);
+  if (!allocation || allocation->isFree ||
+      size > allocation->size - (address - allocation->address))
+    return nullptr;
+  return host(address);
+}
+
+bool DeviceMemory::write(uint64_t address, const void *source, uint64_t size) {
+  if (size == 0)
+    return true;
+  uint8_t *target = view(address, size);
+  if (!target)
+    return false;
+  std::memcpy(target, source, size);
+  markInitialized(address, size);
+  return true;
+}
+
+bool DeviceMemory::read(uint64_t address, void *target, uint64_t size) {
+  if (size == 0)
+    return true;
+  uint8_t *source = view(address, size);
+  if (source)
+    std::memcpy(target, source, size);
+  return source != nullptr;
+}
+
+bool DeviceMemory::copy(uint64_t target, uint64_t source, uint64_t size) {
+  if (size == 0)
+    return true;
+  uint8_t *from = view(source, size), *to = view(target, size);
+  if (!from || !to)
+    return false;
+  std::memmove(to, from, size);
+  // What was never written stays unwritten in the copy.
+  std::memmove(writtenShadow(target), writtenShadow(source), size);
+  return true;
+}
+
+void DeviceMemory::markInitialized(uint64_t address, uint64_t size) {
+  std::memset(writtenShadow(address), 1, size);
+}
+
+uint8_t *DeviceMemory::touchedShadow(uint64_t address) {
+  return touched + (address - base);
+}
+
+uint64_t *DeviceMemory::raceShadow(uint64_t address) {
+  return reinterpret_cast<uint64_t *>(races + (address - base) / 4 * 24);
+}
+
+bool DeviceMemory::clearLaunchShadows() {
+  uint64_t inUse = roundUp(top - base, 4096);
+  auto clear = [&](uint8_t *&range, uint64_t factor) {
+    if (!range)
+      range = reserve(reserved * factor + 4096);
+    else
+      madvise(range, inUse * factor, MADV_DONTNEED);
+  };
+  clear(touched, 1);
+  clear(races, 6);
+  return touched && races;
+}
+
+void DeviceMemory::stopTracking() {
+  std::lock_guard<std::mutex> lock(guard);
+  for (auto &[address, allocation] : allocations)
+    allocation.isTracked = false;
+}
+
+} // namespace ptxvm
