@@ -35,6 +35,8 @@ static void addBufferization(OpPassManager &manager) {
 
 /// linalg on buffers to loops over vectors, in parallel over rows.
 static void addLoops(OpPassManager &manager, const CPUKernelsOptions &options) {
+  manager.addPass(createConvertNagToVector());
+  manager.addPass(createConvertLinalgMatmulToNagGemm());
   ConvertForallToOpenMPOptions threads;
   threads.minWork = options.minWork;
   manager.addPass(createConvertForallToOpenMP(threads));

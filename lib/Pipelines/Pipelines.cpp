@@ -4,6 +4,7 @@
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Pipelines/CPUKernels.h"
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -20,7 +21,13 @@ void nag::buildTrainingPipeline(OpPassManager &manager,
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
   addCleanup(manager);
-  if (options.function == "loss")
+  bool isLoss = options.function == "loss";
+  NagDifferentiateOptions differentiate;
+  differentiate.function = options.function;
+  differentiate.recompute = options.recompute;
+  differentiate.seeded = !isLoss;
+  manager.addPass(createNagDifferentiate(differentiate));
+  if (isLoss)
     manager.addPass(createNagBuildOptimizer());
   addCleanup(manager);
 }
@@ -39,8 +46,10 @@ void nag::buildCPUPlanPipeline(OpPassManager &manager,
 }
 
 void nag::buildCPUCodegenPipeline(OpPassManager &manager,
-                                  const CPUPipelineOptions &) {
-  buildCPUKernelsPipeline(manager.nest<ModuleOp>(), CPUKernelsOptions());
+                                  const CPUPipelineOptions &options) {
+  CPUKernelsOptions kernels;
+  kernels.vectorBits = options.vectorBits;
+  buildCPUKernelsPipeline(manager.nest<ModuleOp>(), kernels);
   manager.addPass(createConvertNagHostToLLVM());
 }
 

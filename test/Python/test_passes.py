@@ -9,7 +9,8 @@ from models import CONFIGS, data, inputs_of, start, write_model
 from nag_reference.config import parameters
 from nag_reference.interpreter import Machine
 from nag_reference.model import Model
-from program_checks import check_accumulate, check_apply, check_constrain, check_logits, check_loss
+from program_checks import (check_accumulate, check_apply, check_constrain, check_gradients, check_logits,
+                            check_loss)
 
 EXPANDED = ["--nag-expand-blocks"]
 DECOMPOSED = EXPANDED + ["--nag-decompose"]
@@ -36,6 +37,13 @@ def test_loss_and_logits(model, passes):
     params, machine = start(config), after(passes)
     check_loss(config, params, machine.call("loss", inputs_of(config, params, np.float64)))
     check_logits(config, params, machine.call)
+
+
+@pytest.mark.parametrize("recompute", ["none", "cheap", "all"])
+def test_gradients(model, recompute):
+    config, after = model
+    params, machine = start(config), after(DECOMPOSED + [f"--nag-differentiate=recompute={recompute}"])
+    check_gradients(config, params, machine.call("gradients", inputs_of(config, params, np.float64)))
 
 
 def test_optimizer(model):

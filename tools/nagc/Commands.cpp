@@ -2,6 +2,7 @@
 #include "Commands.h"
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 
 #include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
@@ -49,6 +50,7 @@ void nag::tool::registerDialects(DialectRegistry &registry) {
   registerAllDialects(registry);
   registerAllExtensions(registry);
   registry.insert<NagDialect>();
+  registerDifferentiableExternalModels(registry);
 }
 
 Expected<OwningOpRef<ModuleOp>> nag::tool::readModule(StringRef path,

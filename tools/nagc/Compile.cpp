@@ -44,11 +44,10 @@ static cl::opt<std::string>
                    cl::value_desc("function"),
                    cl::desc("Add the vector-Jacobian product of a function as "
                             "<function>.gradients"));
-static cl::opt<std::string>
-    recompute("recompute", cl::sub(compileCommand), cl::init("cheap"),
-              cl::value_desc("none|cheap|all"),
-              cl::desc("What the backward pass computes again instead of "
-                       "saving"));
+static cl::opt<RecomputeMode> recompute(
+    "recompute", cl::sub(compileCommand), cl::init(RecomputeMode::Cheap),
+    cl::desc("What the backward pass computes again instead of saving:"),
+    getRecomputeModes());
 static cl::opt<bool> report("report-memory", cl::sub(compileCommand),
                             cl::desc("Print what each function's memory plan "
                                      "costs"));
@@ -60,10 +59,6 @@ static Error checkUse() {
   if (precision != "f32")
     return make_error<tool::UsageError>("--precision: expected f32, but got '" +
                                         precision + "'");
-  if (recompute != "none" && recompute != "cheap" && recompute != "all")
-    return make_error<tool::UsageError>(
-        "--recompute: expected none, cheap or all, but got '" + recompute +
-        "'");
   return Error::success();
 }
 

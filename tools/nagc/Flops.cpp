@@ -19,16 +19,15 @@ static cl::opt<std::string> input(cl::Positional, cl::sub(flopsCommand),
                                   cl::Required, cl::desc("<model.mlir>"));
 static cl::opt<bool> asJson("json", cl::sub(flopsCommand),
                             cl::desc("Print a JSON object"));
-static cl::opt<std::string>
-    recompute("recompute", cl::sub(flopsCommand), cl::init("cheap"),
-              cl::value_desc("none|cheap|all"),
-              cl::desc("What the backward pass computes again instead of "
-                       "saving (default: cheap)"));
+static cl::opt<RecomputeMode> recompute(
+    "recompute", cl::sub(flopsCommand), cl::init(RecomputeMode::Cheap),
+    cl::desc("What the backward pass computes again instead of saving:"),
+    getRecomputeModes());
 
 static Error differentiate(mlir::ModuleOp module) {
   tool::DiagnosticCollector diagnostics(*module.getContext());
   TrainingPipelineOptions options;
-  options.recompute = recompute;
+  options.recompute = recompute.getValue();
   mlir::PassManager manager(module.getContext());
   buildTrainingPipeline(manager, options);
   if (succeeded(manager.run(module)))
@@ -37,10 +36,6 @@ static Error differentiate(mlir::ModuleOp module) {
 }
 
 static Expected<int> run() {
-  if (!is_contained({"none", "cheap", "all"}, StringRef(recompute)))
-    return make_error<tool::UsageError>(
-        "--recompute: expected none, cheap or all, but got '" + recompute +
-        "'");
   mlir::DialectRegistry registry;
   tool::registerDialects(registry);
   mlir::MLIRContext context(registry);

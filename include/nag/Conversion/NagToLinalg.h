@@ -18,6 +18,10 @@ mlir::LogicalResult lowerRowwiseOps(mlir::RewriterBase &rewriter,
 /// All patterns of -convert-nag-to-linalg besides the row loop.
 void populateNagToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
+/// The patterns of linear layers, weight gradients, attention and the
+/// embedding's gradient.
+void populateContractionPatterns(mlir::RewritePatternSet &patterns);
+
 /// The tensor into which `result` is to be computed: the destination that
 /// bufferization.materialize_in_destination names for it, else an empty
 /// tensor. `type`, a reshape of the result's type, is the type wanted.

@@ -81,4 +81,35 @@ def DropKernelResults : Pass<"nag-drop-kernel-results", "::mlir::func::FuncOp"> 
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def ConvertNagToVector : Pass<"convert-nag-to-vector", "::mlir::ModuleOp"> {
+  let summary = "lowers attention on buffers to parallel loops over tiles and vector code";
+  let description = [{
+    Rewrites nag.stream_attention and nag.stream_attention_vjp on buffers. A tile of `lanes` queries lies across the lanes of a vector, so that
+    the softmax needs no reduction across lanes; keys and values are read as scalars, straight from their rows. Keys that no query of a tile
+    sees are never visited. Scores live in a stack buffer of `keys` x `lanes`; no T x T matrix exists.
+
+    Each parallel iteration is a call of a function of its own, so that its scratch buffers live in that function's stack frame.
+    The forward pass runs one parallel loop over pairs of query tiles of equal work, the backward pass one over key-value heads, whose
+    sums it adds in the order of heads and queries: results do not depend on the number of threads.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "16", "queries per tile, a power of two, 8 or more">,
+    Option<"rows", "rows", "int64_t", "4", "rows of a product kept in registers, a divisor of 'lanes'">,
+    Option<"keys", "keys", "int64_t", "128", "keys per softmax step, a multiple of 'lanes' and larger">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
+      "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ConvertLinalgMatmulToNagGemm : Pass<"convert-linalg-matmul-to-nag-gemm", "::mlir::ModuleOp"> {
+  let summary = "turns matrix products on buffers into calls of nag_gemm_f32 and nag_gemm_f64";
+  let description = [{
+    A linalg op that contracts two f32 (or f64) buffers into a third becomes a call where each operand is a matrix with contiguous rows
+    or columns: any leading dimension, dynamic sizes, either operand transposed, several dimensions that collapse into one. A
+    preceding linalg.fill with zero is dropped and the product overwrites (beta = 0); otherwise it adds (beta = 1). Other ops stay.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+      "::mlir::memref::MemRefDialect"];
+}
+
 #endif // NAG_CONVERSION_PASSES_TD

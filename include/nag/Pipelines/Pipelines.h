@@ -4,24 +4,35 @@
 #ifndef NAG_PIPELINES_PIPELINES_H
 #define NAG_PIPELINES_PIPELINES_H
 
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
 
 namespace nag {
+
+/// The values of an option of type RecomputeMode.
+inline llvm::cl::ValuesClass getRecomputeModes() {
+  return llvm::cl::values(
+      clEnumValN(RecomputeMode::None, "none", "no computation"),
+      clEnumValN(RecomputeMode::Cheap, "cheap",
+                 "neither contractions nor reductions"),
+      clEnumValN(RecomputeMode::All, "all", "anything but repeats"));
+}
 
 /// `nag-training-pipeline`: from a model to its training step.
 struct TrainingPipelineOptions
     : mlir::PassPipelineOptions<TrainingPipelineOptions> {
   Option<std::string> function{
       *this, "function",
-      llvm::cl::desc("function to differentiate; @loss makes a trainable "
-                     "program with its optimizer"),
+      llvm::cl::desc("function to differentiate: @loss gets @gradients and an "
+                     "optimizer, any other @f a @f.gradients that takes "
+                     "cotangents"),
       llvm::cl::init("loss")};
-  Option<std::string> recompute{
+  Option<RecomputeMode> recompute{
       *this, "recompute",
-      llvm::cl::desc("what the backward pass computes again instead of saving: "
-                     "none, cheap or all"),
-      llvm::cl::init("cheap")};
+      llvm::cl::desc("what the backward pass computes again instead of saving"),
+      llvm::cl::init(RecomputeMode::Cheap), getRecomputeModes()};
 };
 
 /// Adds the derivative of a function, and the optimizer when that is @loss.
@@ -34,6 +45,10 @@ struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
       *this, "report",
       llvm::cl::desc("print what the memory plan of each function costs"),
       llvm::cl::init(false)};
+  Option<int64_t> vectorBits{
+      *this, "vector-bits",
+      llvm::cl::desc("bits of the vectors that row-wise loops work on"),
+      llvm::cl::init(512)};
 };
 
 /// The first half: kernels formed and outlined, memory planned. Here the

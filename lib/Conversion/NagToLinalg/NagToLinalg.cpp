@@ -14,7 +14,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace nag {
 #define GEN_PASS_DEF_CONVERTNAGTOLINALG
@@ -105,10 +105,14 @@ struct ConvertNagToLinalgPass
     RewritePatternSet set(&getContext());
     populateNagToLinalgPatterns(set);
     FrozenRewritePatternSet patterns(std::move(set));
+    GreedyRewriteConfig config;
+    config.enableFolding(false).setRegionSimplificationLevel(
+        GreedySimplifyRegionLevel::Disabled);
     WalkResult result = getOperation()->walk([&](func::FuncOp function) {
       if (failed(convertRows(function)))
         return WalkResult::interrupt();
-      walkAndApplyPatterns(function, patterns);
+      if (failed(applyPatternsGreedily(function, patterns, config)))
+        return WalkResult::interrupt();
       return verifyConverted(function);
     });
     if (result.wasInterrupted())
@@ -154,7 +158,7 @@ private:
     return function.walk([](Operation *op) -> WalkResult {
       if (op->getName().getDialectNamespace() !=
               NagDialect::getDialectNamespace() ||
-          isa<LaunchOp, RepeatOp>(op))
+          isa<LaunchOp, RepeatOp, StreamAttentionOp, StreamAttentionVJPOp>(op))
         return WalkResult::advance();
       return op->emitOpError("expected an op with a lowering to linalg; run "
                              "-nag-decompose and -nag-split-streams first");
@@ -165,5 +169,6 @@ private:
 } // namespace
 
 void nag::populateNagToLinalgPatterns(RewritePatternSet &patterns) {
+  populateContractionPatterns(patterns);
   linalg::populateElementwiseToLinalgConversionPatterns(patterns);
 }

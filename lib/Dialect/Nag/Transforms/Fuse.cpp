@@ -90,7 +90,7 @@ static void uniquePart(Operation *producer, ArrayRef<Operation *> parts) {
 }
 
 static void uniqueStreamParts(Block &block) {
-  for (Operation &op : llvm::make_early_inc_range(block)) {
+  for (Operation &op : block) {
     if (op.getNumResults() == 0 || isa<MakeStreamOp>(op))
       continue;
     for (Value result : op.getResults()) {

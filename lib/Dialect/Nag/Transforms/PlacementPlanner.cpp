@@ -304,6 +304,13 @@ void PlacementPlanner::aliasForwards(RepeatOp op) {
   }
 }
 
+/// The tensor that `value` is a view of, or `value`.
+static Value getViewRoot(Value value) {
+  while (auto view = getViewOf(value))
+    value = view->whole;
+  return value;
+}
+
 /// A carry alternates between two buffers so that the last iteration writes the
 /// result's. The first carry may stand in the one that iteration 0 leaves
 /// alone.
@@ -337,10 +344,11 @@ void PlacementPlanner::visitRepeat(RepeatOp op) {
     OpOperand &use = op.getCarryMutable()[carry];
     if (alias->second.first != use.get())
       placeOrCopy(use.get(), *resolve(alias->second.first), use);
-    else if (!resolve(use.get()) &&
-             use.get().getDefiningOp<arith::ConstantOp>()) {
+    else if (use.get().getDefiningOp<arith::ConstantOp>()) {
       use.set(insertCopy(use.get(), addBuffer(bytesOf(use.get())), op));
-      alias->second.first = use.get();
+      aliases[result].first = use.get();
+    } else if (!resolve(use.get())) {
+      ensurePlace(getViewRoot(use.get()));
     }
     carryPlaces[op].append(2, *resolve(result));
   }

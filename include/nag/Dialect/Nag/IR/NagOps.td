@@ -4,6 +4,7 @@
 #define NAG_OPS_TD
 
 include "nag/Dialect/Nag/IR/NagDenseOps.td"
+include "nag/Dialect/Nag/IR/NagDestinationOps.td"
 include "nag/Dialect/Nag/IR/NagProgramOps.td"
 include "nag/Dialect/Nag/IR/NagStreamOps.td"
 include "nag/Dialect/Nag/IR/NagTrainingOps.td"

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Training steps per second and peak memory: nagc against JAX (jit), same model, batch and threads, in one run.
+
+Prints one JSON line per preset. `speed_ratio` above 1 and `memory_ratio` below 1 are in nagc's favour. Memory is the peak
+resident set of a process that trains, the compiler's (or Python's and XLA's) own code and data included.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FORTUNES = "/usr/share/games/fortunes"
+
+
+def peak_rss_mb(command, log):
+    """Runs a command and returns the peak resident set of its process in MB."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        log.seek(0)
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{log.read()}")
+    return usage.ru_maxrss / 1024
+
+
+def measure_nagc(build, preset, residual, steps, threads):
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as output:
+        model, metrics = pathlib.Path(scratch, "model.mlir"), pathlib.Path(scratch, "log.jsonl")
+        nagc = build / "bin" / "nagc"
+        subprocess.run([nagc, "model", "--preset", preset, "--residual", residual, "-o", model], check=True)
+        command = [nagc, "train", model, "--data", FORTUNES, "--steps", steps, "--threads", threads, "--log", metrics,
+                   "--val-every", 0]
+        memory = peak_rss_mb([str(part) for part in command], output)
+        records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    speeds = [record["tokens_per_s"] for record in records if "tokens_per_s" in record][3:]
+    return {"tokens_per_s": round(statistics.median(speeds)), "peak_rss_mb": round(memory, 1), "steps": len(speeds)}
+
+
+def measure_jax(preset, seconds, threads):
+    command = [sys.executable, "bench/jax_train.py", "measure", preset, "--seconds", str(seconds), "--threads", str(threads)]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
+    parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
+    parser.add_argument("--residual", choices=["nag", "prenorm"], default="nag")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=8, help="how long JAX is timed")
+    options = parser.parse_args()
+    for preset in options.presets:
+        ours = measure_nagc(options.build, preset, options.residual, options.steps, options.threads)
+        jax = measure_jax(preset, options.seconds, options.threads)
+        print(json.dumps({
+            "preset": preset, "nagc": ours,
+            "jax": {key: jax[key] for key in ("tokens_per_s", "peak_rss_mb", "steps", "compile_s")},
+            "speed_ratio": round(ours["tokens_per_s"] / jax["tokens_per_s"], 3),
+            "memory_ratio": round(ours["peak_rss_mb"] / jax["peak_rss_mb"], 3),
+        }), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The forward pass of attention: a running softmax over tiles of keys
+// (Milakov and Gimelshein, 2018; Dao et al., 2022).
+#include "AttentionTiles.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+using namespace mlir;
+using namespace nag;
+
+namespace {
+
+class ForwardEmitter : public AttentionTiles {
+public:
+  ForwardEmitter(OpBuilder &builder, StreamAttentionOp attention,
+                 FloatType type, const TileShape &tileShape)
+      : AttentionTiles(attention.getLoc(), builder, type,
+                       AttentionSizes::of(attention), tileShape),
+        op(attention), buffers(attention->getOperands(), attention) {}
+
+  void emit();
+
+private:
+  void emitQueryTile(Value batch, Value head, Value firstQuery);
+  /// One step over the keys [key, key + count): state is the running maximum
+  /// and sum of every lane.
+  Values addKeyTile(const Tile &keys, const Tile &values, Value firstQuery,
+                    Value key, Value count, ValueRange state);
+  Value emitScores(const Tile &keys, Value firstQuery, Value key, Value count,
+                   Value highest);
+  Value emitProbabilities(Value count, Value highest, Value sum);
+  void storeLogSum(Value batch, Value head, Value firstQuery, ValueRange state);
+
+  StreamAttentionOp op;
+  /// The op's operands inside the parallel body.
+  StreamAttentionOp::Adaptor buffers;
+  Tile queries, scores, sums;
+};
+
+void ForwardEmitter::emit() {
+  // Tiles p and n-1-p together see as many keys for every p, so that equal
+  // numbers of pairs are equal work.
+  int64_t tiles = queryTiles(), pairs = llvm::divideCeil(tiles, 2);
+  int64_t items = sizes.batch * sizes.heads * pairs;
+  parallel(
+      "attention_tiles", op->getOperands(), items,
+      [&](ValueRange arguments, Value item) {
+        buffers = StreamAttentionOp::Adaptor(arguments, op);
+        auto [head, pair] = divide(item, pairs);
+        auto [batch, headInBatch] = divide(head, sizes.heads);
+        queries = scratchTile(sizes.headDim, shape.lanes);
+        scores = scratchTile(shape.keys, shape.lanes);
+        sums = scratchTile(sizes.headDim, shape.lanes);
+        Value b = batch, h = headInBatch, near = pair;
+        Value far = minus(index(tiles - 1), near);
+        Value distinct =
+            arith::CmpIOp::create(*this, arith::CmpIPredicate::ne, near, far);
+        Value count = plus(
+            arith::IndexCastUIOp::create(*this, getIndexType(), distinct), 1);
+        loop(index(0), count, 1, [&](Value step) {
+          Value tile =
+              plus(near, createOrFold<arith::MulIOp>(step, minus(far, near)));
+          emitQueryTile(b, h, times(tile, shape.lanes));
+        });
+      });
+}
+
+void ForwardEmitter::emitQueryTile(Value batch, Value head, Value firstQuery) {
+  Value kvHead = divide(head, sizes.heads / sizes.kvHeads).first;
+  packQueries(headTile(buffers.getQuery(), batch, head, firstQuery), queries,
+              scoreScale());
+  fill(sums, index(sizes.headDim), shape.lanes, number(0));
+  Tile keys = headTile(buffers.getKey(), batch, kvHead);
+  Tile values = headTile(buffers.getValue(), batch, kvHead);
+  auto [begin, end] = keyRange(firstQuery);
+  Value stop = end;
+  Values initial{splat(kInvisible, shape.lanes), splat(0, shape.lanes)};
+  Values state =
+      loop(begin, end, shape.keys, initial, [&](Value key, ValueRange current) {
+        Value count = smaller(minus(stop, key), index(shape.keys));
+        return addKeyTile(keys, values, firstQuery, key, count, current);
+      });
+  Value inverse = arith::DivFOp::create(*this, splat(1, shape.lanes), state[1]);
+  unpackQueries(sums, headTile(buffers.getOutput(), batch, head, firstQuery),
+                inverse);
+  storeLogSum(batch, head, firstQuery, state);
+}
+
+TileEmitter::Values ForwardEmitter::addKeyTile(const Tile &keys,
+                                               const Tile &values,
+                                               Value firstQuery, Value key,
+                                               Value count, ValueRange state) {
+  Value highest = emitScores(keys, firstQuery, key, count, state[0]);
+  Value decay = exp2(sub(state[0], highest));
+  Value sum = emitProbabilities(count, highest, mul(state[1], decay));
+  Tile rows = values;
+  rows.row = key;
+  addWeightedRows(sums, rows, scores, count, decay);
+  return {highest, sum};
+}
+
+/// Stores the tile's scores and returns the new maximum of every lane.
+Value ForwardEmitter::emitScores(const Tile &keys, Value firstQuery, Value key,
+                                 Value count, Value highest) {
+  return loop(index(0), count, shape.rows, highest,
+              [&](Value first, ValueRange top) -> Values {
+                Value position = plus(key, first);
+                Values rows = maskBlock(scoreBlock(keys, position, queries),
+                                        position, firstQuery, kInvisible);
+                Value maximal = top.front();
+                for (auto [row, score] : llvm::enumerate(rows)) {
+                  store(score, scores, plus(first, row), index(0));
+                  maximal = maximum(score, maximal);
+                }
+                return {maximal};
+              })
+      .front();
+}
+
+/// Replaces scores by probabilities and returns their sum on top of `sum`.
+Value ForwardEmitter::emitProbabilities(Value count, Value highest, Value sum) {
+  return loop(index(0), count, 1, sum,
+              [&](Value row, ValueRange total) -> Values {
+                Value score = load(scores, row, index(0), shape.lanes);
+                Value probability = exp2(sub(score, highest));
+                store(probability, scores, row, index(0));
+                return {add(total.front(), probability)};
+              })
+      .front();
+}
+
+void ForwardEmitter::storeLogSum(Value batch, Value head, Value firstQuery,
+                                 ValueRange state) {
+  Value logSum = fma(state[0], splat(M_LN2, shape.lanes), log(state[1]));
+  Tile target{buffers.getLse(), {batch}, nullptr, firstQuery};
+  if (!hasShortTile())
+    return store(logSum, target, head, index(0));
+  store(logSum, queries, index(0), index(0));
+  loop(index(0), countQueries(firstQuery), 1, [&](Value lane) {
+    store(load(queries, index(0), lane), target, head, lane);
+  });
+}
+
+} // namespace
+
+void nag::emitAttention(OpBuilder &builder, StreamAttentionOp op,
+                        const TileShape &shape) {
+  auto type = cast<MemRefType>(op.getQuery().getType());
+  ForwardEmitter(builder, op, cast<FloatType>(type.getElementType()), shape)
+      .emit();
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The backward pass of attention: the probabilities of a tile are computed
+// again from the saved log-sum-exp.
+#include "AttentionTiles.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+using namespace mlir;
+using namespace nag;
+
+namespace {
+
+class BackwardEmitter : public AttentionTiles {
+public:
+  BackwardEmitter(OpBuilder &builder, StreamAttentionVJPOp attention,
+                  FloatType type, const TileShape &tileShape)
+      : AttentionTiles(attention.getLoc(), builder, type,
+                       AttentionSizes::of(attention), tileShape),
+        op(attention), buffers(attention->getOperands(), attention) {}
+
+  void emit();
+
+private:
+  void allocate();
+  void emitQueryTile(Value batch, Value head, Value kvHead, Value firstQuery);
+  void emitRowFacts(Value batch, Value head, Value firstQuery);
+  Value emitRowProduct(const Tile &lhs, const Tile &rhs, Value row);
+  void emitScoreGradients(const Tile &keys, const Tile &values,
+                          Value firstQuery, Value key, Value count);
+  /// target[key, :] += sum over the tile's queries of
+  /// weights[key, query] * rows[query, :].
+  void addToKeys(const Tile &target, const Tile &weights, const Tile &rows,
+                 Value keys, Value queryCount);
+
+  StreamAttentionVJPOp op;
+  /// The op's operands inside the parallel body.
+  StreamAttentionVJPOp::Adaptor buffers;
+  /// Packed queries and output gradients, [hd, lanes].
+  Tile queries, outputGrads;
+  /// Probabilities and score gradients of a tile, [keys, lanes].
+  Tile probabilities, scoreGrads;
+  /// Gradient of the packed queries, [hd, lanes].
+  Tile queryGrads;
+  /// Row 0: log-sum-exp to base 2; row 1: -scale * <output, output_grad>.
+  Tile rowFacts;
+};
+
+void BackwardEmitter::allocate() {
+  queries = scratchTile(sizes.headDim, shape.lanes);
+  outputGrads = scratchTile(sizes.headDim, shape.lanes);
+  queryGrads = scratchTile(sizes.headDim, shape.lanes);
+  probabilities = scratchTile(shape.keys, shape.lanes);
+  scoreGrads = scratchTile(shape.keys, shape.lanes);
+  rowFacts = scratchTile(2, shape.lanes);
+}
+
+void BackwardEmitter::emit() {
+  int64_t group = sizes.heads / sizes.kvHeads;
+  // One iteration owns a key-value head: its sums need no other order.
+  parallel("attention_vjp_heads", op->getOperands(),
+           sizes.batch * sizes.kvHeads, [&](ValueRange arguments, Value item) {
+             buffers = StreamAttentionVJPOp::Adaptor(arguments, op);
+             auto [batch, kvHead] = divide(item, sizes.kvHeads);
+             Value b = batch, kv = kvHead;
+             allocate();
+             for (Value buffer : {buffers.getKeyGrad(), buffers.getValueGrad()})
+               fill(headTile(buffer, b, kv), index(sizes.length), sizes.headDim,
+                    number(0));
+             loop(index(0), index(group), 1, [&](Value member) {
+               Value head = plus(times(kv, group), member);
+               loop(index(0), index(queryTiles()), 1, [&](Value tile) {
+                 emitQueryTile(b, head, kv, times(tile, shape.lanes));
+               });
+             });
+           });
+}
+
+void BackwardEmitter::emitQueryTile(Value batch, Value head, Value kvHead,
+                                    Value firstQuery) {
+  Tile queryRows = headTile(buffers.getQuery(), batch, head, firstQuery);
+  Tile gradRows = headTile(buffers.getOutputGrad(), batch, head, firstQuery);
+  packQueries(queryRows, queries, scoreScale());
+  packQueries(gradRows, outputGrads, 1);
+  emitRowFacts(batch, head, firstQuery);
+  fill(queryGrads, index(sizes.headDim), shape.lanes, number(0));
+  auto [begin, end] = keyRange(firstQuery);
+  Value stop = end, queryCount = countQueries(firstQuery);
+  loop(begin, end, shape.keys, [&](Value key) {
+    Value count = smaller(minus(stop, key), index(shape.keys));
+    emitScoreGradients(headTile(buffers.getKey(), batch, kvHead),
+                       headTile(buffers.getValue(), batch, kvHead), firstQuery,
+                       key, count);
+    addToKeys(headTile(buffers.getValueGrad(), batch, kvHead, key),
+              probabilities, gradRows, count, queryCount);
+    addToKeys(headTile(buffers.getKeyGrad(), batch, kvHead, key), scoreGrads,
+              queryRows, count, queryCount);
+    addWeightedRows(queryGrads, headTile(buffers.getKey(), batch, kvHead, key),
+                    scoreGrads, count);
+  });
+  unpackQueries(queryGrads,
+                headTile(buffers.getQueryGrad(), batch, head, firstQuery));
+}
+
+/// Lanes without a query get an infinite log-sum-exp in effect: probability 0.
+void BackwardEmitter::emitRowFacts(Value batch, Value head, Value firstQuery) {
+  if (hasShortTile())
+    store(splat(-kInvisible, shape.lanes), rowFacts, index(0), index(0));
+  Tile output = headTile(buffers.getOutput(), batch, head, firstQuery);
+  Tile outputGrad = headTile(buffers.getOutputGrad(), batch, head, firstQuery);
+  Tile logSums{buffers.getLse(), {batch}, nullptr, firstQuery};
+  Value factor = number(-1 / std::sqrt(double(sizes.headDim)));
+  loop(index(0), countQueries(firstQuery), 1, [&](Value lane) {
+    store(mul(load(logSums, head, lane), number(M_LOG2E)), rowFacts, index(0),
+          lane);
+    store(mul(emitRowProduct(output, outputGrad, lane), factor), rowFacts,
+          index(1), lane);
+  });
+}
+
+Value BackwardEmitter::emitRowProduct(const Tile &lhs, const Tile &rhs,
+                                      Value row) {
+  constexpr int64_t kWidth = 8;
+  int64_t whole = sizes.headDim / kWidth * kWidth;
+  Values sums = loop(index(0), index(whole), kWidth, splat(0, kWidth),
+                     [&](Value d, ValueRange sum) -> Values {
+                       return {fma(load(lhs, row, d, kWidth),
+                                   load(rhs, row, d, kWidth), sum.front())};
+                     });
+  Value total =
+      vector::ReductionOp::create(*this, vector::CombiningKind::ADD,
+                                  sums.front(), arith::FastMathFlags::reassoc);
+  for (int64_t d = whole; d < sizes.headDim; ++d)
+    total = add(total, mul(load(lhs, row, index(d)), load(rhs, row, index(d))));
+  return total;
+}
+
+/// p = exp(s - lse); ds = p * (dp - <o, do>) * scale.
+void BackwardEmitter::emitScoreGradients(const Tile &keys, const Tile &values,
+                                         Value firstQuery, Value key,
+                                         Value count) {
+  Value scale = splat(1 / std::sqrt(double(sizes.headDim)), shape.lanes);
+  Value logSum = load(rowFacts, index(0), index(0), shape.lanes);
+  Value shift = load(rowFacts, index(1), index(0), shape.lanes);
+  loop(index(0), count, shape.rows, [&](Value first) {
+    Value position = plus(key, first);
+    Values scores = scoreBlock(keys, position, queries);
+    for (Value &score : scores)
+      score = exp2(sub(score, logSum));
+    scores = maskBlock(scores, position, firstQuery, 0);
+    for (auto [row, probability] : llvm::enumerate(scores))
+      store(probability, probabilities, plus(first, row), index(0));
+    Values grads = scoreBlock(values, position, outputGrads);
+    for (auto [row, grad] : llvm::enumerate(grads))
+      store(mul(scores[row], fma(grad, scale, shift)), scoreGrads,
+            plus(first, row), index(0));
+  });
+}
+
+void BackwardEmitter::addToKeys(const Tile &target, const Tile &weights,
+                                const Tile &rows, Value keys,
+                                Value queryCount) {
+  forBlocks(sizes.headDim, shape.lanes, [&](Value column, int64_t width) {
+    forBlocks(keys, shape.rows, !hasRestKeys(), [&](Value first, int64_t size) {
+      Values initial;
+      for (int64_t row = 0; row < size; ++row)
+        initial.push_back(load(target, plus(first, row), column, width));
+      Values results = multiply(
+          initial, queryCount,
+          [&](int64_t row, Value query) {
+            return load(weights, plus(first, row), query);
+          },
+          [&](Value query) { return load(rows, query, column, width); });
+      for (auto [row, result] : llvm::enumerate(results))
+        store(result, target, plus(first, row), column);
+    });
+  });
+}
+
+} // namespace
+
+void nag::emitAttentionVJP(OpBuilder &builder, StreamAttentionVJPOp op,
+                           const TileShape &shape) {
+  auto type = cast<MemRefType>(op.getQuery().getType());
+  BackwardEmitter(builder, op, cast<FloatType>(type.getElementType()), shape)
+      .emit();
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Verifiers, memory effects and bufferization of the ops that write their
+// results into operands.
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace mlir::bufferization;
+
+using Effects =
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
+
+//===----------------------------------------------------------------------===//
+// What all of them share
+//===----------------------------------------------------------------------===//
+
+static void getDestinationEffects(DestinationStyleOpInterface op,
+                                  Effects &effects) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    MemoryEffects::Effect *effect = MemoryEffects::Read::get();
+    if (op.isDpsInit(&operand))
+      effect = MemoryEffects::Write::get();
+    effects.emplace_back(effect, &operand, SideEffects::DefaultResource::get());
+  }
+}
+
+static AliasingValueList getDestinationAliases(DestinationStyleOpInterface op,
+                                               OpOperand &operand) {
+  if (op.isDpsInit(&operand))
+    return {{op.getTiedOpResult(&operand), BufferRelation::Equivalent}};
+  return {};
+}
+
+static LogicalResult bufferizeDestinations(RewriterBase &rewriter,
+                                           DestinationStyleOpInterface op,
+                                           const BufferizationOptions &options,
+                                           BufferizationState &state) {
+  SmallVector<Value> buffers;
+  for (Value operand : op->getOperands()) {
+    if (!isa<TensorType>(operand.getType())) {
+      buffers.push_back(operand);
+      continue;
+    }
+    FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
+    if (failed(buffer))
+      return failure();
+    buffers.push_back(*buffer);
+  }
+  OperationState newState(op->getLoc(), op->getName(), buffers, TypeRange(),
+                          op->getAttrs());
+  rewriter.create(newState);
+  replaceOpWithBufferizedValues(
+      rewriter, op, ArrayRef(buffers).take_back(op->getNumResults()));
+  return success();
+}
+
+static LogicalResult expectShape(Operation *op, StringRef name,
+                                 ArrayRef<int64_t> expected, Value value) {
+  ArrayRef<int64_t> actual = cast<ShapedType>(value.getType()).getShape();
+  if (actual == expected)
+    return success();
+  return op->emitOpError() << "(C1) expected '" << name << "' of shape ["
+                           << expected << "], but got [" << actual << "]";
+}
+
+static LogicalResult verifyForm(DestinationStyleOpInterface op) {
+  ValueRange operands = op->getOperands();
+  bool tensors = isa<TensorType>(operands.front().getType());
+  for (Value operand : operands)
+    if (isa<TensorType>(operand.getType()) != tensors)
+      return op->emitOpError() << "(C2) expected only tensors or only buffers";
+  TypeRange outputs = operands.take_back(op.getNumDpsInits()).getTypes();
+  if (!tensors)
+    outputs = {};
+  if (TypeRange(op->getResultTypes()) == outputs)
+    return success();
+  return op->emitOpError() << "(C2) expected " << outputs.size()
+                           << " results of the outputs' types, but got "
+                           << op->getNumResults();
+}
+
+template <typename AttentionLike>
+static LogicalResult verifyAttentionShapes(AttentionLike op) {
+  auto query = cast<ShapedType>(op.getQuery().getType());
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
+  if (query.getRank() != 3 || heads <= 0 || query.getDimSize(2) % heads)
+    return op.emitOpError() << "(C1) expected 'query' of shape [B, T, heads*hd]"
+                            << " with heads = " << heads << ", but got ["
+                            << query.getShape() << "]";
+  if (kvHeads <= 0 || heads % kvHeads || op.getWindow().value_or(0) < 0)
+    return op.emitOpError() << "(C1) expected 'kv_heads' to divide 'heads' and "
+                               "'window' not to be negative";
+  int64_t batch = query.getDimSize(0), length = query.getDimSize(1);
+  SmallVector<int64_t> keys{batch, length, kvHeads * op.getHeadDim()};
+  if (failed(expectShape(op, "key", keys, op.getKey())) ||
+      failed(expectShape(op, "value", keys, op.getValue())) ||
+      failed(expectShape(op, "output", query.getShape(), op.getOutput())))
+    return failure();
+  return expectShape(op, "lse", {batch, heads, length}, op.getLse());
+}
+
+LogicalResult StreamAttentionOp::verify() {
+  if (failed(verifyAttentionShapes(*this)))
+    return failure();
+  return verifyForm(*this);
+}
+
+LogicalResult StreamAttentionVJPOp::verify() {
+  if (failed(verifyAttentionShapes(*this)))
+    return failure();
+  ArrayRef<int64_t> queryShape =
+      cast<ShapedType>(getQuery().getType()).getShape();
+  ArrayRef<int64_t> keyShape = cast<ShapedType>(getKey().getType()).getShape();
+  if (failed(expectShape(*this, "output_grad", queryShape, getOutputGrad())) ||
+      failed(expectShape(*this, "query_grad", queryShape, getQueryGrad())) ||
+      failed(expectShape(*this, "key_grad", keyShape, getKeyGrad())) ||
+      failed(expectShape(*this, "value_grad", keyShape, getValueGrad())))
+    return failure();
+  return verifyForm(*this);
+}
+
+//===----------------------------------------------------------------------===//
+// Interface methods, the same for every op of the kind
+//===----------------------------------------------------------------------===//
+
+#define NAG_DESTINATION_OP(OpName)                                             \
+  void OpName::getEffects(Effects &effects) {                                  \
+    getDestinationEffects(*this, effects);                                     \
+  }                                                                            \
+  bool OpName::bufferizesToMemoryRead(OpOperand &operand,                      \
+                                      const AnalysisState &) {                 \
+    return !isDpsInit(&operand);                                               \
+  }                                                                            \
+  bool OpName::bufferizesToMemoryWrite(OpOperand &operand,                     \
+                                       const AnalysisState &) {                \
+    return isDpsInit(&operand);                                                \
+  }                                                                            \
+  AliasingValueList OpName::getAliasingValues(OpOperand &operand,              \
+                                              const AnalysisState &) {         \
+    return getDestinationAliases(*this, operand);                              \
+  }                                                                            \
+  LogicalResult OpName::bufferize(RewriterBase &rewriter,                      \
+                                  const BufferizationOptions &options,         \
+                                  BufferizationState &bufferState) {           \
+    return bufferizeDestinations(rewriter, *this, options, bufferState);       \
+  }
+
+NAG_DESTINATION_OP(StreamAttentionOp)
+NAG_DESTINATION_OP(StreamAttentionVJPOp)
+#undef NAG_DESTINATION_OP
