@@ -5,7 +5,8 @@
 // LANES: expected 'lanes' to be a power of two from 8 on and a multiple of 'rows', and 'keys' a larger multiple of 'lanes', but got lanes =
 func.func @tensors(%q: tensor<2x8x64xf32>, %k: tensor<2x8x32xf32>, %o: tensor<2x8x64xf32>, %lse: tensor<2x4x8xf32>) -> tensor<2x8x64xf32> {
   // expected-error @+1 {{expected buffers, but got tensors; bufferize it first}}
-  %0:2 = nag.stream_attention ins(%q, %k, %k : tensor<2x8x64xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>)
-      outs(%o, %lse : tensor<2x8x64xf32>, tensor<2x4x8xf32>) {heads = 4, kv_heads = 2} -> tensor<2x8x64xf32>, tensor<2x4x8xf32>
+  %0:2 = nag.stream_attention %q, %k, %k into %o, %lse {heads = 4, kv_heads = 2}
+      : (tensor<2x8x64xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<2x8x64xf32>, tensor<2x4x8xf32>)
+      -> (tensor<2x8x64xf32>, tensor<2x4x8xf32>)
   return %0#0 : tensor<2x8x64xf32>
 }

@@ -218,14 +218,16 @@ private:
     Value token = tensor::ExtractOp::create(builder, tokens, position);
     Value row =
         arith::IndexCastOp::create(builder, builder.getIndexType(), token);
-    Value old = columns.slice(builder, sums, row, 1);
+    // `sums` holds the block alone: its columns count from 0.
+    Columns block{zero, columns.width};
+    Value old = block.slice(builder, sums, row, 1);
     Value added =
         linalg::AddOp::create(
             builder, ValueRange{old, columns.slice(builder, grad, position, 1)},
             ValueRange{old})
             .getResult(0);
-    SmallVector<OpFoldResult> offsets{row, columns.first};
-    SmallVector<OpFoldResult> sizes{builder.getIndexAttr(1), columns.width};
+    SmallVector<OpFoldResult> offsets{row, block.first};
+    SmallVector<OpFoldResult> sizes{builder.getIndexAttr(1), block.width};
     SmallVector<OpFoldResult> strides(2, builder.getIndexAttr(1));
     Value updated = tensor::InsertSliceOp::create(builder, added, sums, offsets,
                                                   sizes, strides);
