@@ -29,7 +29,7 @@ func.func @linear(%x: memref<2x8x16xf32>, %w: memref<64x16xf32>, %y: memref<2x8x
 // CHECK-DAG: %[[LD:.*]] = arith.constant 40 : i64
 // CHECK-DAG: %[[ROWS:.*]] = memref.dim
 // CHECK-DAG: %[[M:.*]] = arith.index_cast %[[ROWS]]
-// CHECK-DAG: %{{.*}}, %[[OFFSET:.*]], %{{.*}} = memref.extract_strided_metadata
+// CHECK-DAG: %{{.*}}, %[[OFFSET:[a-z0-9_]+]], %{{[a-z0-9_]+}}:2, %{{.*}} = memref.extract_strided_metadata
 // CHECK-DAG: arith.muli %[[OFFSET]], %c8
 // CHECK: call @nag_gemm_f64(%{{.*}}, %{{.*}}, %[[M]], %{{.*}}, %{{.*}}, %[[ONE]], %{{.*}}, %[[LD]], %{{.*}}, %{{.*}}, %[[ONE]]
 func.func @strided(%a: memref<?x8xf64, strided<[40, 1], offset: ?>>, %b: memref<8x16xf64>, %c: memref<?x16xf64>) {
