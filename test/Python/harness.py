@@ -79,7 +79,7 @@ class Argument:
         return self.access in ("write", "readwrite")
 
     def check(self, value):
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, (np.ndarray, np.generic)):
             raise HarnessError(f"argument '{self.name}': expected a numpy array, but got {type(value).__name__}")
         if value.dtype != self.dtype or value.shape != self.shape:
             raise HarnessError(f"argument '{self.name}': expected {self.dtype}{list(self.shape)}, but got "
