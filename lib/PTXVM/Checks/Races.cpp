@@ -7,22 +7,28 @@
 namespace ptxvm {
 namespace {
 
-/// One access in 64 bits: block 31, clock 20, thread 10, atomic 1, valid 2.
+/// Blocks are told apart modulo 2^27, clocks modulo 2^20.
+constexpr uint64_t blockMask = 0x7ffffff;
+
+/// One access to one granule in 64 bits: block 27, clock 20, thread 10, bytes of
+/// the granule 4, atomic 1 (bit 2), valid 1 (bit 0).
 struct Record {
   uint64_t bits = 0;
 
   static Record make(uint64_t block, uint32_t clock, unsigned thread,
-                     bool atomic) {
-    return {(block & 0x7fffffff) << 33 | uint64_t(clock & 0xfffff) << 13 |
-            uint64_t(thread) << 3 | uint64_t(atomic) << 2 | 1};
+                     unsigned bytes, bool atomic) {
+    return {(block & blockMask) << 37 | uint64_t(clock & 0xfffff) << 17 |
+            uint64_t(thread) << 7 | uint64_t(bytes) << 3 |
+            uint64_t(atomic) << 2 | 1};
   }
   bool valid() const { return bits & 1; }
   bool atomic() const { return bits >> 2 & 1; }
-  unsigned thread() const { return bits >> 3 & 0x3ff; }
-  uint32_t clock() const { return bits >> 13 & 0xfffff; }
-  uint64_t block() const { return bits >> 33; }
+  unsigned bytes() const { return bits >> 3 & 0xf; }
+  unsigned thread() const { return bits >> 7 & 0x3ff; }
+  uint32_t clock() const { return bits >> 17 & 0xfffff; }
+  uint64_t block() const { return bits >> 37; }
   bool sameThread(Record other) const {
-    return (bits >> 33) == (other.bits >> 33) && thread() == other.thread();
+    return block() == other.block() && thread() == other.thread();
   }
 };
 
@@ -56,14 +62,14 @@ private:
 
 uint64_t *RaceDetector::cell(uint64_t address) const {
   if (space == Space::Shared)
-    return &checks.sharedRaces[address / 2 * 3];
+    return &checks.sharedRaces[address / 4 * 3];
   return checks.block.launch->memory->raceShadow(address);
 }
 
 bool RaceDetector::ordered(Record before) const {
   if (!before.valid())
     return true;
-  if (before.block() != (checks.block.index & 0x7fffffff))
+  if (before.block() != (checks.block.index & blockMask))
     return checks.orderedByFence(before.block(), before.clock());
   unsigned other = before.thread() / warpSize;
   const WarpClocks &clocks = checks.clocks;
@@ -75,7 +81,7 @@ bool RaceDetector::ordered(Record before) const {
 void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,
                             unsigned lane, uint64_t address) {
   Block &block = checks.block;
-  bool foreign = other.block() != (block.index & 0x7fffffff);
+  bool foreign = other.block() != (block.index & blockMask);
   std::string who = "thread " + std::to_string(other.thread()) +
                     (foreign ? " of block " + std::to_string(other.block())
                              : "");
@@ -93,14 +99,19 @@ void RaceDetector::visit(unsigned lane, uint64_t address, unsigned bytes,
                  kind != AccessKind::AsyncRead);
   bool isWrite = kind == AccessKind::Write || kind == AccessKind::AsyncWrite ||
                  kind == AccessKind::Atomic;
-  Record self = Record::make(checks.block.index, checks.clocks.own[warp.index],
-                             warp.thread(lane), atomic);
-  unsigned granule = space == Space::Shared ? 2 : 4;
+  constexpr unsigned granule = 4;
   for (uint64_t at = address / granule * granule; at < address + bytes;
        at += granule) {
+    unsigned touched = 0;
+    for (unsigned k = 0; k < granule; ++k)
+      touched |= unsigned(at + k >= address && at + k < address + bytes) << k;
+    Record self =
+        Record::make(checks.block.index, checks.clocks.own[warp.index],
+                     warp.thread(lane), touched, atomic);
     uint64_t *words = cell(at);
     auto races = [&](Record other) {
-      return other.valid() && !other.sameThread(self) &&
+      return other.valid() && (other.bytes() & touched) &&
+             !other.sameThread(self) &&
              !(atomic && other.atomic()) && !ordered(other);
     };
     if (isWrite) {

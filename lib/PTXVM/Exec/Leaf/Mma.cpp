@@ -12,6 +12,84 @@
 namespace ptxvm::PTXVM_ISA {
 namespace {
 
+#ifdef __FMA__
+
+/// Rows of eight f32 accumulators interleave two registers of four lanes.
+void loadRows(const LaneState &w, const MmaOperands &o, float (&tile)[16][8]) {
+  for (unsigned r = 0; r < 2; ++r) {
+    const float *even = w.at<float>(o.c[2 * r]), *odd = w.at<float>(o.c[2 * r + 1]);
+    for (unsigned m = 0; m < 8; ++m) {
+      __m128 a = _mm_loadu_ps(even + 4 * m), b = _mm_loadu_ps(odd + 4 * m);
+      _mm_store_ps(tile[8 * r + m], _mm_unpacklo_ps(a, b));
+      _mm_store_ps(tile[8 * r + m] + 4, _mm_unpackhi_ps(a, b));
+    }
+  }
+}
+void storeRows(LaneState &w, const MmaOperands &o, const float (&tile)[16][8]) {
+  for (unsigned r = 0; r < 2; ++r) {
+    float *even = w.at<float>(o.d[2 * r]), *odd = w.at<float>(o.d[2 * r + 1]);
+    for (unsigned m = 0; m < 8; ++m) {
+      __m128 low = _mm_load_ps(tile[8 * r + m]);
+      __m128 high = _mm_load_ps(tile[8 * r + m] + 4);
+      _mm_storeu_ps(even + 4 * m, _mm_shuffle_ps(low, high, 0x88));
+      _mm_storeu_ps(odd + 4 * m, _mm_shuffle_ps(low, high, 0xdd));
+    }
+  }
+}
+
+/// Eight 16-bit elements, from the words of four lanes.
+struct HalfRow {
+  static __m256 widen(__m128i words) { return _mm256_cvtph_ps(words); }
+};
+struct BfloatRow {
+  static __m256 widen(__m128i words) {
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+  }
+};
+template <typename In> __m256 rowOf(const uint32_t *words, unsigned row) {
+  return In::widen(_mm_loadu_si128(
+      reinterpret_cast<const __m128i *>(words + 4 * row)));
+}
+
+void storeTransposed(__m256 (&r)[8], float (&b)[8][8]) {
+  __m256 t[8], u[8];
+  for (unsigned k = 0; k < 8; k += 2) {
+    t[k] = _mm256_unpacklo_ps(r[k], r[k + 1]);
+    t[k + 1] = _mm256_unpackhi_ps(r[k], r[k + 1]);
+  }
+  for (unsigned k = 0; k < 8; k += 4) {
+    u[k] = _mm256_shuffle_ps(t[k], t[k + 2], 0x44);
+    u[k + 1] = _mm256_shuffle_ps(t[k], t[k + 2], 0xee);
+    u[k + 2] = _mm256_shuffle_ps(t[k + 1], t[k + 3], 0x44);
+    u[k + 3] = _mm256_shuffle_ps(t[k + 1], t[k + 3], 0xee);
+  }
+  for (unsigned k = 0; k < 4; ++k) {
+    _mm256_store_ps(b[k], _mm256_permute2f128_ps(u[k], u[k + 4], 0x20));
+    _mm256_store_ps(b[k + 4], _mm256_permute2f128_ps(u[k], u[k + 4], 0x31));
+  }
+}
+
+/// The same layout as loadPairs, a row of eight at a time.
+template <typename In, unsigned K>
+void loadPairRows(const LaneState &w, const MmaOperands &o, float (&a)[16][K],
+                  float (&b)[K][8]) {
+  for (unsigned r = 0; r < K / 4; ++r) {
+    const uint32_t *words = w.at<uint32_t>(o.a[r]);
+    for (unsigned m = 0; m < 8; ++m)
+      _mm256_store_ps(&a[8 * (r % 2) + m][8 * (r / 2)], rowOf<In>(words, m));
+  }
+  for (unsigned r = 0; r < K / 8; ++r) {
+    const uint32_t *words = w.at<uint32_t>(o.b[r]);
+    __m256 rows[8];
+    for (unsigned n = 0; n < 8; ++n)
+      rows[n] = rowOf<In>(words, n);
+    storeTransposed(rows, reinterpret_cast<float(&)[8][8]>(b[8 * r]));
+  }
+}
+
+#endif
+
 /// Element (row, column) of a 16x8 accumulator: register 2 * (row / 8) +
 /// column % 2 of lane 4 * (row % 8) + column / 2.
 template <typename T, unsigned Rows>
@@ -59,12 +137,18 @@ void storeHalfAccumulators(LaneState &w, const MmaOperands &o,
 }
 
 struct HalfInput {
+#ifdef __FMA__
+  using Row = HalfRow;
+#endif
   static float low(uint32_t word) { return fromHalf(static_cast<uint16_t>(word)); }
   static float high(uint32_t word) {
     return fromHalf(static_cast<uint16_t>(word >> 16));
   }
 };
 struct BfloatInput {
+#ifdef __FMA__
+  using Row = BfloatRow;
+#endif
   static float low(uint32_t word) { return asFloat(word << 16); }
   static float high(uint32_t word) { return asFloat(word & 0xffff0000u); }
 };
@@ -147,6 +231,21 @@ const MmaOperands &operandsOf(const Inst &i) {
   return *reinterpret_cast<const MmaOperands *>(i.imm);
 }
 
+void loadSums(const LaneState &w, const MmaOperands &o, float (&acc)[16][8]) {
+#ifdef __FMA__
+  loadRows(w, o, acc);
+#else
+  loadAccumulators<float, 16>(w, o, acc);
+#endif
+}
+void storeSums(LaneState &w, const MmaOperands &o, const float (&acc)[16][8]) {
+#ifdef __FMA__
+  storeRows(w, o, acc);
+#else
+  storeAccumulators<float, 16>(w, o, acc);
+#endif
+}
+
 template <typename Load, unsigned K>
 void floatMma(LaneState &w, const Inst &i, uint32_t) {
   const MmaOperands &o = operandsOf(i);
@@ -155,7 +254,7 @@ void floatMma(LaneState &w, const Inst &i, uint32_t) {
   if (i.flags & mma::halfAccumulators)
     loadHalfAccumulators(w, o, acc);
   else
-    loadAccumulators<float, 16>(w, o, acc);
+    loadSums(w, o, acc);
   multiply<K>(a, b, acc);
   for (auto &row : acc)
     for (float &value : row)
@@ -163,13 +262,17 @@ void floatMma(LaneState &w, const Inst &i, uint32_t) {
   if (i.flags & mma::halfAccumulators)
     storeHalfAccumulators(w, o, acc);
   else
-    storeAccumulators<float, 16>(w, o, acc);
+    storeSums(w, o, acc);
 }
 template <typename In> struct Pairs {
   template <unsigned K>
   static void apply(const LaneState &w, const MmaOperands &o,
                     float (&a)[16][K], float (&b)[K][8]) {
+#ifdef __FMA__
+    loadPairRows<typename In::Row, K>(w, o, a, b);
+#else
     loadPairs<In, K>(w, o, a, b);
+#endif
   }
 };
 struct Singles {
