@@ -191,14 +191,18 @@ struct RotateRow {
 
   /// An element of u, the branch without its mean and its part along r.
   Scalar u(Scalar r, Scalar f) const { return f - mean - along * r; }
-  /// rms_e from a sum of squares.
-  Scalar rms(Scalar squares) const { return sqrt(squares / width + eps); }
+  /// rms_e squared from a sum of squares.
+  Scalar meanSquare(Scalar squares) const { return squares / width + eps; }
+  /// rms_e of y = r + g v, with v = u / rms_e(u).
+  Scalar turnedRms(Scalar g, Scalar inverseSquareN) const {
+    return sqrt(meanSquare(rr + g * g * uu * inverseSquareN));
+  }
   /// Takes the rest <u, r> out of u. Returns the factor of r in what is taken.
   Scalar correct(Scalar ru, Scalar squaresOfU);
 
   double width;
   double eps;
-  Scalar sumR, rr;
+  Scalar sumR, rr, inverseRR;
   Scalar mean, along;
   Scalar uu;
 };
@@ -213,12 +217,13 @@ RotateRow::RotateRow(RowBuilder &rows, Value direction, Value branch,
   });
   sumR = sums[0];
   rr = sums[1];
+  inverseRR = 1.0 / rr;
   mean = sums[2] / width;
-  along = (sums[3] - mean * sumR) / rr;
+  along = (sums[3] - mean * sumR) * inverseRR;
 }
 
 Scalar RotateRow::correct(Scalar ru, Scalar squaresOfU) {
-  Scalar rest = ru / rr;
+  Scalar rest = ru * inverseRR;
   along = along + rest;
   uu = max(squaresOfU - rest * ru, rr.constant(0));
   return rest;
@@ -242,8 +247,9 @@ SmallVector<Value> RotateOp::buildRow(ImplicitLocOpBuilder &builder,
     return {u * u, u * e[0]};
   });
   row.correct(sums[1], sums[0]);
-  Scalar weight = g * reciprocalOrZero(row.rms(row.uu));
-  Scalar inverse = 1.0 / row.rms(row.rr + weight * weight * row.uu);
+  Scalar inverseSquareN = reciprocalOrZero(row.meanSquare(row.uu));
+  Scalar weight = g * sqrt(inverseSquareN);
+  Scalar inverse = 1.0 / row.turnedRms(g, inverseSquareN);
   Value direction = rows.map({r, f}, [&](Elements e) {
     return (e[0] + weight * row.u(e[0], e[1])) * inverse;
   });
@@ -275,9 +281,10 @@ SmallVector<Value> RotateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   });
   Scalar gradR = sums[2];
   Scalar gradU = sums[3] - row.correct(sums[1], sums[0]) * gradR;
-  Scalar inverseN = reciprocalOrZero(row.rms(row.uu));
+  Scalar inverseSquareN = reciprocalOrZero(row.meanSquare(row.uu));
+  Scalar inverseN = sqrt(inverseSquareN);
   Scalar weight = g * inverseN;
-  Scalar scale = 1.0 / row.rms(row.rr + weight * weight * row.uu);
+  Scalar scale = 1.0 / row.turnedRms(g, inverseSquareN);
 
   // dy = scale G - radial (r + weight u)
   Scalar radial = (gradR + weight * gradU) * scale * scale * scale / width;
@@ -286,8 +293,8 @@ SmallVector<Value> RotateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   Scalar gateGrad = dyU * inverseN + logNormGrad * g / (g * g + 1.0);
 
   // du = weight dy - shrink u
-  Scalar shrink = weight * dyU * inverseN * inverseN / width;
-  Scalar q = weight * dyR / row.rr;
+  Scalar shrink = weight * dyU * inverseSquareN / width;
+  Scalar q = weight * dyR * row.inverseRR;
 
   // The mean of dc = du - q r; that of u is -along * mean(r).
   Scalar sumU = -(row.along * row.sumR);

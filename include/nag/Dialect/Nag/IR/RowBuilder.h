@@ -40,7 +40,7 @@ Scalar operator/(Scalar a, Scalar b);
 inline Scalar operator+(Scalar a, double b) { return a + a.constant(b); }
 inline Scalar operator-(Scalar a, double b) { return a - a.constant(b); }
 inline Scalar operator*(Scalar a, double b) { return a * a.constant(b); }
-inline Scalar operator/(Scalar a, double b) { return a / a.constant(b); }
+inline Scalar operator/(Scalar a, double b) { return a * (1 / b); }
 inline Scalar operator-(double a, Scalar b) { return b.constant(a) - b; }
 inline Scalar operator/(double a, Scalar b) { return b.constant(a) / b; }
 Scalar operator-(Scalar a);
