@@ -26,9 +26,10 @@ namespace nag {
 using namespace mlir;
 using linalg::GenericOp;
 
-/// Bodies up to this many ops are bound by loads and latency: they work on two
-/// vectors at a time.
+/// Bodies of up to this many ops and results are bound by loads and latency:
+/// they work on two vectors at a time. More would not fit the registers.
 static constexpr size_t kLightBody = 12;
+static constexpr int64_t kFewResults = 2;
 
 //===----------------------------------------------------------------------===//
 // What can be done in vectors
@@ -105,7 +106,9 @@ static int64_t getVectorWidth(GenericOp op, int64_t vectorBits) {
     bits =
         std::max(bits, getElementTypeOrSelf(operand).getIntOrFloatBitWidth());
   int64_t width = vectorBits / bits;
-  return op.getBody()->getOperations().size() <= kLightBody ? 2 * width : width;
+  bool isLight = op.getBody()->getOperations().size() <= kLightBody &&
+                 op.getNumDpsInits() <= kFewResults;
+  return isLight ? 2 * width : width;
 }
 
 //===----------------------------------------------------------------------===//
