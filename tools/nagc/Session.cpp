@@ -86,10 +86,11 @@ static mlir::DialectRegistry makeRegistry() {
   return registry;
 }
 
-Model::Model(StringRef file) : path(file), context(makeRegistry()) {}
+Model::Model(StringRef file, Purpose use)
+    : path(file), purpose(use), context(makeRegistry()) {}
 
 Expected<std::unique_ptr<Model>> Model::read(StringRef path, Purpose purpose) {
-  std::unique_ptr<Model> model(new Model(path));
+  std::unique_ptr<Model> model(new Model(path, purpose));
   auto module = readModule(path, model->context);
   if (!module)
     return module.takeError();
@@ -108,7 +109,9 @@ std::optional<int64_t> Model::getVocabulary() const {
 
 Expected<std::unique_ptr<runtime::Program>> Model::compile() {
   DiagnosticCollector diagnostics(context);
-  auto program = cpu::createProgram(*module, cpu::CompileOptions());
+  cpu::CompileOptions options;
+  options.differentiate = purpose == Purpose::Train;
+  auto program = cpu::createProgram(*module, options);
   if (program)
     return program;
   std::string message = toString(program.takeError());

@@ -29,9 +29,10 @@ public:
   llvm::Expected<std::unique_ptr<runtime::Program>> compile();
 
 private:
-  explicit Model(llvm::StringRef file);
+  Model(llvm::StringRef file, Purpose use);
 
   std::string path;
+  Purpose purpose;
   mlir::MLIRContext context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };

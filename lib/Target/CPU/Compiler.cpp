@@ -29,10 +29,13 @@ static Error runPipeline(mlir::ModuleOp program,
   return Error::success();
 }
 
-/// True unless there is no @loss, or its gradients are there already.
+/// True unless that is not wanted, there is no @loss, or its gradients are
+/// there already.
 static bool needsTraining(mlir::ModuleOp program,
-                          const TrainingPipelineOptions &options) {
-  if (options.function != "loss")
+                          const CompileOptions &options) {
+  if (!options.differentiate)
+    return false;
+  if (options.training.function != "loss")
     return true;
   return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
 }
@@ -40,7 +43,7 @@ static bool needsTraining(mlir::ModuleOp program,
 Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
                                                 const CompileOptions &options) {
   auto plan = [&](mlir::OpPassManager &manager) {
-    if (needsTraining(program, options.training))
+    if (needsTraining(program, options))
       buildTrainingPipeline(manager, options.training);
     buildCPUPlanPipeline(manager, options.pipeline);
   };

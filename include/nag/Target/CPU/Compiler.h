@@ -20,6 +20,8 @@ namespace nag::cpu {
 struct CompileOptions {
   TrainingPipelineOptions training;
   CPUPipelineOptions pipeline;
+  /// False: a @loss is compiled as it stands, without gradients and optimizer.
+  bool differentiate = true;
 };
 
 /// Registers what translating to LLVM IR needs; call it on the registry of the
