@@ -142,3 +142,30 @@ module @kernels attributes {nag.kernels} {
   func.func private @f(tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
   func.func private @h(tensor<8x16xf32>, tensor<3x8x16xf32>, tensor<3x8x16xf32>) -> tensor<3x8x16xf32>
 }
+
+// -----
+
+// A callee's update in place is the caller's, where the caller's argument is
+// updated too; an argument that must survive is copied first.
+// CHECK-LABEL: func.func @step
+// CHECK-NOT: nag.copy
+// CHECK: call @update(%arg0) {nag.callee_slot = #nag.slot<workspace at 0>, nag.slots = [#nag.slot<argument(0) at 0>]}
+// CHECK-LABEL: func.func @look_ahead
+// CHECK: %[[COPY:.*]] = nag.copy %arg0
+// CHECK: %[[NEW:.*]] = call @update(%[[COPY]])
+// CHECK: nag.copy %[[NEW]] {nag.slots = [#nag.slot<argument(1) at 0>]}
+func.func @update(%p: tensor<8x16xf32> {nag.name = "p"}) -> (tensor<8x16xf32> {nag.name = "p"}) {
+  %a = nag.launch @kernels::@f(%p) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %a : tensor<8x16xf32>
+}
+func.func @step(%p: tensor<8x16xf32> {nag.name = "p"}) -> (tensor<8x16xf32> {nag.name = "p"}) {
+  %a = call @update(%p) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %a : tensor<8x16xf32>
+}
+func.func @look_ahead(%p: tensor<8x16xf32> {nag.name = "p"}) -> (tensor<8x16xf32> {nag.name = "q"}) {
+  %a = call @update(%p) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %a : tensor<8x16xf32>
+}
+module @kernels attributes {nag.kernels} {
+  func.func private @f(tensor<8x16xf32>, tensor<8x16xf32> {nag.shares = 0}) -> tensor<8x16xf32>
+}

@@ -114,6 +114,8 @@ PlacementPlanner::PlacementPlanner(func::FuncOp hostFunction,
 
 void PlacementPlanner::run() {
   Block &block = function.getBody().front();
+  for (auto call : llvm::to_vector(block.getOps<func::CallOp>()))
+    aliasUpdates(call);
   for (Operation *op = block.getTerminator(); op; op = op->getPrevNode())
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](func::ReturnOp ret) { visitReturn(ret); })
@@ -123,7 +125,8 @@ void PlacementPlanner::run() {
         .Case([&](RepeatOp repeat) { visitRepeat(repeat); })
         .Case<func::CallOp, tensor::EmptyOp>([&](Operation *producer) {
           for (Value result : producer->getResults())
-            ensurePlace(result);
+            if (!aliases.contains(result))
+              ensurePlace(result);
         });
 }
 
@@ -274,6 +277,35 @@ void PlacementPlanner::visitLaunch(LaunchOp op) {
     auto shared = getSharedInput(op, result.getResultNumber(), symbols);
     if (shared && diesAt(op.getInputs()[*shared], op, symbols))
       request(op.getInputs()[*shared], place);
+  }
+}
+
+/// True when `op` is the last to read `value` and the memory may be written: it
+/// is made here, or is an argument that a result replaces.
+bool PlacementPlanner::mayOverwrite(Value value, Operation *op) {
+  Value base = value;
+  while (auto view = getViewOf(base))
+    base = view->whole;
+  if (auto argument = dyn_cast<BlockArgument>(base);
+      argument &&
+      !llvm::is_contained(getResultBuffers(function), argument.getArgNumber()))
+    return false;
+  return !base.getDefiningOp<arith::ConstantOp>() && !aliases.contains(base) &&
+         diesAt(value, op, symbols);
+}
+
+/// A callee that updates an argument in place leaves its result there; the
+/// caller hands it a copy where it still needs the old value.
+void PlacementPlanner::aliasUpdates(func::CallOp op) {
+  auto callee =
+      symbols.lookupNearestSymbolFrom<func::FuncOp>(op, op.getCalleeAttr());
+  for (auto [index, buffer] : llvm::enumerate(getResultBuffers(callee))) {
+    if (buffer >= callee.getNumArguments())
+      continue;
+    OpOperand &use = op->getOpOperand(buffer);
+    if (!mayOverwrite(use.get(), op))
+      use.set(insertCopy(use.get(), addBuffer(bytesOf(use.get())), op));
+    aliases[op.getResult(index)] = {use.get(), 0};
   }
 }
 

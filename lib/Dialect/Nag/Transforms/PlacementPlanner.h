@@ -36,6 +36,8 @@ private:
   void visitInsert(mlir::tensor::InsertSliceOp op);
   void visitLaunch(LaunchOp op);
   void visitRepeat(RepeatOp op);
+  void aliasUpdates(mlir::func::CallOp op);
+  bool mayOverwrite(mlir::Value value, mlir::Operation *op);
   void aliasForwards(RepeatOp op);
   void placeAlternating(RepeatOp op, unsigned carry);
 
