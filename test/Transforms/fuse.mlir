@@ -39,3 +39,44 @@ func.func @upstream(%x: tensor<8x32xf32>, %w: tensor<16x4xf32>) -> tensor<8x4xf3
   %m = linalg.matmul ins(%s, %w : tensor<8x16xf32>, tensor<16x4xf32>) outs(%f : tensor<8x4xf32>) -> tensor<8x4xf32>
   return %m : tensor<8x4xf32>
 }
+
+// -----
+
+// Row-wise ops join where one reads the other's rows or both read the same; the
+// contraction between them does not, and a sum over rows ends a kernel.
+// CHECK-LABEL: func.func @rows
+// CHECK: %[[A:.*]]:2 = nag.kernel "relu2_residual_add_gelu"(%arg0, %arg1)
+// CHECK: nag.yield %{{.*}}, %{{.*}} : tensor<8x16xf32>, tensor<8x16xf32>
+// CHECK: %[[B:.*]] = nag.kernel "linear"(%[[A]]#0, %arg2)
+// CHECK: %[[C:.*]]:2 = nag.kernel "residual_add_squared_norm"(%[[B]], %arg0)
+// CHECK: nag.kernel "clip_factor"(%[[C]]#1, %arg3)
+func.func @rows(%x: tensor<8x16xf32>, %y: tensor<8x16xf32>, %w: tensor<16x16xf32>, %n: tensor<f32>)
+    -> (tensor<8x16xf32>, tensor<f32>, tensor<8x16xf32>) {
+  %a = nag.relu2 %x : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  %b = nag.residual_add %a, %y : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+  %c = nag.linear %b, %w : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+  %d = nag.residual_add %c, %x : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+  %s = nag.squared_norm %d : (tensor<8x16xf32>) -> tensor<f32>
+  %f, %g = nag.clip_factor %s, %n, %n : (tensor<f32>, tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
+  %e = nag.gelu %y : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %d, %f, %e : tensor<8x16xf32>, tensor<f32>, tensor<8x16xf32>
+}
+
+// -----
+
+// No stream crosses a kernel's border.
+// CHECK-LABEL: func.func @stream
+// CHECK: nag.kernel "rotate"(%arg0, %arg1, %arg2, %arg3) : (tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> (tensor<2x8xf32>, tensor<2x8x16xf32>)
+// CHECK: nag.make_stream
+// CHECK: nag.rotate
+// CHECK-DAG: nag.direction
+// CHECK-DAG: nag.log_norm
+func.func @stream(%r: tensor<2x8x16xf32>, %s: tensor<2x8xf32>, %f: tensor<2x8x16xf32>, %g: tensor<2x8xf32>)
+    -> (tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8x16xf32>) {
+  %x = nag.make_stream %r, %s : !nag.stream<2x8x16xf32>
+  %y = nag.rotate %x, %f, %g : (!nag.stream<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> !nag.stream<2x8x16xf32>
+  %a = nag.direction %y : !nag.stream<2x8x16xf32>
+  %c = nag.direction %y : !nag.stream<2x8x16xf32>
+  %b = nag.log_norm %y : !nag.stream<2x8x16xf32>
+  return %a, %b, %c : tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8x16xf32>
+}
