@@ -31,9 +31,9 @@ public:
       if (inst.control != Control::Call)
         continue;
       int callee = program.calls[inst.ext].callee;
-      deepest = std::max(deepest, callee < 0 ? openEndedStack
-                                             : of(static_cast<uint32_t>(callee),
-                                                  depth + 1));
+      deepest = std::max(
+          deepest, callee < 0 ? openEndedStack
+                              : of(static_cast<uint32_t>(callee), depth + 1));
     }
     active.erase(function);
     return sizes[function] = code.localBytes + deepest;
@@ -77,19 +77,18 @@ std::optional<LaunchResult> checkShape(const KernelInfo &kernel, Dim3 grid,
                       " threads per block for kernel '" + kernel.name +
                       "', but got " + std::to_string(block.count()));
   const auto &required = kernel.requiredThreads;
-  if (required[0] && (block.x != required[0] ||
-                      block.y != std::max(required[1], 1u) ||
-                      block.z != std::max(required[2], 1u)))
+  if (required[0] &&
+      (block.x != required[0] || block.y != std::max(required[1], 1u) ||
+       block.z != std::max(required[2], 1u)))
     return refuse(LaunchStatus::InvalidValue,
                   "expected the block size that .reqntid names, but got " +
                       text(block));
   if (dynamicShared > maxSharedBytes ||
       kernel.staticSharedBytes + dynamicShared > maxSharedBytes)
-    return refuse(
-        LaunchStatus::OutOfResources,
-        "expected at most " + std::to_string(maxSharedBytes) +
-            " bytes of shared memory, but got " +
-            std::to_string(kernel.staticSharedBytes + dynamicShared));
+    return refuse(LaunchStatus::OutOfResources,
+                  "expected at most " + std::to_string(maxSharedBytes) +
+                      " bytes of shared memory, but got " +
+                      std::to_string(kernel.staticSharedBytes + dynamicShared));
   return std::nullopt;
 }
 
@@ -142,8 +141,8 @@ void runWorkers(Launch &state, unsigned workers, Counters &counters) {
 }
 
 unsigned workerCount(const LaunchOptions &options, uint64_t blocks) {
-  unsigned wanted = options.threads ? options.threads
-                                    : std::thread::hardware_concurrency();
+  unsigned wanted =
+      options.threads ? options.threads : std::thread::hardware_concurrency();
   return static_cast<unsigned>(
       std::min<uint64_t>(std::max(wanted, 1u), blocks));
 }

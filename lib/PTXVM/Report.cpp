@@ -8,28 +8,33 @@ namespace ptxvm {
 namespace {
 
 constexpr std::pair<Check, std::string_view> checkNames[] = {
-    {Check::Bounds, "bounds"},
-    {Check::Alignment, "alignment"},
-    {Check::Lifetime, "lifetime"},
-    {Check::Uninitialized, "uninitialized"},
-    {Check::Races, "races"},
-    {Check::Barriers, "barriers"},
-    {Check::Async, "async"},
-    {Check::Registers, "registers"}};
+    {Check::Bounds, "bounds"},     {Check::Alignment, "alignment"},
+    {Check::Lifetime, "lifetime"}, {Check::Uninitialized, "uninitialized"},
+    {Check::Races, "races"},       {Check::Barriers, "barriers"},
+    {Check::Async, "async"},       {Check::Registers, "registers"}};
 
-constexpr std::string_view findingNames[] = {
-    "out-of-bounds",    "misaligned",        "use-after-free",
-    "uninitialized-read", "shared-race",     "global-race",
-    "divergent-barrier", "async-before-wait", "uninitialized-register",
-    "deadlock",         "trap",              "assert-failed",
-    "stack-overflow",   "step-limit",        "invalid-branch"};
+constexpr std::string_view findingNames[] = {"out-of-bounds",
+                                             "misaligned",
+                                             "use-after-free",
+                                             "uninitialized-read",
+                                             "shared-race",
+                                             "global-race",
+                                             "divergent-barrier",
+                                             "async-before-wait",
+                                             "uninitialized-register",
+                                             "deadlock",
+                                             "trap",
+                                             "assert-failed",
+                                             "stack-overflow",
+                                             "step-limit",
+                                             "invalid-branch"};
 
 constexpr std::string_view classNames[] = {
-    "integer",      "float32",      "float64",     "half",
-    "convert",      "special",      "move",        "predicate",
-    "control",      "barrier",      "warp-exchange", "load-global",
-    "store-global", "load-shared",  "store-shared", "load-param",
-    "local",        "generic",      "atomic",      "async-copy",
+    "integer",      "float32",     "float64",       "half",
+    "convert",      "special",     "move",          "predicate",
+    "control",      "barrier",     "warp-exchange", "load-global",
+    "store-global", "load-shared", "store-shared",  "load-param",
+    "local",        "generic",     "atomic",        "async-copy",
     "matrix-load",  "mma"};
 
 std::string text(Dim3 dim) {
@@ -60,9 +65,9 @@ std::string_view nameOf(InstructionClass klass) {
 }
 
 std::string Finding::str() const {
-  std::string line_ = std::string(nameOf(kind)) + ": " + message +
-                      " [kernel " + kernel + ", line " + std::to_string(line) +
-                      ", block " + text(block) + ", thread " + text(thread);
+  std::string line_ = std::string(nameOf(kind)) + ": " + message + " [kernel " +
+                      kernel + ", line " + std::to_string(line) + ", block " +
+                      text(block) + ", thread " + text(thread);
   if (address) {
     char hex[32];
     std::snprintf(hex, sizeof(hex), "0x%llx",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Kernel arguments from the command line: scalars, generated arrays, .npy files.
+// Kernel arguments from the command line: scalars, generated arrays, .npy
+// files.
 #ifndef PTX_VM_ARRAYS_H
 #define PTX_VM_ARRAYS_H
 

@@ -24,7 +24,8 @@ cl::SubCommand listCommand("list", "List the kernels of a PTX file");
 cl::opt<std::string> inputFile(cl::Positional, cl::Required,
                                cl::desc("FILE.ptx"), cl::sub(runCommand),
                                cl::sub(listCommand), cl::cat(category));
-cl::opt<std::string> entryName("entry", cl::desc("Kernel (default: the only one)"),
+cl::opt<std::string> entryName("entry",
+                               cl::desc("Kernel (default: the only one)"),
                                cl::value_desc("NAME"), cl::sub(runCommand),
                                cl::cat(category));
 cl::opt<std::string> gridText("grid", cl::init("1"), cl::desc("Blocks"),
@@ -39,9 +40,10 @@ cl::opt<uint64_t> sharedBytes("shared", cl::init(0),
                               cl::value_desc("BYTES"), cl::sub(runCommand),
                               cl::cat(category));
 cl::list<std::string> argumentTexts(
-    "arg", cl::desc("Kernel argument: TYPE:VALUE, TYPE[COUNT]:GENERATOR "
-                    "(zero, iota, random[=SEED], fill=V, uninit, freed, or "
-                    "values), npy:FILE, or null"),
+    "arg",
+    cl::desc("Kernel argument: TYPE:VALUE, TYPE[COUNT]:GENERATOR "
+             "(zero, iota, random[=SEED], fill=V, uninit, freed, or "
+             "values), npy:FILE, or null"),
     cl::value_desc("SPEC"), cl::sub(runCommand), cl::cat(category));
 cl::list<std::string> printTexts("print",
                                  cl::desc("Print argument N after the run, or "
@@ -114,8 +116,8 @@ std::unique_ptr<ptxvm::Module> loadModule(ptxvm::DeviceMemory &memory) {
   }
   StringRef text = (*buffer)->getBuffer();
   ptxvm::Diagnostic diagnostic;
-  auto module = ptxvm::Module::load({text.data(), text.size()}, memory,
-                                    diagnostic);
+  auto module =
+      ptxvm::Module::load({text.data(), text.size()}, memory, diagnostic);
   if (!module)
     errs() << inputFile << ":" << diagnostic.line
            << ": error: " << diagnostic.message << "\n";
@@ -156,8 +158,8 @@ Error bindArguments(std::vector<Argument> &arguments,
         isPointer ? reinterpret_cast<const uint8_t *>(&argument.address)
                   : argument.bytes.data();
     std::copy(source, source + size,
-              params.begin() + static_cast<std::ptrdiff_t>(
-                                   kernel.params[k].offset));
+              params.begin() +
+                  static_cast<std::ptrdiff_t>(kernel.params[k].offset));
   }
   return Error::success();
 }
@@ -261,22 +263,23 @@ void printJson(const ptxvm::LaunchResult &result,
   root["output"] = result.output;
   json::Array findings;
   for (const ptxvm::Finding &finding : result.findings)
-    findings.push_back(json::Object{
-        {"kind", std::string(ptxvm::nameOf(finding.kind))},
-        {"kernel", finding.kernel},
-        {"line", finding.line},
-        {"block", dimArray(finding.block)},
-        {"thread", dimArray(finding.thread)},
-        {"address", finding.address},
-        {"message", finding.message},
-        {"count", finding.count}});
+    findings.push_back(
+        json::Object{{"kind", std::string(ptxvm::nameOf(finding.kind))},
+                     {"kernel", finding.kernel},
+                     {"line", finding.line},
+                     {"block", dimArray(finding.block)},
+                     {"thread", dimArray(finding.thread)},
+                     {"address", finding.address},
+                     {"message", finding.message},
+                     {"count", finding.count}});
   root["findings"] = std::move(findings);
   json::Object counters, classes, values;
   for (const auto &[name, value] : ptxvm::listCounters(result.counters))
     counters[std::string(name)] = value;
   for (size_t k = 0; k < result.counters.warpInstructionsByClass.size(); ++k)
-    classes[std::string(ptxvm::nameOf(static_cast<ptxvm::InstructionClass>(
-        k)))] = result.counters.warpInstructionsByClass[k];
+    classes[std::string(
+        ptxvm::nameOf(static_cast<ptxvm::InstructionClass>(k)))] =
+        result.counters.warpInstructionsByClass[k];
   counters["warp_instructions_by_class"] = std::move(classes);
   root["counters"] = std::move(counters);
   for (const Printed &printed : arrays)
@@ -289,11 +292,11 @@ int run() {
   ptxvm::Dim3 grid, block;
   ptxvm::LaunchOptions options;
   if (!parseDim(gridText, grid))
-    return fail(wrongUse, "--grid: expected X[,Y[,Z]], but got '" + gridText +
-                              "'");
+    return fail(wrongUse,
+                "--grid: expected X[,Y[,Z]], but got '" + gridText + "'");
   if (!parseDim(blockText, block))
-    return fail(wrongUse, "--block: expected X[,Y[,Z]], but got '" +
-                              blockText + "'");
+    return fail(wrongUse,
+                "--block: expected X[,Y[,Z]], but got '" + blockText + "'");
   if (!parseChecks(options.checks))
     return fail(wrongUse, "--check: expected names of checks, all or none");
   options.profile = showCounters || asJson;
@@ -314,8 +317,8 @@ int run() {
     entryName = module->kernels()[0].name;
   const ptxvm::KernelInfo *kernel = module->findKernel(entryName.getValue());
   if (!kernel)
-    return fail(wrongUse, "--entry: no kernel '" + entryName + "' in " +
-                              inputFile);
+    return fail(wrongUse,
+                "--entry: no kernel '" + entryName + "' in " + inputFile);
   std::vector<uint8_t> params;
   if (Error error = bindArguments(arguments, *kernel, memory, params))
     return fail(wrongUse, "--arg: " + toString(std::move(error)));
@@ -353,10 +356,10 @@ int list() {
   if (!module)
     return failedRun;
   for (const ptxvm::KernelInfo &kernel : module->kernels()) {
-    outs() << kernel.name << ": " << kernel.paramBytes
-           << " parameter bytes in " << kernel.params.size() << ", "
-           << kernel.staticSharedBytes << " shared bytes, "
-           << kernel.localBytes << " local bytes per thread\n";
+    outs() << kernel.name << ": " << kernel.paramBytes << " parameter bytes in "
+           << kernel.params.size() << ", " << kernel.staticSharedBytes
+           << " shared bytes, " << kernel.localBytes
+           << " local bytes per thread\n";
   }
   return ok;
 }

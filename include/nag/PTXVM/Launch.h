@@ -16,14 +16,14 @@ struct Dim3 {
 };
 
 enum class Check : uint32_t {
-  Bounds = 1 << 0,      // outside every allocation, block or stack
-  Alignment = 1 << 1,   // address not a multiple of the access size
-  Lifetime = 1 << 2,    // freed memory
+  Bounds = 1 << 0,        // outside every allocation, block or stack
+  Alignment = 1 << 1,     // address not a multiple of the access size
+  Lifetime = 1 << 2,      // freed memory
   Uninitialized = 1 << 3, // global, shared or local bytes never written
-  Races = 1 << 4,       // unordered accesses, at least one a write
-  Barriers = 1 << 5,    // divergent barriers and warp-wide instructions
-  Async = 1 << 6,       // cp.async data before its wait
-  Registers = 1 << 7    // registers never written
+  Races = 1 << 4,         // unordered accesses, at least one a write
+  Barriers = 1 << 5,      // divergent barriers and warp-wide instructions
+  Async = 1 << 6,         // cp.async data before its wait
+  Registers = 1 << 7      // registers never written
 };
 inline constexpr uint32_t allChecks = 0xff;
 std::optional<Check> checkFromName(std::string_view name);
@@ -103,7 +103,7 @@ struct Counters {
   uint64_t uniqueBytesRead = 0, uniqueBytesWritten = 0; // distinct addresses
   uint64_t globalSectors = 0;      // 32-byte sectors touched, per instruction
   uint64_t globalSectorsIdeal = 0; // distinct requested bytes / 32, rounded up
-  uint64_t sharedWavefronts = 0;      // passes the 32 banks need
+  uint64_t sharedWavefronts = 0;   // passes the 32 banks need
   uint64_t sharedWavefrontsIdeal = 0; // passes without bank conflicts
   uint64_t atomicOperations = 0;      // active threads over atom and red
 
@@ -128,14 +128,14 @@ struct LaunchOptions {
 };
 
 enum class LaunchStatus : uint8_t {
-  Ok,              // ran to its end, perhaps with findings
-  InvalidValue,    // wrong parameters, sizes, or kernel
-  OutOfResources,  // block or shared memory over the limits
-  IllegalAddress,  // an access outside device memory, checks or not
+  Ok,             // ran to its end, perhaps with findings
+  InvalidValue,   // wrong parameters, sizes, or kernel
+  OutOfResources, // block or shared memory over the limits
+  IllegalAddress, // an access outside device memory, checks or not
   Misaligned,
-  Trap,            // trap, stack overflow, wild branch
+  Trap, // trap, stack overflow, wild branch
   AssertFailed,
-  Hung             // deadlock or branchLimit
+  Hung // deadlock or branchLimit
 };
 
 struct LaunchResult {

@@ -30,7 +30,8 @@ public:
   static constexpr uint64_t base = 0x1000000000ull;
   static constexpr uint64_t granularity = 512;
 
-  /// Reserves (does not commit) `capacity` bytes; less where the system refuses.
+  /// Reserves (does not commit) `capacity` bytes; less where the system
+  /// refuses.
   explicit DeviceMemory(uint64_t capacity = 16ull << 30);
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory &) = delete;
@@ -69,7 +70,9 @@ public:
     return address - base < reserved && size <= reserved - (address - base);
   }
   /// One byte per byte of memory: non-zero once written.
-  uint8_t *writtenShadow(uint64_t address) { return written + (address - base); }
+  uint8_t *writtenShadow(uint64_t address) {
+    return written + (address - base);
+  }
   /// One byte per byte, cleared per launch: 1 read, 2 written in this launch.
   uint8_t *touchedShadow(uint64_t address);
   /// Three words per four bytes, cleared per launch (see Checks/Races.h).

@@ -28,8 +28,8 @@ struct KernelInfo {
   std::vector<ParamInfo> params;
   uint64_t paramBytes = 0;
   uint64_t staticSharedBytes = 0;
-  uint64_t localBytes = 0;     // per thread
-  uint32_t maxThreads = 1024;  // .maxntid or .reqntid, as a product
+  uint64_t localBytes = 0;    // per thread
+  uint32_t maxThreads = 1024; // .maxntid or .reqntid, as a product
   std::array<uint32_t, 3> requiredThreads = {0, 0, 0}; // .reqntid; 0: none
   uint32_t line = 0;
 };
@@ -44,9 +44,8 @@ class Module {
 public:
   /// Parses, checks and decodes `text`; its variables take device memory.
   /// Null leaves the reason in `diagnostic`. `memory` must outlive the module.
-  static std::unique_ptr<Module> load(std::string_view text,
-                                      DeviceMemory &memory,
-                                      Diagnostic &diagnostic);
+  static std::unique_ptr<Module>
+  load(std::string_view text, DeviceMemory &memory, Diagnostic &diagnostic);
   ~Module();
   Module(const Module &) = delete;
   Module &operator=(const Module &) = delete;

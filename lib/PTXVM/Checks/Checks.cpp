@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Bounds, alignment, lifetime, initialisation, asynchronous copies. Each lane is
-// looked at on its own; a lane that fails does not touch memory.
+// Bounds, alignment, lifetime, initialisation, asynchronous copies. Each lane
+// is looked at on its own; a lane that fails does not touch memory.
 #include "Checks.h"
 
 #include <algorithm>
@@ -19,11 +19,16 @@ bool reads(AccessKind kind) {
 }
 const char *verb(AccessKind kind) {
   switch (kind) {
-  case AccessKind::Read: return "read";
-  case AccessKind::Write: return "write";
-  case AccessKind::Atomic: return "atomic access";
-  case AccessKind::AsyncRead: return "asynchronous read";
-  case AccessKind::AsyncWrite: return "asynchronous write";
+  case AccessKind::Read:
+    return "read";
+  case AccessKind::Write:
+    return "write";
+  case AccessKind::Atomic:
+    return "atomic access";
+  case AccessKind::AsyncRead:
+    return "asynchronous read";
+  case AccessKind::AsyncWrite:
+    return "asynchronous write";
   }
   return "access";
 }
@@ -68,12 +73,11 @@ uint32_t BlockChecks::access(Warp &warp, const Inst &inst, Space space,
     unsigned align = kind == AccessKind::AsyncRead ? inst.size : bytes;
     for (unsigned lane = 0; lane < warpSize; ++lane)
       if ((mask >> lane & 1) && (where.address[lane] & (align - 1))) {
-        block.report(FindingKind::Misaligned, inst.line, warp.thread(lane),
-                     where.address[lane],
-                     describe(kind, bytes) + " at a " +
-                         std::string(nameOf(space)) +
-                         " address that is no multiple of " +
-                         std::to_string(align));
+        block.report(
+            FindingKind::Misaligned, inst.line, warp.thread(lane),
+            where.address[lane],
+            describe(kind, bytes) + " at a " + std::string(nameOf(space)) +
+                " address that is no multiple of " + std::to_string(align));
         mask &= ~(1u << lane);
       }
   }
@@ -117,24 +121,24 @@ bool BlockChecks::checkGlobalLane(Warp &warp, const Inst &inst, unsigned lane,
   if (inside && found->isFree) {
     if (launch.checks(Check::Lifetime))
       block.report(FindingKind::UseAfterFree, inst.line, warp.thread(lane),
-                   address, describe(kind, bytes) + " in a freed " + name(*found));
+                   address,
+                   describe(kind, bytes) + " in a freed " + name(*found));
     return false;
   }
   if (!inside) {
     if (!launch.checks(Check::Bounds))
       return true;
     const Allocation *near = launch.memory->nearestBelow(address);
-    std::string place =
-        near ? std::to_string(address - near->address) +
-                   " bytes after the start of an " + name(*near)
-             : "in no allocation";
+    std::string place = near ? std::to_string(address - near->address) +
+                                   " bytes after the start of an " + name(*near)
+                             : "in no allocation";
     block.report(FindingKind::OutOfBounds, inst.line, warp.thread(lane),
                  address, describe(kind, bytes) + " " + place);
     return false;
   }
   uint8_t *shadow = launch.memory->writtenShadow(address);
-  if (reads(kind) && launch.checks(Check::Uninitialized) &&
-      found->isTracked && !allWritten(shadow, bytes)) {
+  if (reads(kind) && launch.checks(Check::Uninitialized) && found->isTracked &&
+      !allWritten(shadow, bytes)) {
     block.report(FindingKind::UninitializedRead, inst.line, warp.thread(lane),
                  address,
                  describe(kind, bytes) + " never written, " +
@@ -196,10 +200,9 @@ bool BlockChecks::checkSharedLane(Warp &warp, const Inst &inst, unsigned lane,
   uint8_t *shadow = &sharedWritten[address];
   if (reads(kind) && launch.checks(Check::Uninitialized) &&
       !allWritten(shadow, bytes)) {
-    block.report(FindingKind::UninitializedRead, inst.line, warp.thread(lane),
-                 address,
-                 describe(kind, bytes) + " never written, " +
-                     nearestShared(address));
+    block.report(
+        FindingKind::UninitializedRead, inst.line, warp.thread(lane), address,
+        describe(kind, bytes) + " never written, " + nearestShared(address));
     std::memset(shadow, 1, bytes);
   }
   if (writes(kind))
@@ -227,7 +230,8 @@ bool BlockChecks::checkLocalLane(Warp &warp, const Inst &inst, unsigned lane,
   if (reads(kind) && !isParam && launch.checks(Check::Uninitialized) &&
       !allWritten(shadow, bytes)) {
     block.report(FindingKind::UninitializedRead, inst.line, warp.thread(lane),
-                 address, describe(kind, bytes) + " of local memory never written");
+                 address,
+                 describe(kind, bytes) + " of local memory never written");
     std::memset(shadow, 1, bytes);
   }
   if (writes(kind))
@@ -261,8 +265,7 @@ void BlockChecks::checkAsync(Warp &warp, const Inst &inst, unsigned lane,
       continue;
     if (mark.group > asyncThreads[mark.thread].complete) {
       block.report(FindingKind::AsyncBeforeWait, inst.line, thread, address,
-                   describe(kind, bytes) +
-                       " before the cp.async of thread " +
+                   describe(kind, bytes) + " before the cp.async of thread " +
                        std::to_string(mark.thread) + " was waited for");
       mark.thread = ~0u;
     }

@@ -26,7 +26,8 @@ public:
   explicit BlockChecks(Block &owner) : block(owner) {}
   void startBlock();
 
-  /// Everything about one access in one space; returns the lanes that may do it.
+  /// Everything about one access in one space; returns the lanes that may do
+  /// it.
   uint32_t access(Warp &warp, const Inst &inst, Space space, uint32_t mask,
                   unsigned bytes, AccessKind kind, const Access &where);
 

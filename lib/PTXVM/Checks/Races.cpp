@@ -10,8 +10,8 @@ namespace {
 /// Blocks are told apart modulo 2^27, clocks modulo 2^20.
 constexpr uint64_t blockMask = 0x7ffffff;
 
-/// One access to one granule in 64 bits: block 27, clock 20, thread 10, bytes of
-/// the granule 4, atomic 1 (bit 2), valid 1 (bit 0).
+/// One access to one granule in 64 bits: block 27, clock 20, thread 10, bytes
+/// of the granule 4, atomic 1 (bit 2), valid 1 (bit 0).
 struct Record {
   uint64_t bits = 0;
 
@@ -82,9 +82,9 @@ void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,
                             unsigned lane, uint64_t address) {
   Block &block = checks.block;
   bool foreign = other.block() != (block.index & blockMask);
-  std::string who = "thread " + std::to_string(other.thread()) +
-                    (foreign ? " of block " + std::to_string(other.block())
-                             : "");
+  std::string who =
+      "thread " + std::to_string(other.thread()) +
+      (foreign ? " of block " + std::to_string(other.block()) : "");
   block.report(space == Space::Shared ? FindingKind::SharedRace
                                       : FindingKind::GlobalRace,
                inst.line, warp.thread(lane), address,
@@ -94,9 +94,9 @@ void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,
 
 void RaceDetector::visit(unsigned lane, uint64_t address, unsigned bytes,
                          AccessKind kind) {
-  bool atomic = kind == AccessKind::Atomic ||
-                (inst.flags & memory::strong && kind != AccessKind::AsyncWrite &&
-                 kind != AccessKind::AsyncRead);
+  bool atomic = kind == AccessKind::Atomic || (inst.flags & memory::strong &&
+                                               kind != AccessKind::AsyncWrite &&
+                                               kind != AccessKind::AsyncRead);
   bool isWrite = kind == AccessKind::Write || kind == AccessKind::AsyncWrite ||
                  kind == AccessKind::Atomic;
   constexpr unsigned granule = 4;
@@ -111,11 +111,12 @@ void RaceDetector::visit(unsigned lane, uint64_t address, unsigned bytes,
     uint64_t *words = cell(at);
     auto races = [&](Record other) {
       return other.valid() && (other.bytes() & touched) &&
-             !other.sameThread(self) &&
-             !(atomic && other.atomic()) && !ordered(other);
+             !other.sameThread(self) && !(atomic && other.atomic()) &&
+             !ordered(other);
     };
     if (isWrite) {
-      Record writer{__atomic_exchange_n(&words[0], self.bits, __ATOMIC_RELAXED)};
+      Record writer{
+          __atomic_exchange_n(&words[0], self.bits, __ATOMIC_RELAXED)};
       if (races(writer))
         conflict(writer, true, true, lane, address);
       for (unsigned k = 1; k < 3; ++k)
@@ -139,8 +140,8 @@ void BlockChecks::races(Warp &warp, const Inst &inst, Space space,
                         const Access &where) {
   RaceDetector detector(*this, warp, inst, space);
   if (space == Space::Global)
-    hasSynchronized |= (inst.flags & memory::strong) != 0 &&
-                       kind != AccessKind::AsyncRead;
+    hasSynchronized |=
+        (inst.flags & memory::strong) != 0 && kind != AccessKind::AsyncRead;
   for (unsigned lane = 0; lane < warpSize; ++lane) {
     if (!(mask >> lane & 1))
       continue;
@@ -155,7 +156,8 @@ void BlockChecks::races(Warp &warp, const Inst &inst, Space space,
 
 void BlockChecks::arrive(Warp &warp, BarrierState &barrier) {
   for (unsigned k = 0; k < 32; ++k)
-    barrier.clocks[k] = std::max(barrier.clocks[k], clocks.known[warp.index][k]);
+    barrier.clocks[k] =
+        std::max(barrier.clocks[k], clocks.known[warp.index][k]);
   barrier.clocks[warp.index] =
       std::max(barrier.clocks[warp.index], clocks.own[warp.index]);
   clocks.tick(warp.index);

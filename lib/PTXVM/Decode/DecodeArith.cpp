@@ -260,7 +260,7 @@ void Decoder::decodeFma() {
 
 void Decoder::decodeFunctionApprox() {
   static const std::unordered_map<std::string_view, Op> ops = {
-      {"ex2", Op::Exp2}, {"lg2", Op::Log2},   {"sin", Op::Sin},
+      {"ex2", Op::Exp2}, {"lg2", Op::Log2},  {"sin", Op::Sin},
       {"cos", Op::Cos},  {"tanh", Op::Tanh}, {"rsqrt", Op::RsqrtApprox}};
   if (!take(".approx"))
     return fail("expected .approx");
@@ -315,9 +315,9 @@ void Decoder::decodeRcp() {
 
 void Decoder::decodeTestp() {
   static constexpr std::pair<std::string_view, Op> tests[] = {
-      {".finite", Op::TestFinite},       {".infinite", Op::TestInfinite},
-      {".number", Op::TestNumber},       {".notanumber", Op::TestNan},
-      {".normal", Op::TestNormal},       {".subnormal", Op::TestSubnormal}};
+      {".finite", Op::TestFinite}, {".infinite", Op::TestInfinite},
+      {".number", Op::TestNumber}, {".notanumber", Op::TestNan},
+      {".normal", Op::TestNormal}, {".subnormal", Op::TestSubnormal}};
   std::optional<Op> op;
   for (const auto &[name, candidate] : tests)
     if (take(name))

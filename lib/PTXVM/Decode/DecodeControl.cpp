@@ -11,8 +11,7 @@ namespace ptxvm {
 void Decoder::setWarpSync(Inst &inst) { inst.control = Control::WarpSync; }
 
 void Decoder::decodeShfl() {
-  static constexpr std::string_view modes[] = {".up", ".down", ".bfly",
-                                               ".idx"};
+  static constexpr std::string_view modes[] = {".up", ".down", ".bfly", ".idx"};
   if (!take(".sync"))
     return fail("expected .sync");
   int mode = -1;
@@ -169,7 +168,7 @@ void Decoder::decodeBarrier() {
   inst.flags = aligned ? barrier::aligned : 0;
   BarrierReduction reduction = BarrierReduction::None;
   if (isRed) {
-    reduction = take(".popc") ? BarrierReduction::PopCount
+    reduction = take(".popc")  ? BarrierReduction::PopCount
                 : take(".and") ? BarrierReduction::And
                 : take(".or")  ? BarrierReduction::Or
                                : BarrierReduction::None;
@@ -227,8 +226,7 @@ void Decoder::decodeBranchIndexed() {
     tablePatches.push_back({inst.ext, label});
 }
 
-CallSite Decoder::makeCallSite(const Operand *results,
-                               const Operand *arguments,
+CallSite Decoder::makeCallSite(const Operand *results, const Operand *arguments,
                                const FunctionCode &callee) {
   CallSite site;
   auto copies = [&](const Operand *group, size_t wanted,
@@ -237,8 +235,8 @@ CallSite Decoder::makeCallSite(const Operand *results,
     std::vector<CallSite::Copy> list;
     size_t count = group ? group->elements.size() : 0;
     if (count != wanted) {
-      fail("expected " + std::to_string(wanted) + " " + what +
-           ", but got " + std::to_string(count));
+      fail("expected " + std::to_string(wanted) + " " + what + ", but got " +
+           std::to_string(count));
       return list;
     }
     for (size_t k = 0; k < count; ++k) {

@@ -8,8 +8,10 @@ namespace ptxvm {
 
 void Decoder::decodeLogic() {
   static const std::unordered_map<std::string_view, std::pair<Op, Op>> ops = {
-      {"and", {Op::And, Op::PredAnd}}, {"or", {Op::Or, Op::PredOr}},
-      {"xor", {Op::Xor, Op::PredXor}}, {"not", {Op::Not, Op::PredNot}},
+      {"and", {Op::And, Op::PredAnd}},
+      {"or", {Op::Or, Op::PredOr}},
+      {"xor", {Op::Xor, Op::PredXor}},
+      {"not", {Op::Not, Op::PredNot}},
       {"cnot", {Op::Cnot, Op::Cnot}}};
   Type type = takeType();
   auto [op, predicateOp] = ops.at(current->opcode);
@@ -221,12 +223,19 @@ void Decoder::decodeSet() {
   inst.src[0] = source(1, sizeOf(type));
   inst.src[1] = source(2, sizeOf(type));
   switch (target) {
-  case Type::F32: inst.imm = 0x3f800000; break;
+  case Type::F32:
+    inst.imm = 0x3f800000;
+    break;
   case Type::F16:
-  case Type::F16x2: inst.imm = 0x3c00; break;
+  case Type::F16x2:
+    inst.imm = 0x3c00;
+    break;
   case Type::BF16:
-  case Type::BF16x2: inst.imm = 0x3f80; break;
-  default: inst.imm = -1;
+  case Type::BF16x2:
+    inst.imm = 0x3f80;
+    break;
+  default:
+    inst.imm = -1;
   }
   setLeaf(inst, {Op::SetValue, type, target});
   program.code.push_back(inst);

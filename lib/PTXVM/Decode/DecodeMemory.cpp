@@ -53,16 +53,15 @@ void Decoder::decodeMemory(const Operand &value) {
     Space space = static_cast<Space>(inst.space);
     const Variable &variable = *base.variable;
     bool isParamVariable = variable.space == Space::Param;
-    bool inLocals = isFrameVariable(variable, false) &&
-                    !(function->isEntry && isParamVariable &&
-                      std::find(function->params.begin(),
-                                function->params.end(),
-                                &variable) != function->params.end());
+    bool inLocals =
+        isFrameVariable(variable, false) &&
+        !(function->isEntry && isParamVariable &&
+          std::find(function->params.begin(), function->params.end(),
+                    &variable) != function->params.end());
     if (space != Space::Generic && space != variable.space &&
         !(space == Space::Global && variable.space == Space::Const))
-      return fail("expected a variable of space " +
-                  std::string(nameOf(space)) + ", but got '" + variable.name +
-                  "'");
+      return fail("expected a variable of space " + std::string(nameOf(space)) +
+                  ", but got '" + variable.name + "'");
     if (space == Space::Generic && variable.space != Space::Global &&
         variable.space != Space::Const)
       return fail("expected a generic address, but got '" + variable.name +
@@ -71,8 +70,8 @@ void Decoder::decodeMemory(const Operand &value) {
       inst.flags |= memory::frameRelative;
       inst.space = static_cast<uint8_t>(Space::Local);
     }
-    uint64_t last = static_cast<uint64_t>(value.value) +
-                    uint64_t(inst.size) * inst.count;
+    uint64_t last =
+        static_cast<uint64_t>(value.value) + uint64_t(inst.size) * inst.count;
     if (isParamVariable && (value.value < 0 || last > variable.size))
       return fail("expected an access inside parameter '" + variable.name +
                   "' of " + std::to_string(variable.size) + " bytes");
@@ -88,16 +87,13 @@ void Decoder::decodeMemory(const Operand &value) {
 }
 
 /// Data operands: one register, or a vector of them.
-void Decoder::collectVector(const Operand &value, unsigned count,
-                            unsigned size, bool isSource, bool exact,
-                            Inst &inst) {
+void Decoder::collectVector(const Operand &value, unsigned count, unsigned size,
+                            bool isSource, bool exact, Inst &inst) {
   bool isVector = value.kind == Operand::Vector;
-  if (isVector != (count > 1) ||
-      (isVector && value.elements.size() != count)) {
+  if (isVector != (count > 1) || (isVector && value.elements.size() != count)) {
     if (!(isVector && count == 1 && value.elements.size() == 1))
       return fail("expected " + std::to_string(count) +
-                  " data registers, but got '" + std::string(value.text) +
-                  "'");
+                  " data registers, but got '" + std::string(value.text) + "'");
   }
   std::vector<Ref> refs;
   unsigned regSize = 0;
@@ -243,10 +239,11 @@ void Decoder::decodePolicy() {
 
 void Decoder::decodeFence() {
   static constexpr std::string_view known[] = {
-      ".gl",  ".cta", ".sys",     ".gpu",          ".sc",
-      ".acq_rel", ".cluster", ".proxy", ".alias", ".async",
-      ".global", ".shared::cta", ".acquire", ".release",
-      ".sync_restrict::shared::cta"};
+      ".gl",      ".cta",     ".sys",
+      ".gpu",     ".sc",      ".acq_rel",
+      ".cluster", ".proxy",   ".alias",
+      ".async",   ".global",  ".shared::cta",
+      ".acquire", ".release", ".sync_restrict::shared::cta"};
   for (std::string_view modifier : known)
     take(modifier);
   emit(handlers::fence, InstructionClass::Barrier);
@@ -280,8 +277,8 @@ void Decoder::decodeAtomic() {
   if (!op)
     return fail("expected an operation such as .add");
   bool isCas = *op == AtomicOp::CompareSwap;
-  bool isAddOrOrder = *op == AtomicOp::Add || *op == AtomicOp::Min ||
-                      *op == AtomicOp::Max;
+  bool isAddOrOrder =
+      *op == AtomicOp::Add || *op == AtomicOp::Min || *op == AtomicOp::Max;
   bool isIncDec = *op == AtomicOp::Inc || *op == AtomicOp::Dec;
   unsigned size = sizeOf(type);
   if ((isFloat(type) && !isAddOrOrder) ||
@@ -306,8 +303,8 @@ void Decoder::decodeAtomic() {
   working.rounding = Rounding::Nearest;
   working.regSize = static_cast<uint8_t>(type);
   collectVector(operand(address + 1), working.count, size, true, true, working);
-  std::vector<Ref> values = failed ? std::vector<Ref>()
-                                   : program.lists[working.ext];
+  std::vector<Ref> values =
+      failed ? std::vector<Ref>() : program.lists[working.ext];
   working.src[1] = failed ? noRef : values[0];
   if (isCas)
     working.src[2] = source(address + 2, size);

@@ -29,8 +29,8 @@ void Decoder::decodePack() {
   inst.dst = dst;
   for (size_t k = 0; k < 4; ++k)
     inst.src[k] = refs[k];
-  setLeaf(inst, {Op::Pack, Type::None, Type::None,
-                 static_cast<uint8_t>(size), static_cast<uint8_t>(piece)});
+  setLeaf(inst, {Op::Pack, Type::None, Type::None, static_cast<uint8_t>(size),
+                 static_cast<uint8_t>(piece)});
 }
 
 void Decoder::decodeUnpack() {
@@ -209,10 +209,17 @@ void Decoder::decodeCvta() {
     return;
   uint64_t window = 0;
   switch (*space) {
-  case Space::Shared: window = sharedWindow; break;
-  case Space::Local: window = localWindow; break;
-  case Space::Param: window = paramWindow; break;
-  default: break;
+  case Space::Shared:
+    window = sharedWindow;
+    break;
+  case Space::Local:
+    window = localWindow;
+    break;
+  case Space::Param:
+    window = paramWindow;
+    break;
+  default:
+    break;
   }
   if (operand(1).kind == Operand::VariableAddress &&
       operand(1).variable->space != *space &&

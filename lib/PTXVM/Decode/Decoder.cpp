@@ -82,14 +82,26 @@ void Decoder::takeRounding(bool required) {
 
 /// Cache operators, eviction priorities and prefetch sizes change nothing here.
 void Decoder::takeCacheHints() {
-  static constexpr std::string_view hints[] = {
-      ".ca",  ".cg",  ".cs",  ".lu",  ".cv",  ".wb",  ".wt",
-      ".nc",  ".L1::evict_normal",    ".L1::evict_unchanged",
-      ".L1::evict_first",             ".L1::evict_last",
-      ".L1::no_allocate",             ".L2::evict_last",
-      ".L2::evict_first",             ".L2::evict_normal",
-      ".L2::64B",     ".L2::128B",    ".L2::256B",
-      ".L2::cache_hint"};
+  static constexpr std::string_view hints[] = {".ca",
+                                               ".cg",
+                                               ".cs",
+                                               ".lu",
+                                               ".cv",
+                                               ".wb",
+                                               ".wt",
+                                               ".nc",
+                                               ".L1::evict_normal",
+                                               ".L1::evict_unchanged",
+                                               ".L1::evict_first",
+                                               ".L1::evict_last",
+                                               ".L1::no_allocate",
+                                               ".L2::evict_last",
+                                               ".L2::evict_first",
+                                               ".L2::evict_normal",
+                                               ".L2::64B",
+                                               ".L2::128B",
+                                               ".L2::256B",
+                                               ".L2::cache_hint"};
   for (std::string_view hint : hints)
     take(hint);
 }
@@ -174,8 +186,8 @@ uint64_t Decoder::addressOf(const Operand &value) {
 Ref Decoder::specialRef(Special special) {
   auto [slot, isNew] = specialRefs.emplace(special, 0);
   if (isNew) {
-    slot->second = makeRef(File::Special,
-                           Program::specialOffset(program.specials.size()));
+    slot->second =
+        makeRef(File::Special, Program::specialOffset(program.specials.size()));
     program.specials.push_back(special);
   }
   return slot->second;
@@ -183,8 +195,8 @@ Ref Decoder::specialRef(Special special) {
 
 Ref Decoder::source(const Operand &value, unsigned size,
                     std::string_view what) {
-  std::string expected = "a " + std::to_string(8 * size) + "-bit " +
-                         std::string(what);
+  std::string expected =
+      "a " + std::to_string(8 * size) + "-bit " + std::string(what);
   switch (value.kind) {
   case Operand::Register:
     if (registerType(value) == Type::Pred || registerSize(value) != size)
@@ -229,8 +241,8 @@ Ref Decoder::source(size_t index, unsigned size) {
 Ref Decoder::destination(const Operand &value, unsigned size) {
   if (value.kind == Operand::Sink)
     return temporary(size);
-  if (value.kind != Operand::Register ||
-      registerType(value) == Type::Pred || registerSize(value) != size) {
+  if (value.kind != Operand::Register || registerType(value) == Type::Pred ||
+      registerSize(value) != size) {
     fail("expected a " + std::to_string(8 * size) +
          "-bit destination register, but got '" + std::string(value.text) +
          "'" +
@@ -375,8 +387,7 @@ void Decoder::decodeInstruction(const Instruction &parsed) {
     if (!used[k])
       fail("unsupported modifier '" + std::string(parsed.modifiers[k]) + "'");
   for (size_t k = first; k < program.code.size() && !failed; ++k)
-    if (!program.code[k].run &&
-        program.code[k].control == Control::None)
+    if (!program.code[k].run && program.code[k].control == Control::None)
       fail("unsupported instruction");
 }
 
@@ -386,8 +397,8 @@ uint32_t Decoder::labelTarget(std::string_view label, uint32_t line) {
     return instructionStart[found->second];
   if (!failed) {
     failed = true;
-    diagnostic = {line, "expected a label, but got '" + std::string(label) +
-                            "'"};
+    diagnostic = {line,
+                  "expected a label, but got '" + std::string(label) + "'"};
   }
   return 0;
 }
@@ -423,8 +434,8 @@ void Decoder::decodeFunction(size_t index) {
   instructionStart.push_back(static_cast<uint32_t>(program.code.size()));
   Instruction implicit;
   implicit.opcode = "ret";
-  implicit.line = function->body.empty() ? function->line
-                                         : function->body.back().line;
+  implicit.line =
+      function->body.empty() ? function->line : function->body.back().line;
   decodeInstruction(implicit);
   current = nullptr;
   code->end = static_cast<uint32_t>(program.code.size());

@@ -54,13 +54,12 @@ bool Layout::placeGlobals() {
     if (variable.isExtern)
       return fail(variable.line,
                   "extern variable '" + variable.name + "' has no definition");
-    variable.address = memory.allocate(std::max<uint64_t>(variable.size, 1),
-                                       variable.name);
+    variable.address =
+        memory.allocate(std::max<uint64_t>(variable.size, 1), variable.name);
     if (variable.address == 0)
-      return fail(variable.line, "out of device memory for variable '" +
-                                     variable.name + "'");
-    program.globals.push_back(
-        {variable.name, variable.address, variable.size});
+      return fail(variable.line,
+                  "out of device memory for variable '" + variable.name + "'");
+    program.globals.push_back({variable.name, variable.address, variable.size});
     std::vector<uint8_t> bytes(variable.init);
     bytes.resize(variable.size);
     memory.write(variable.address, bytes.data(), bytes.size());

@@ -24,8 +24,8 @@ inline constexpr uint64_t functionWindow = 4ull << 32;
 inline constexpr uint64_t sharedRedZone = 128;
 
 struct CallSite {
-  int callee = -1;     // index into Program::functions; -1: indirect
-  Ref target = noRef;  // of indirect calls
+  int callee = -1;    // index into Program::functions; -1: indirect
+  Ref target = noRef; // of indirect calls
   struct Copy {
     uint32_t callerOffset; // in the caller's local frame
     uint32_t size;

@@ -14,17 +14,26 @@ using namespace ptxvm::generic;
 
 template <typename T> T integerResult(AtomicOp op, T old, T value, T compare) {
   switch (op) {
-  case AtomicOp::Add: return static_cast<T>(old + value);
-  case AtomicOp::Min: return value < old ? value : old;
-  case AtomicOp::Max: return value > old ? value : old;
-  case AtomicOp::Inc: return old >= value ? T(0) : static_cast<T>(old + 1);
+  case AtomicOp::Add:
+    return static_cast<T>(old + value);
+  case AtomicOp::Min:
+    return value < old ? value : old;
+  case AtomicOp::Max:
+    return value > old ? value : old;
+  case AtomicOp::Inc:
+    return old >= value ? T(0) : static_cast<T>(old + 1);
   case AtomicOp::Dec:
     return old == 0 || old > value ? value : static_cast<T>(old - 1);
-  case AtomicOp::And: return old & value;
-  case AtomicOp::Or: return old | value;
-  case AtomicOp::Xor: return old ^ value;
-  case AtomicOp::Exchange: return value;
-  case AtomicOp::CompareSwap: return old == value ? compare : old;
+  case AtomicOp::And:
+    return old & value;
+  case AtomicOp::Or:
+    return old | value;
+  case AtomicOp::Xor:
+    return old ^ value;
+  case AtomicOp::Exchange:
+    return value;
+  case AtomicOp::CompareSwap:
+    return old == value ? compare : old;
   }
   return old;
 }
@@ -46,8 +55,8 @@ U newValue(AtomicOp op, Type type, U old, U value, U compare) {
   case Type::S32:
   case Type::S64:
     if (op == AtomicOp::Min || op == AtomicOp::Max)
-      return static_cast<U>(integerResult<S>(op, static_cast<S>(old),
-                                             static_cast<S>(value), 0));
+      return static_cast<U>(
+          integerResult<S>(op, static_cast<S>(old), static_cast<S>(value), 0));
     break;
   case Type::F32:
     return static_cast<U>(
@@ -115,15 +124,19 @@ void atomic(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
   Access access;
   unsigned bytes = inst.size * inst.count;
-  uint32_t allowed = resolveAccess(warp, inst, mask, bytes, bytes,
-                                   AccessKind::Atomic, access);
+  uint32_t allowed =
+      resolveAccess(warp, inst, mask, bytes, bytes, AccessKind::Atomic, access);
   warp.block->counters->atomicOperations +=
       static_cast<uint64_t>(__builtin_popcount(mask));
   switch (inst.size) {
-  case 2: return updateLanes<uint16_t>(warp, inst, mask, allowed, access);
-  case 4: return updateLanes<uint32_t>(warp, inst, mask, allowed, access);
-  case 8: return updateLanes<uint64_t>(warp, inst, mask, allowed, access);
-  default: return;
+  case 2:
+    return updateLanes<uint16_t>(warp, inst, mask, allowed, access);
+  case 4:
+    return updateLanes<uint32_t>(warp, inst, mask, allowed, access);
+  case 8:
+    return updateLanes<uint64_t>(warp, inst, mask, allowed, access);
+  default:
+    return;
   }
 }
 

@@ -28,7 +28,8 @@ void BlockRunner::mergeFragments(Warp &warp) {
 /// The lanes a waiting warp-wide instruction needs.
 static uint32_t lanesNeeded(const Warp &warp, const Fragment &fragment,
                             const Inst &inst) {
-  if (inst.control == Control::Barrier || inst.control == Control::BarrierArrive)
+  if (inst.control == Control::Barrier ||
+      inst.control == Control::BarrierArrive)
     return warp.live;
   Ref ref = inst.src[1];
   const uint8_t *file = ref >> 30 == 0
@@ -57,8 +58,7 @@ Fragment *BlockRunner::nextFragment(Warp &warp) {
     if (fragment.state != Fragment::Ready)
       continue;
     if (!best || fragment.stack.size() > best->stack.size() ||
-        (fragment.stack.size() == best->stack.size() &&
-         fragment.pc < best->pc))
+        (fragment.stack.size() == best->stack.size() && fragment.pc < best->pc))
       best = &fragment;
   }
   return best;
@@ -179,13 +179,12 @@ bool BlockRunner::warpSync(Warp &warp, Fragment &fragment, const Inst &inst,
   return false;
 }
 
-void BlockRunner::enterBarrier(Warp &warp, Fragment &fragment,
-                               const Inst &inst, uint32_t mask, bool waits) {
+void BlockRunner::enterBarrier(Warp &warp, Fragment &fragment, const Inst &inst,
+                               uint32_t mask, bool waits) {
   unsigned lane = static_cast<unsigned>(__builtin_ctz(mask));
   uint32_t id = warp.at<uint32_t>(inst.src[0])[lane];
-  uint32_t expected = inst.flags & barrier::hasCount
-                          ? warp.at<uint32_t>(inst.src[1])[lane]
-                          : 0;
+  uint32_t expected =
+      inst.flags & barrier::hasCount ? warp.at<uint32_t>(inst.src[1])[lane] : 0;
   bool badCount = (inst.flags & barrier::hasCount) &&
                   (expected == 0 || expected % warpSize != 0);
   if (id >= block.barriers.size() || badCount) {
@@ -301,14 +300,12 @@ bool BlockRunner::resolveStall() {
       unsigned lane = static_cast<unsigned>(__builtin_ctz(missing | 1u << 31));
       bool isBarrier = inst.control != Control::WarpSync;
       if (launch.checks(Check::Barriers))
-        block.report(FindingKind::DivergentBarrier, inst.line,
-                     warp.thread(static_cast<unsigned>(
-                         __builtin_ctz(fragment.mask))),
-                     0,
-                     std::string(isBarrier ? "barrier" : "warp-wide instruction") +
-                         " not reached by thread " +
-                         std::to_string(warp.thread(lane)) +
-                         " of the same warp");
+        block.report(
+            FindingKind::DivergentBarrier, inst.line,
+            warp.thread(static_cast<unsigned>(__builtin_ctz(fragment.mask))), 0,
+            std::string(isBarrier ? "barrier" : "warp-wide instruction") +
+                " not reached by thread " + std::to_string(warp.thread(lane)) +
+                " of the same warp");
       fragment.state = Fragment::Ready;
       warp.force = true;
       enter(warp, fragment);

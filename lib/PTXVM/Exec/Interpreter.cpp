@@ -53,36 +53,78 @@ void BlockRunner::fillSpecials(Warp &warp) {
       Dim3 thread = block.threadId(warp.thread(lane));
       uint32_t value = 0;
       switch (special) {
-      case Special::TidX: value = thread.x; break;
-      case Special::TidY: value = thread.y; break;
-      case Special::TidZ: value = thread.z; break;
-      case Special::NtidX: value = dim.x; break;
-      case Special::NtidY: value = dim.y; break;
-      case Special::NtidZ: value = dim.z; break;
+      case Special::TidX:
+        value = thread.x;
+        break;
+      case Special::TidY:
+        value = thread.y;
+        break;
+      case Special::TidZ:
+        value = thread.z;
+        break;
+      case Special::NtidX:
+        value = dim.x;
+        break;
+      case Special::NtidY:
+        value = dim.y;
+        break;
+      case Special::NtidZ:
+        value = dim.z;
+        break;
       case Special::CtaidX:
-      case Special::ClusterIdX: value = id.x; break;
+      case Special::ClusterIdX:
+        value = id.x;
+        break;
       case Special::CtaidY:
-      case Special::ClusterIdY: value = id.y; break;
+      case Special::ClusterIdY:
+        value = id.y;
+        break;
       case Special::CtaidZ:
-      case Special::ClusterIdZ: value = id.z; break;
+      case Special::ClusterIdZ:
+        value = id.z;
+        break;
       case Special::NctaidX:
-      case Special::NclusterIdX: value = grid.x; break;
+      case Special::NclusterIdX:
+        value = grid.x;
+        break;
       case Special::NctaidY:
-      case Special::NclusterIdY: value = grid.y; break;
+      case Special::NclusterIdY:
+        value = grid.y;
+        break;
       case Special::NctaidZ:
-      case Special::NclusterIdZ: value = grid.z; break;
-      case Special::LaneId: value = lane; break;
-      case Special::WarpId: value = warp.index; break;
-      case Special::NwarpId: value = 64; break;
+      case Special::NclusterIdZ:
+        value = grid.z;
+        break;
+      case Special::LaneId:
+        value = lane;
+        break;
+      case Special::WarpId:
+        value = warp.index;
+        break;
+      case Special::NwarpId:
+        value = 64;
+        break;
       case Special::SmId:
         value = static_cast<uint32_t>(block.index % multiprocessors);
         break;
-      case Special::NsmId: value = multiprocessors; break;
-      case Special::LanemaskEq: value = 1u << lane; break;
-      case Special::LanemaskLe: value = allLanes >> (31 - lane); break;
-      case Special::LanemaskLt: value = (1u << lane) - 1; break;
-      case Special::LanemaskGe: value = allLanes << lane; break;
-      case Special::LanemaskGt: value = ~(allLanes >> (31 - lane)); break;
+      case Special::NsmId:
+        value = multiprocessors;
+        break;
+      case Special::LanemaskEq:
+        value = 1u << lane;
+        break;
+      case Special::LanemaskLe:
+        value = allLanes >> (31 - lane);
+        break;
+      case Special::LanemaskLt:
+        value = (1u << lane) - 1;
+        break;
+      case Special::LanemaskGe:
+        value = allLanes << lane;
+        break;
+      case Special::LanemaskGt:
+        value = ~(allLanes >> (31 - lane));
+        break;
       case Special::DynamicSmemSize:
         value = static_cast<uint32_t>(launch.dynamicShared);
         break;
@@ -93,8 +135,11 @@ void BlockRunner::fillSpecials(Warp &warp) {
       case Special::ClusterNctaidX:
       case Special::ClusterNctaidY:
       case Special::ClusterNctaidZ:
-      case Special::ClusterNctaRank: value = 1; break;
-      default: break;
+      case Special::ClusterNctaRank:
+        value = 1;
+        break;
+      default:
+        break;
       }
       lanes[lane] = value;
     }
@@ -360,8 +405,9 @@ bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
     if (!valid) {
       block.report(FindingKind::InvalidBranch, inst.line,
                    warp.thread(static_cast<unsigned>(__builtin_ctz(mask))),
-                   wanted, "indirect call of something that is not a function "
-                           "of the prototype");
+                   wanted,
+                   "indirect call of something that is not a function "
+                   "of the prototype");
       launch.abort(LaunchStatus::Trap, "invalid indirect call");
       return true;
     }

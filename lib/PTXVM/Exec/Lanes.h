@@ -39,7 +39,7 @@ enum class Control : uint8_t {
   Return,
   Exit,
   Trap,
-  Barrier,     // bar/barrier sync and red
+  Barrier, // bar/barrier sync and red
   BarrierArrive,
   WarpSync // needs all lanes of its member mask; then runs as an ordinary one
 };
@@ -62,14 +62,14 @@ struct Inst {
   Control control = Control::None;
   bool leader = false; // first instruction of a basic block
   Rounding rounding = Rounding::Nearest;
-  bool flush = false;   // .ftz
-  uint8_t klass = 0;    // InstructionClass
-  uint8_t count = 1;    // vector elements or matrices
-  uint8_t size = 0;     // bytes per element in memory
-  uint8_t regSize = 0;  // bytes per element in registers
-  uint8_t space = 0;    // Space
-  uint8_t flags = 0;    // by instruction
-  uint8_t op = 0;       // by instruction
+  bool flush = false;  // .ftz
+  uint8_t klass = 0;   // InstructionClass
+  uint8_t count = 1;   // vector elements or matrices
+  uint8_t size = 0;    // bytes per element in memory
+  uint8_t regSize = 0; // bytes per element in registers
+  uint8_t space = 0;   // Space
+  uint8_t flags = 0;   // by instruction
+  uint8_t op = 0;      // by instruction
   uint8_t sourceCount = 0;
   uint32_t flops = 0; // per active thread; mma: per warp
 };

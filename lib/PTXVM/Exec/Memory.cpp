@@ -9,10 +9,14 @@ namespace {
 
 Space spaceOfGeneric(uint64_t address) {
   switch (address >> 32) {
-  case 1: return Space::Shared;
-  case 2: return Space::Local;
-  case 3: return Space::Param;
-  default: return Space::Global;
+  case 1:
+    return Space::Shared;
+  case 2:
+    return Space::Local;
+  case 3:
+    return Space::Param;
+  default:
+    return Space::Global;
   }
 }
 
@@ -64,10 +68,9 @@ void rejectWild(Warp &warp, const Inst &inst, Space space, uint32_t bad,
                      inst.line, warp.thread(lane), address[lane],
                      std::string(misaligned ? "misaligned " : "illegal ") +
                          std::string(nameOf(space)) + " address");
-  warp.block->launch->abort(misaligned ? LaunchStatus::Misaligned
-                                       : LaunchStatus::IllegalAddress,
-                            misaligned ? "misaligned address"
-                                       : "illegal address");
+  warp.block->launch->abort(
+      misaligned ? LaunchStatus::Misaligned : LaunchStatus::IllegalAddress,
+      misaligned ? "misaligned address" : "illegal address");
 }
 
 uint32_t resolveSpace(Warp &warp, const Inst &inst, Space space, uint32_t mask,
@@ -167,7 +170,8 @@ struct Bytes16 {
   uint64_t low, high;
 };
 
-template <typename T> void load(LaneState &lanes, const Inst &inst, uint32_t mask) {
+template <typename T>
+void load(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
   Access access;
   uint32_t allowed = resolveAccess(warp, inst, mask, sizeof(T), sizeof(T),
@@ -214,22 +218,34 @@ namespace handlers {
 
 Handler loadHandler(unsigned size) {
   switch (size) {
-  case 1: return load<uint8_t>;
-  case 2: return load<uint16_t>;
-  case 4: return load<uint32_t>;
-  case 8: return load<uint64_t>;
-  case 16: return load<Bytes16>;
-  default: return nullptr;
+  case 1:
+    return load<uint8_t>;
+  case 2:
+    return load<uint16_t>;
+  case 4:
+    return load<uint32_t>;
+  case 8:
+    return load<uint64_t>;
+  case 16:
+    return load<Bytes16>;
+  default:
+    return nullptr;
   }
 }
 Handler storeHandler(unsigned size) {
   switch (size) {
-  case 1: return store<uint8_t>;
-  case 2: return store<uint16_t>;
-  case 4: return store<uint32_t>;
-  case 8: return store<uint64_t>;
-  case 16: return store<Bytes16>;
-  default: return nullptr;
+  case 1:
+    return store<uint8_t>;
+  case 2:
+    return store<uint16_t>;
+  case 4:
+    return store<uint32_t>;
+  case 8:
+    return store<uint64_t>;
+  case 16:
+    return store<Bytes16>;
+  default:
+    return nullptr;
   }
 }
 
@@ -237,8 +253,8 @@ void loadAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
   Access access;
   unsigned bytes = inst.size * inst.count;
-  uint32_t allowed = resolveAccess(warp, inst, mask, bytes, bytes,
-                                   AccessKind::Read, access);
+  uint32_t allowed =
+      resolveAccess(warp, inst, mask, bytes, bytes, AccessKind::Read, access);
   const auto &list = warp.block->launch->program->lists[inst.ext];
   static constexpr uint8_t zeros[32] = {};
   bool isSigned = inst.flags & memory::signExtend;
@@ -262,8 +278,8 @@ void storeAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
   Access access;
   unsigned bytes = inst.size * inst.count;
-  uint32_t allowed = resolveAccess(warp, inst, mask, bytes, bytes,
-                                   AccessKind::Write, access);
+  uint32_t allowed =
+      resolveAccess(warp, inst, mask, bytes, bytes, AccessKind::Write, access);
   const auto &list = warp.block->launch->program->lists[inst.ext];
   for (unsigned k = 0; k < inst.count; ++k) {
     const uint8_t *source = warp.at<uint8_t>(list[k]);
@@ -357,8 +373,8 @@ void copyAsync(LaneState &lanes, const Inst &inst, uint32_t mask) {
   uint32_t length[warpSize];
   uint32_t reads = 0;
   for (unsigned lane = 0; lane < warpSize; ++lane) {
-    length[lane] = inst.src[1] == noRef ? inst.size
-                                        : warp.at<uint32_t>(inst.src[1])[lane];
+    length[lane] =
+        inst.src[1] == noRef ? inst.size : warp.at<uint32_t>(inst.src[1])[lane];
     if (length[lane] > inst.size)
       length[lane] = inst.size;
     if (ignored >> lane & 1)

@@ -36,15 +36,23 @@ struct MmaShape {
 constexpr MmaShape shapeOf(MmaKind kind) {
   switch (kind) {
   case MmaKind::F16_16x8x16:
-  case MmaKind::BF16_16x8x16: return {16, 8, 16, 4, 2, 4};
+  case MmaKind::BF16_16x8x16:
+    return {16, 8, 16, 4, 2, 4};
   case MmaKind::F16_16x8x8:
-  case MmaKind::BF16_16x8x8: return {16, 8, 8, 2, 1, 4};
-  case MmaKind::TF32_16x8x8: return {16, 8, 8, 4, 2, 4};
-  case MmaKind::TF32_16x8x4: return {16, 8, 4, 2, 1, 4};
-  case MmaKind::F64_8x8x4: return {8, 8, 4, 1, 1, 2};
-  case MmaKind::I8_16x8x32: return {16, 8, 32, 4, 2, 4};
-  case MmaKind::I8_16x8x16: return {16, 8, 16, 2, 1, 4};
-  case MmaKind::I8_8x8x16: return {8, 8, 16, 1, 1, 2};
+  case MmaKind::BF16_16x8x8:
+    return {16, 8, 8, 2, 1, 4};
+  case MmaKind::TF32_16x8x8:
+    return {16, 8, 8, 4, 2, 4};
+  case MmaKind::TF32_16x8x4:
+    return {16, 8, 4, 2, 1, 4};
+  case MmaKind::F64_8x8x4:
+    return {8, 8, 4, 1, 1, 2};
+  case MmaKind::I8_16x8x32:
+    return {16, 8, 32, 4, 2, 4};
+  case MmaKind::I8_16x8x16:
+    return {16, 8, 16, 2, 1, 4};
+  case MmaKind::I8_8x8x16:
+    return {8, 8, 16, 1, 1, 2};
   }
   return {};
 }

@@ -96,7 +96,8 @@ std::string convert(Block &block, Conversion conversion,
   case 'c':
     return printed(conversion.text + "c", static_cast<int>(arguments.next(4)));
   case 'p':
-    return printed("0x%llx", static_cast<unsigned long long>(arguments.next(8)));
+    return printed("0x%llx",
+                   static_cast<unsigned long long>(arguments.next(8)));
   case 's':
     return printed(conversion.text + "s",
                    readDeviceString(block, arguments.next(8)).c_str());

@@ -99,7 +99,7 @@ struct Fragment {
 struct Warp : LaneState {
   Block *block = nullptr;
   unsigned index = 0;
-  uint32_t live = 0; // lanes that exist and have not exited
+  uint32_t live = 0;   // lanes that exist and have not exited
   uint32_t active = 0; // lanes of the running fragment
   uint32_t localBase = 0;
   uint32_t frameOffset = 0;
@@ -113,9 +113,9 @@ struct Warp : LaneState {
 };
 
 struct BarrierState {
-  uint32_t arrivedLive = 0;   // threads
-  uint32_t arrivedWhole = 0;  // whole warps count 32
-  uint32_t expected = 0;      // 0: all live threads
+  uint32_t arrivedLive = 0;  // threads
+  uint32_t arrivedWhole = 0; // whole warps count 32
+  uint32_t expected = 0;     // 0: all live threads
   uint32_t popCount = 0;
   bool all = true, any = false;
   std::array<uint32_t, 32> clocks = {}; // of arrived warps
@@ -219,8 +219,8 @@ void collectRegisters(const Program &program, const Inst &inst,
                       std::vector<Ref> &reads, std::vector<Ref> &writes);
 
 /// vprintf: formats `format` with packed arguments for one thread.
-std::string formatPrintf(Block &block, uint64_t format, const uint8_t *arguments,
-                         uint64_t available);
+std::string formatPrintf(Block &block, uint64_t format,
+                         const uint8_t *arguments, uint64_t available);
 /// A string in device memory, as far as it is readable.
 std::string readDeviceString(Block &block, uint64_t address);
 

@@ -21,8 +21,11 @@ void readTimer(LaneState &lanes, const Inst &inst, uint32_t mask) {
   uint64_t value = nanoseconds;
   switch (static_cast<Special>(inst.op)) {
   case Special::ClockHi:
-  case Special::GlobalTimerHi: value >>= 32; break;
-  default: break;
+  case Special::GlobalTimerHi:
+    value >>= 32;
+    break;
+  default:
+    break;
   }
   if (inst.size == 8)
     perLane(warp.at<uint64_t>(inst.dst), mask, [=](unsigned) { return value; });
@@ -35,16 +38,23 @@ void isSpace(LaneState &lanes, const Inst &inst, uint32_t mask) {
   const uint64_t *address = lanes.at<uint64_t>(inst.src[0]);
   uint64_t window = 0;
   switch (static_cast<Space>(inst.space)) {
-  case Space::Shared: window = 1; break;
-  case Space::Local: window = 2; break;
-  case Space::Param: window = 3; break;
-  default: break;
+  case Space::Shared:
+    window = 1;
+    break;
+  case Space::Local:
+    window = 2;
+    break;
+  case Space::Param:
+    window = 3;
+    break;
+  default:
+    break;
   }
-  mergePredicate(lanes.predicate(inst.dst), mask, gatherPredicate([=](unsigned l) {
-                   uint64_t high = address[l] >> 32;
-                   return window ? high == window
-                                 : address[l] >= DeviceMemory::base;
-                 }));
+  mergePredicate(
+      lanes.predicate(inst.dst), mask, gatherPredicate([=](unsigned l) {
+        uint64_t high = address[l] >> 32;
+        return window ? high == window : address[l] >= DeviceMemory::base;
+      }));
 }
 
 void shuffle(LaneState &lanes, const Inst &inst, uint32_t mask) {
@@ -90,8 +100,8 @@ void shuffle(LaneState &lanes, const Inst &inst, uint32_t mask) {
 }
 
 void vote(LaneState &lanes, const Inst &inst, uint32_t mask) {
-  uint32_t given = lanes.predicate(inst.src[0]) ^
-                   static_cast<uint32_t>(inst.imm);
+  uint32_t given =
+      lanes.predicate(inst.src[0]) ^ static_cast<uint32_t>(inst.imm);
   const uint32_t *members = lanes.at<uint32_t>(inst.src[1]);
   uint32_t result = 0;
   uint32_t ballot[warpSize];
@@ -100,10 +110,17 @@ void vote(LaneState &lanes, const Inst &inst, uint32_t mask) {
     ballot[lane] = yes;
     bool holds = false;
     switch (static_cast<VoteMode>(inst.op)) {
-    case VoteMode::All: holds = yes == group; break;
-    case VoteMode::Any: holds = yes != 0; break;
-    case VoteMode::Uniform: holds = yes == group || yes == 0; break;
-    case VoteMode::Ballot: break;
+    case VoteMode::All:
+      holds = yes == group;
+      break;
+    case VoteMode::Any:
+      holds = yes != 0;
+      break;
+    case VoteMode::Uniform:
+      holds = yes == group || yes == 0;
+      break;
+    case VoteMode::Ballot:
+      break;
     }
     result |= static_cast<uint32_t>(holds) << lane;
   }
@@ -155,15 +172,21 @@ void activeMask(LaneState &lanes, const Inst &inst, uint32_t mask) {
 }
 
 static uint32_t combine(AtomicOp op, bool isSigned, uint32_t a, uint32_t b) {
-  bool below = isSigned ? static_cast<int32_t>(a) < static_cast<int32_t>(b)
-                        : a < b;
+  bool below =
+      isSigned ? static_cast<int32_t>(a) < static_cast<int32_t>(b) : a < b;
   switch (op) {
-  case AtomicOp::Add: return a + b;
-  case AtomicOp::Min: return below ? a : b;
-  case AtomicOp::Max: return below ? b : a;
-  case AtomicOp::And: return a & b;
-  case AtomicOp::Or: return a | b;
-  default: return a ^ b;
+  case AtomicOp::Add:
+    return a + b;
+  case AtomicOp::Min:
+    return below ? a : b;
+  case AtomicOp::Max:
+    return below ? b : a;
+  case AtomicOp::And:
+    return a & b;
+  case AtomicOp::Or:
+    return a | b;
+  default:
+    return a ^ b;
   }
 }
 
@@ -176,10 +199,10 @@ void reduce(LaneState &lanes, const Inst &inst, uint32_t mask) {
     for (unsigned other = 0; other < warpSize; ++other) {
       if (!((members[lane] & mask) >> other & 1))
         continue;
-      result[lane] = first ? value[other]
-                           : combine(static_cast<AtomicOp>(inst.op),
-                                     inst.flags != 0, result[lane],
-                                     value[other]);
+      result[lane] = first
+                         ? value[other]
+                         : combine(static_cast<AtomicOp>(inst.op),
+                                   inst.flags != 0, result[lane], value[other]);
       first = false;
     }
   }

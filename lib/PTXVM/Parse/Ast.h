@@ -111,8 +111,8 @@ struct Operand {
   bool negated = false; // !p
   bool isDouble = false;
   uint32_t reg = 0;
-  int64_t value = 0;      // integer, or address offset
-  uint64_t realBits = 0;  // f32 or f64 bits, by isDouble
+  int64_t value = 0;     // integer, or address offset
+  uint64_t realBits = 0; // f32 or f64 bits, by isDouble
   Special special = Special::Count;
   Variable *variable = nullptr;
   Function *function = nullptr;

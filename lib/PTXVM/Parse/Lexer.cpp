@@ -58,8 +58,8 @@ Token Lexer::word(Token::Kind kind, size_t begin) {
 Token Lexer::number() {
   size_t begin = position;
   char second = position + 1 < source.size() ? source[position + 1] : '\0';
-  if (at('0') && (second == 'f' || second == 'F' || second == 'd' ||
-                  second == 'D')) {
+  if (at('0') &&
+      (second == 'f' || second == 'F' || second == 'd' || second == 'D')) {
     position += 2;
     while (position < source.size() && isHexDigit(source[position]))
       ++position;
@@ -99,8 +99,8 @@ Token Lexer::string() {
   size_t begin = ++position;
   while (position < source.size() && source[position] != '"' &&
          source[position] != '\n')
-    position += source[position] == '\\' && position + 1 < source.size() ? 2
-                                                                         : 1;
+    position +=
+        source[position] == '\\' && position + 1 < source.size() ? 2 : 1;
   if (!at('"'))
     return {Token::Error, "string without closing quote", line};
   Token token = finish(Token::String, begin);

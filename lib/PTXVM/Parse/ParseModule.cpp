@@ -16,9 +16,9 @@ void Parser::parseVersion() {
   std::string text(token.text);
   size_t dot = text.find('.');
   unsigned long major = std::strtoul(text.c_str(), nullptr, 10);
-  unsigned long minor =
-      dot == std::string::npos ? 0
-                               : std::strtoul(text.c_str() + dot + 1, nullptr, 10);
+  unsigned long minor = dot == std::string::npos
+                            ? 0
+                            : std::strtoul(text.c_str() + dot + 1, nullptr, 10);
   if (minor > 9 || major * 10 + minor < oldestIsa ||
       major * 10 + minor > newestIsa)
     return failAt(line, "expected a PTX version from " +
@@ -40,8 +40,8 @@ void Parser::parseTarget() {
         return fail("unsupported target option '" + std::string(name) + "'");
       continue;
     }
-    unsigned long chip = std::strtoul(std::string(name.substr(3)).c_str(),
-                                      nullptr, 10);
+    unsigned long chip =
+        std::strtoul(std::string(name.substr(3)).c_str(), nullptr, 10);
     if (chip < 50 || chip > 90)
       return fail("expected a target from sm_50 to sm_90a, but got " +
                   std::string(name));

@@ -225,8 +225,7 @@ Operand Parser::parseMemory() {
     fail("undefined symbol '" + std::string(base.text) + "'");
   while (!failed && (token.is("+") || token.is("-")))
     operand.value += parseSignedInteger();
-  if (base.kind == Operand::VariableAddress ||
-      base.kind == Operand::Integer) {
+  if (base.kind == Operand::VariableAddress || base.kind == Operand::Integer) {
     operand.value += base.value;
     base.value = 0;
   }

@@ -177,13 +177,14 @@ void Parser::parseGlobalVariable(Space space, bool isExtern) {
       return;
     if (variable.isUnsized && variable.size == 0 &&
         !(isExtern && space == Space::Shared))
-      return failAt(variable.line, "expected a size of array '" +
-                                       variable.name + "'");
+      return failAt(variable.line,
+                    "expected a size of array '" + variable.name + "'");
     if (space == Space::Local || space == Space::Generic)
       return failAt(variable.line, "expected a .global, .const or .shared "
                                    "variable at module level");
     if (module.findFunction(variable.name) || module.findGlobal(variable.name))
-      return failAt(variable.line, "'" + variable.name + "' is already defined");
+      return failAt(variable.line,
+                    "'" + variable.name + "' is already defined");
     module.globals.push_back(std::move(variable));
   } while (!failed && accept(","));
   expect(";");

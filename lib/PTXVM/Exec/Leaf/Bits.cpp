@@ -42,18 +42,26 @@ void binary(LaneState &w, const Inst &i, uint32_t mask) {
 }
 template <typename OpT> Handler unaryFor(Type type) {
   switch (sizeOf(type)) {
-  case 2: return unary<OpT, uint16_t>;
-  case 4: return unary<OpT, uint32_t>;
-  case 8: return unary<OpT, uint64_t>;
-  default: return nullptr;
+  case 2:
+    return unary<OpT, uint16_t>;
+  case 4:
+    return unary<OpT, uint32_t>;
+  case 8:
+    return unary<OpT, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 template <typename OpT> Handler binaryFor(Type type) {
   switch (sizeOf(type)) {
-  case 2: return binary<OpT, uint16_t>;
-  case 4: return binary<OpT, uint32_t>;
-  case 8: return binary<OpT, uint64_t>;
-  default: return nullptr;
+  case 2:
+    return binary<OpT, uint16_t>;
+  case 4:
+    return binary<OpT, uint32_t>;
+  case 8:
+    return binary<OpT, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 
@@ -83,15 +91,22 @@ void shiftRight(LaneState &w, const Inst &i, uint32_t mask) {
 Handler shiftRightFor(Type type) {
   switch (type) {
   case Type::B16:
-  case Type::U16: return shiftRight<uint16_t>;
+  case Type::U16:
+    return shiftRight<uint16_t>;
   case Type::B32:
-  case Type::U32: return shiftRight<uint32_t>;
+  case Type::U32:
+    return shiftRight<uint32_t>;
   case Type::B64:
-  case Type::U64: return shiftRight<uint64_t>;
-  case Type::S16: return shiftRight<int16_t>;
-  case Type::S32: return shiftRight<int32_t>;
-  case Type::S64: return shiftRight<int64_t>;
-  default: return nullptr;
+  case Type::U64:
+    return shiftRight<uint64_t>;
+  case Type::S16:
+    return shiftRight<int16_t>;
+  case Type::S32:
+    return shiftRight<int32_t>;
+  case Type::S64:
+    return shiftRight<int64_t>;
+  default:
+    return nullptr;
   }
 }
 
@@ -126,16 +141,22 @@ void lop3(LaneState &w, const Inst &i, uint32_t mask) {
 uint32_t permuteSelector(unsigned mode, uint32_t c) {
   uint32_t k = c & 3;
   switch (mode) {
-  case 1: return k | (k + 1) << 4 | (k + 2) << 8 | (k + 3) << 12; // f4e
-  case 2: return k | ((k + 7) & 7) << 4 | ((k + 6) & 7) << 8 |
-                 ((k + 5) & 7) << 12;                             // b4e
-  case 3: return k * 0x1111;                                      // rc8
-  case 4: return (k > 0 ? k : 0) | (k > 1 ? k : 1) << 4 |
-                 (k > 2 ? k : 2) << 8 | 3 << 12;                  // ecl
-  case 5: return 0 | (k < 1 ? k : 1) << 4 | (k < 2 ? k : 2) << 8 |
-                 k << 12;                                         // ecr
-  case 6: return (k & 1) ? 0x3232 : 0x1010;                       // rc16
-  default: return c;
+  case 1:
+    return k | (k + 1) << 4 | (k + 2) << 8 | (k + 3) << 12; // f4e
+  case 2:
+    return k | ((k + 7) & 7) << 4 | ((k + 6) & 7) << 8 |
+           ((k + 5) & 7) << 12; // b4e
+  case 3:
+    return k * 0x1111; // rc8
+  case 4:
+    return (k > 0 ? k : 0) | (k > 1 ? k : 1) << 4 | (k > 2 ? k : 2) << 8 |
+           3 << 12; // ecl
+  case 5:
+    return 0 | (k < 1 ? k : 1) << 4 | (k < 2 ? k : 2) << 8 | k << 12; // ecr
+  case 6:
+    return (k & 1) ? 0x3232 : 0x1010; // rc16
+  default:
+    return c;
   }
 }
 void permute(LaneState &w, const Inst &i, uint32_t mask) {
@@ -171,18 +192,24 @@ void bitExtract(LaneState &w, const Inst &i, uint32_t mask) {
     for (unsigned k = 0; k < width; ++k) {
       bool bit = k < length && position + k < width ? a[l] >> (position + k) & 1
                                                     : sign;
-      result = static_cast<T>(result | static_cast<T>(static_cast<T>(bit) << k));
+      result =
+          static_cast<T>(result | static_cast<T>(static_cast<T>(bit) << k));
     }
     return result;
   });
 }
 Handler bitExtractFor(Type type) {
   switch (type) {
-  case Type::U32: return bitExtract<uint32_t>;
-  case Type::U64: return bitExtract<uint64_t>;
-  case Type::S32: return bitExtract<int32_t>;
-  case Type::S64: return bitExtract<int64_t>;
-  default: return nullptr;
+  case Type::U32:
+    return bitExtract<uint32_t>;
+  case Type::U64:
+    return bitExtract<uint64_t>;
+  case Type::S32:
+    return bitExtract<int32_t>;
+  case Type::S64:
+    return bitExtract<int64_t>;
+  default:
+    return nullptr;
   }
 }
 
@@ -203,8 +230,7 @@ void bitInsert(LaneState &w, const Inst &i, uint32_t mask) {
 }
 
 /// imm: 1 gives the shift amount that brings the bit to the top.
-template <typename T>
-void findBit(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void findBit(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]);
   constexpr bool isSigned = T(-1) < T(0);
   constexpr unsigned width = sizeof(T) * 8;
@@ -223,11 +249,16 @@ void findBit(LaneState &w, const Inst &i, uint32_t mask) {
 }
 Handler findBitFor(Type type) {
   switch (type) {
-  case Type::U32: return findBit<uint32_t>;
-  case Type::U64: return findBit<uint64_t>;
-  case Type::S32: return findBit<int32_t>;
-  case Type::S64: return findBit<int64_t>;
-  default: return nullptr;
+  case Type::U32:
+    return findBit<uint32_t>;
+  case Type::U64:
+    return findBit<uint64_t>;
+  case Type::S32:
+    return findBit<int32_t>;
+  case Type::S64:
+    return findBit<int64_t>;
+  default:
+    return nullptr;
   }
 }
 
@@ -243,17 +274,17 @@ void leadingZeros(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]);
   constexpr unsigned width = sizeof(T) * 8;
   perLane(w.at<uint32_t>(i.dst), mask, [=](unsigned l) {
-    return a[l] == 0 ? width
-                     : static_cast<uint32_t>(__builtin_clzll(a[l])) -
-                           (64 - width);
+    return a[l] == 0
+               ? width
+               : static_cast<uint32_t>(__builtin_clzll(a[l])) - (64 - width);
   });
 }
 
-template <bool Wrap>
-void bitMask(LaneState &w, const Inst &i, uint32_t mask) {
+template <bool Wrap> void bitMask(LaneState &w, const Inst &i, uint32_t mask) {
   const uint32_t *a = w.at<uint32_t>(i.src[0]), *b = w.at<uint32_t>(i.src[1]);
   perLane(w.at<uint32_t>(i.dst), mask, [=](unsigned l) {
-    uint32_t position = Wrap ? a[l] & 31 : a[l], length = Wrap ? b[l] & 31 : b[l];
+    uint32_t position = Wrap ? a[l] & 31 : a[l],
+             length = Wrap ? b[l] & 31 : b[l];
     if (position > 31)
       return 0u;
     uint64_t field = length >= 32 ? 0xffffffffull : (1ull << length) - 1;
@@ -266,35 +297,59 @@ void bitMask(LaneState &w, const Inst &i, uint32_t mask) {
 Handler selectBits(const LeafQuery &q) {
   bool wide = sizeOf(q.type) == 8;
   switch (q.op) {
-  case Op::And: return binaryFor<AndOp>(q.type);
-  case Op::Or: return binaryFor<OrOp>(q.type);
-  case Op::Xor: return binaryFor<XorOp>(q.type);
-  case Op::Not: return unaryFor<NotOp>(q.type);
-  case Op::Cnot: return unaryFor<CnotOp>(q.type);
-  case Op::Reverse: return unaryFor<ReverseOp>(q.type);
-  case Op::Lop3: return lop3;
+  case Op::And:
+    return binaryFor<AndOp>(q.type);
+  case Op::Or:
+    return binaryFor<OrOp>(q.type);
+  case Op::Xor:
+    return binaryFor<XorOp>(q.type);
+  case Op::Not:
+    return unaryFor<NotOp>(q.type);
+  case Op::Cnot:
+    return unaryFor<CnotOp>(q.type);
+  case Op::Reverse:
+    return unaryFor<ReverseOp>(q.type);
+  case Op::Lop3:
+    return lop3;
   case Op::Shl:
     switch (sizeOf(q.type)) {
-    case 2: return shiftLeft<uint16_t>;
-    case 4: return shiftLeft<uint32_t>;
-    case 8: return shiftLeft<uint64_t>;
-    default: return nullptr;
+    case 2:
+      return shiftLeft<uint16_t>;
+    case 4:
+      return shiftLeft<uint32_t>;
+    case 8:
+      return shiftLeft<uint64_t>;
+    default:
+      return nullptr;
     }
-  case Op::Shr: return shiftRightFor(q.type);
-  case Op::FunnelLeftClamp: return funnel<true, false>;
-  case Op::FunnelLeftWrap: return funnel<true, true>;
-  case Op::FunnelRightClamp: return funnel<false, false>;
-  case Op::FunnelRightWrap: return funnel<false, true>;
-  case Op::Permute: return permute;
-  case Op::BitExtract: return bitExtractFor(q.type);
-  case Op::BitInsert: return wide ? bitInsert<uint64_t> : bitInsert<uint32_t>;
-  case Op::FindBit: return findBitFor(q.type);
-  case Op::PopCount: return wide ? popCount<uint64_t> : popCount<uint32_t>;
+  case Op::Shr:
+    return shiftRightFor(q.type);
+  case Op::FunnelLeftClamp:
+    return funnel<true, false>;
+  case Op::FunnelLeftWrap:
+    return funnel<true, true>;
+  case Op::FunnelRightClamp:
+    return funnel<false, false>;
+  case Op::FunnelRightWrap:
+    return funnel<false, true>;
+  case Op::Permute:
+    return permute;
+  case Op::BitExtract:
+    return bitExtractFor(q.type);
+  case Op::BitInsert:
+    return wide ? bitInsert<uint64_t> : bitInsert<uint32_t>;
+  case Op::FindBit:
+    return findBitFor(q.type);
+  case Op::PopCount:
+    return wide ? popCount<uint64_t> : popCount<uint32_t>;
   case Op::LeadingZeros:
     return wide ? leadingZeros<uint64_t> : leadingZeros<uint32_t>;
-  case Op::BitMaskClamp: return bitMask<false>;
-  case Op::BitMaskWrap: return bitMask<true>;
-  default: return nullptr;
+  case Op::BitMaskClamp:
+    return bitMask<false>;
+  case Op::BitMaskWrap:
+    return bitMask<true>;
+  default:
+    return nullptr;
   }
 }
 

@@ -23,46 +23,75 @@ float widen(Bfloat16 value, bool) { return fromBfloat(value.bits); }
 /// Ordered comparisons are false on NaN, unordered ones ("ltu") true.
 template <Compare C, typename V> bool holds(V a, V b) {
   switch (C) {
-  case Compare::Eq: return a == b;
-  case Compare::Ne: return a < b || a > b;
-  case Compare::Lt: return a < b;
-  case Compare::Le: return a <= b;
-  case Compare::Gt: return a > b;
-  case Compare::Ge: return a >= b;
-  case Compare::Equ: return !(a < b || a > b);
-  case Compare::Neu: return !(a == b);
-  case Compare::Ltu: return !(a >= b);
-  case Compare::Leu: return !(a > b);
-  case Compare::Gtu: return !(a <= b);
-  case Compare::Geu: return !(a < b);
-  case Compare::Num: return a == a && b == b;
-  case Compare::Nan: return a != a || b != b;
+  case Compare::Eq:
+    return a == b;
+  case Compare::Ne:
+    return a < b || a > b;
+  case Compare::Lt:
+    return a < b;
+  case Compare::Le:
+    return a <= b;
+  case Compare::Gt:
+    return a > b;
+  case Compare::Ge:
+    return a >= b;
+  case Compare::Equ:
+    return !(a < b || a > b);
+  case Compare::Neu:
+    return !(a == b);
+  case Compare::Ltu:
+    return !(a >= b);
+  case Compare::Leu:
+    return !(a > b);
+  case Compare::Gtu:
+    return !(a <= b);
+  case Compare::Geu:
+    return !(a < b);
+  case Compare::Num:
+    return a == a && b == b;
+  case Compare::Nan:
+    return a != a || b != b;
   }
   return false;
 }
 
 template <Compare C, typename T>
 uint32_t compareLanes(const T *a, const T *b, bool flush) {
-  return gatherPredicate(
-      [=](unsigned l) { return holds<C>(widen(a[l], flush), widen(b[l], flush)); });
+  return gatherPredicate([=](unsigned l) {
+    return holds<C>(widen(a[l], flush), widen(b[l], flush));
+  });
 }
 template <typename T>
 uint32_t compare(Compare op, const T *a, const T *b, bool flush) {
   switch (op) {
-  case Compare::Eq: return compareLanes<Compare::Eq>(a, b, flush);
-  case Compare::Ne: return compareLanes<Compare::Ne>(a, b, flush);
-  case Compare::Lt: return compareLanes<Compare::Lt>(a, b, flush);
-  case Compare::Le: return compareLanes<Compare::Le>(a, b, flush);
-  case Compare::Gt: return compareLanes<Compare::Gt>(a, b, flush);
-  case Compare::Ge: return compareLanes<Compare::Ge>(a, b, flush);
-  case Compare::Equ: return compareLanes<Compare::Equ>(a, b, flush);
-  case Compare::Neu: return compareLanes<Compare::Neu>(a, b, flush);
-  case Compare::Ltu: return compareLanes<Compare::Ltu>(a, b, flush);
-  case Compare::Leu: return compareLanes<Compare::Leu>(a, b, flush);
-  case Compare::Gtu: return compareLanes<Compare::Gtu>(a, b, flush);
-  case Compare::Geu: return compareLanes<Compare::Geu>(a, b, flush);
-  case Compare::Num: return compareLanes<Compare::Num>(a, b, flush);
-  case Compare::Nan: return compareLanes<Compare::Nan>(a, b, flush);
+  case Compare::Eq:
+    return compareLanes<Compare::Eq>(a, b, flush);
+  case Compare::Ne:
+    return compareLanes<Compare::Ne>(a, b, flush);
+  case Compare::Lt:
+    return compareLanes<Compare::Lt>(a, b, flush);
+  case Compare::Le:
+    return compareLanes<Compare::Le>(a, b, flush);
+  case Compare::Gt:
+    return compareLanes<Compare::Gt>(a, b, flush);
+  case Compare::Ge:
+    return compareLanes<Compare::Ge>(a, b, flush);
+  case Compare::Equ:
+    return compareLanes<Compare::Equ>(a, b, flush);
+  case Compare::Neu:
+    return compareLanes<Compare::Neu>(a, b, flush);
+  case Compare::Ltu:
+    return compareLanes<Compare::Ltu>(a, b, flush);
+  case Compare::Leu:
+    return compareLanes<Compare::Leu>(a, b, flush);
+  case Compare::Gtu:
+    return compareLanes<Compare::Gtu>(a, b, flush);
+  case Compare::Geu:
+    return compareLanes<Compare::Geu>(a, b, flush);
+  case Compare::Num:
+    return compareLanes<Compare::Num>(a, b, flush);
+  case Compare::Nan:
+    return compareLanes<Compare::Nan>(a, b, flush);
   }
   return 0;
 }
@@ -93,9 +122,8 @@ void setPredicate(LaneState &w, const Inst &i, uint32_t mask) {
 template <typename T, typename D>
 void setValue(LaneState &w, const Inst &i, uint32_t mask) {
   uint32_t bits = combine(w, i,
-                          compare(static_cast<Compare>(i.op),
-                                  w.at<T>(i.src[0]), w.at<T>(i.src[1]),
-                                  i.flush));
+                          compare(static_cast<Compare>(i.op), w.at<T>(i.src[0]),
+                                  w.at<T>(i.src[1]), i.flush));
   D yes = static_cast<D>(i.imm);
   perLane(w.at<D>(i.dst), mask,
           [=](unsigned l) { return bits >> l & 1 ? yes : D(0); });
@@ -137,39 +165,63 @@ void setValuePacked(LaneState &w, const Inst &i, uint32_t mask) {
 Handler predicateFor(Type type) {
   switch (type) {
   case Type::B16:
-  case Type::U16: return setPredicate<uint16_t>;
+  case Type::U16:
+    return setPredicate<uint16_t>;
   case Type::B32:
-  case Type::U32: return setPredicate<uint32_t>;
+  case Type::U32:
+    return setPredicate<uint32_t>;
   case Type::B64:
-  case Type::U64: return setPredicate<uint64_t>;
-  case Type::S16: return setPredicate<int16_t>;
-  case Type::S32: return setPredicate<int32_t>;
-  case Type::S64: return setPredicate<int64_t>;
-  case Type::F32: return setPredicate<float>;
-  case Type::F64: return setPredicate<double>;
-  case Type::F16: return setPredicate<Float16>;
-  case Type::BF16: return setPredicate<Bfloat16>;
-  case Type::F16x2: return setPredicatePacked<Float16>;
-  case Type::BF16x2: return setPredicatePacked<Bfloat16>;
-  default: return nullptr;
+  case Type::U64:
+    return setPredicate<uint64_t>;
+  case Type::S16:
+    return setPredicate<int16_t>;
+  case Type::S32:
+    return setPredicate<int32_t>;
+  case Type::S64:
+    return setPredicate<int64_t>;
+  case Type::F32:
+    return setPredicate<float>;
+  case Type::F64:
+    return setPredicate<double>;
+  case Type::F16:
+    return setPredicate<Float16>;
+  case Type::BF16:
+    return setPredicate<Bfloat16>;
+  case Type::F16x2:
+    return setPredicatePacked<Float16>;
+  case Type::BF16x2:
+    return setPredicatePacked<Bfloat16>;
+  default:
+    return nullptr;
   }
 }
 template <typename D> Handler valueFor(Type type) {
   switch (type) {
   case Type::B16:
-  case Type::U16: return setValue<uint16_t, D>;
+  case Type::U16:
+    return setValue<uint16_t, D>;
   case Type::B32:
-  case Type::U32: return setValue<uint32_t, D>;
+  case Type::U32:
+    return setValue<uint32_t, D>;
   case Type::B64:
-  case Type::U64: return setValue<uint64_t, D>;
-  case Type::S16: return setValue<int16_t, D>;
-  case Type::S32: return setValue<int32_t, D>;
-  case Type::S64: return setValue<int64_t, D>;
-  case Type::F32: return setValue<float, D>;
-  case Type::F64: return setValue<double, D>;
-  case Type::F16: return setValue<Float16, D>;
-  case Type::BF16: return setValue<Bfloat16, D>;
-  default: return nullptr;
+  case Type::U64:
+    return setValue<uint64_t, D>;
+  case Type::S16:
+    return setValue<int16_t, D>;
+  case Type::S32:
+    return setValue<int32_t, D>;
+  case Type::S64:
+    return setValue<int64_t, D>;
+  case Type::F32:
+    return setValue<float, D>;
+  case Type::F64:
+    return setValue<double, D>;
+  case Type::F16:
+    return setValue<Float16, D>;
+  case Type::BF16:
+    return setValue<Bfloat16, D>;
+  default:
+    return nullptr;
   }
 }
 

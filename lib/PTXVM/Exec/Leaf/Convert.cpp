@@ -21,10 +21,20 @@ bool isSignedType(Type type) {
 }
 unsigned bitsOf(Type type) {
   switch (type) {
-  case Type::B8: case Type::U8: case Type::S8: return 8;
-  case Type::B16: case Type::U16: case Type::S16: return 16;
-  case Type::B32: case Type::U32: case Type::S32: return 32;
-  default: return 64;
+  case Type::B8:
+  case Type::U8:
+  case Type::S8:
+    return 8;
+  case Type::B16:
+  case Type::U16:
+  case Type::S16:
+    return 16;
+  case Type::B32:
+  case Type::U32:
+  case Type::S32:
+    return 32;
+  default:
+    return 64;
   }
 }
 
@@ -79,8 +89,8 @@ double toDoubleOdd(uint64_t value, bool isSigned) {
   return negative ? -wide : wide;
 }
 
-template <typename S> void integerToFloat(LaneState &w, const Inst &i,
-                                          uint32_t mask) {
+template <typename S>
+void integerToFloat(LaneState &w, const Inst &i, uint32_t mask) {
   const S *a = w.at<S>(i.src[0]);
   bool isSigned = isSignedType(sourceType(i));
   unsigned bits = bitsOf(sourceType(i));
@@ -89,21 +99,28 @@ template <typename S> void integerToFloat(LaneState &w, const Inst &i,
   switch (targetType(i)) {
   case Type::F32:
     return isSigned || bits < 64
-               ? perLane(w.at<float>(i.dst), mask,
-                         [=](unsigned l) { return static_cast<float>(asSigned(l)); })
-               : perLane(w.at<float>(i.dst), mask,
-                         [=](unsigned l) { return static_cast<float>(value(l)); });
+               ? perLane(
+                     w.at<float>(i.dst), mask,
+                     [=](unsigned l) {
+                       return static_cast<float>(asSigned(l));
+                     })
+               : perLane(
+                     w.at<float>(i.dst), mask,
+                     [=](unsigned l) { return static_cast<float>(value(l)); });
   case Type::F64:
     return isSigned || bits < 64
-               ? perLane(w.at<double>(i.dst), mask,
-                         [=](unsigned l) { return static_cast<double>(asSigned(l)); })
-               : perLane(w.at<double>(i.dst), mask,
-                         [=](unsigned l) { return static_cast<double>(value(l)); });
+               ? perLane(
+                     w.at<double>(i.dst), mask,
+                     [=](unsigned l) {
+                       return static_cast<double>(asSigned(l));
+                     })
+               : perLane(
+                     w.at<double>(i.dst), mask,
+                     [=](unsigned l) { return static_cast<double>(value(l)); });
   default:
     break;
   }
-  const Format &format =
-      targetType(i) == Type::F16 ? halfFormat : bfloatFormat;
+  const Format &format = targetType(i) == Type::F16 ? halfFormat : bfloatFormat;
   RoundTo mode = roundingOf(i);
   perLane(w.at<uint16_t>(i.dst), mask, [&](unsigned l) {
     return static_cast<uint16_t>(
@@ -136,10 +153,14 @@ struct FromDouble {
 
 double toIntegral(double value, RoundTo mode) {
   switch (mode) {
-  case RoundTo::Zero: return __builtin_trunc(value);
-  case RoundTo::Down: return __builtin_floor(value);
-  case RoundTo::Up: return __builtin_ceil(value);
-  default: return __builtin_nearbyint(value);
+  case RoundTo::Zero:
+    return __builtin_trunc(value);
+  case RoundTo::Down:
+    return __builtin_floor(value);
+  case RoundTo::Up:
+    return __builtin_ceil(value);
+  default:
+    return __builtin_nearbyint(value);
   }
 }
 
@@ -223,7 +244,8 @@ void floatToFloat(LaneState &w, const Inst &i, uint32_t mask) {
 // The common cases, vectorised.
 void singleToHalf(LaneState &w, const Inst &i, uint32_t mask) {
   const float *a = w.at<float>(i.src[0]);
-  perLane(w.at<uint16_t>(i.dst), mask, [=](unsigned l) { return toHalf(a[l]); });
+  perLane(w.at<uint16_t>(i.dst), mask,
+          [=](unsigned l) { return toHalf(a[l]); });
 }
 void singleToBfloat(LaneState &w, const Inst &i, uint32_t mask) {
   const float *a = w.at<float>(i.src[0]);
@@ -254,10 +276,17 @@ void pair(LaneState &w, const Inst &i, uint32_t mask) {
   const Format *format = &halfFormat;
   unsigned width = 16;
   switch (targetType(i)) {
-  case Type::BF16x2: format = &bfloatFormat; break;
-  case Type::E4M3x2: format = &e4m3Format, width = 8; break;
-  case Type::E5M2x2: format = &e5m2Format, width = 8; break;
-  default: break;
+  case Type::BF16x2:
+    format = &bfloatFormat;
+    break;
+  case Type::E4M3x2:
+    format = &e4m3Format, width = 8;
+    break;
+  case Type::E5M2x2:
+    format = &e5m2Format, width = 8;
+    break;
+  default:
+    break;
   }
   auto join = [&](unsigned l) {
     uint32_t high = narrowFloat(FromSingle::widen(a[l], flush), i, *format);
@@ -277,8 +306,9 @@ double fromByte(uint32_t byte, bool isE5m2) {
   uint32_t magnitude = byte & 0x7f;
   double value = magnitude == 0x7f
                      ? asDouble(0x7ff8000000000000ull)
-                     : static_cast<double>(fromHalf(static_cast<uint16_t>(
-                           magnitude << 7))) * 256.0;
+                     : static_cast<double>(
+                           fromHalf(static_cast<uint16_t>(magnitude << 7))) *
+                           256.0;
   return byte & 0x80 ? -value : value;
 }
 void bytesToHalves(LaneState &w, const Inst &i, uint32_t mask) {
@@ -304,31 +334,46 @@ void halvesToBytes(LaneState &w, const Inst &i, uint32_t mask) {
 
 template <typename S> Handler integerTo(unsigned size) {
   switch (size) {
-  case 1: return integerToInteger<S, uint8_t>;
-  case 2: return integerToInteger<S, uint16_t>;
-  case 4: return integerToInteger<S, uint32_t>;
-  case 8: return integerToInteger<S, uint64_t>;
-  default: return nullptr;
+  case 1:
+    return integerToInteger<S, uint8_t>;
+  case 2:
+    return integerToInteger<S, uint16_t>;
+  case 4:
+    return integerToInteger<S, uint32_t>;
+  case 8:
+    return integerToInteger<S, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 template <typename F> Handler floatTo(unsigned size) {
   switch (size) {
-  case 1: return floatToInteger<F, uint8_t>;
-  case 2: return floatToInteger<F, uint16_t>;
-  case 4: return floatToInteger<F, uint32_t>;
-  case 8: return floatToInteger<F, uint64_t>;
-  default: return nullptr;
+  case 1:
+    return floatToInteger<F, uint8_t>;
+  case 2:
+    return floatToInteger<F, uint16_t>;
+  case 4:
+    return floatToInteger<F, uint32_t>;
+  case 8:
+    return floatToInteger<F, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 Handler fromIntegerRegister(const LeafQuery &q) {
   bool toFloat = q.type == Type::F16 || q.type == Type::BF16 ||
                  q.type == Type::F32 || q.type == Type::F64;
   switch (q.srcSize) {
-  case 1: return toFloat ? integerToFloat<uint8_t> : integerTo<uint8_t>(q.dstSize);
-  case 2: return toFloat ? integerToFloat<uint16_t> : integerTo<uint16_t>(q.dstSize);
-  case 4: return toFloat ? integerToFloat<uint32_t> : integerTo<uint32_t>(q.dstSize);
-  case 8: return toFloat ? integerToFloat<uint64_t> : integerTo<uint64_t>(q.dstSize);
-  default: return nullptr;
+  case 1:
+    return toFloat ? integerToFloat<uint8_t> : integerTo<uint8_t>(q.dstSize);
+  case 2:
+    return toFloat ? integerToFloat<uint16_t> : integerTo<uint16_t>(q.dstSize);
+  case 4:
+    return toFloat ? integerToFloat<uint32_t> : integerTo<uint32_t>(q.dstSize);
+  case 8:
+    return toFloat ? integerToFloat<uint64_t> : integerTo<uint64_t>(q.dstSize);
+  default:
+    return nullptr;
   }
 }
 template <typename F> Handler fromFloat(const LeafQuery &q) {
@@ -337,10 +382,13 @@ template <typename F> Handler fromFloat(const LeafQuery &q) {
   case Type::BF16:
   case Type::TF32:
   case Type::F32:
-  case Type::F64: return floatToFloat<F>;
+  case Type::F64:
+    return floatToFloat<F>;
   case Type::F16x2:
-  case Type::BF16x2: return nullptr;
-  default: return floatTo<F>(q.dstSize);
+  case Type::BF16x2:
+    return nullptr;
+  default:
+    return floatTo<F>(q.dstSize);
   }
 }
 
@@ -369,16 +417,22 @@ Handler selectConvert(const LeafQuery &q) {
     return nullptr;
   }
   switch (q.type2) {
-  case Type::F16: return fromFloat<FromHalf>(q);
-  case Type::BF16: return fromFloat<FromBfloat>(q);
-  case Type::F32: return fromFloat<FromSingle>(q);
-  case Type::F64: return fromFloat<FromDouble>(q);
+  case Type::F16:
+    return fromFloat<FromHalf>(q);
+  case Type::BF16:
+    return fromFloat<FromBfloat>(q);
+  case Type::F32:
+    return fromFloat<FromSingle>(q);
+  case Type::F64:
+    return fromFloat<FromDouble>(q);
   case Type::E4M3x2:
-  case Type::E5M2x2: return q.type == Type::F16x2 ? bytesToHalves : nullptr;
+  case Type::E5M2x2:
+    return q.type == Type::F16x2 ? bytesToHalves : nullptr;
   case Type::F16x2:
     return q.type == Type::E4M3x2 || q.type == Type::E5M2x2 ? halvesToBytes
                                                             : nullptr;
-  default: return fromIntegerRegister(q);
+  default:
+    return fromIntegerRegister(q);
   }
 }
 

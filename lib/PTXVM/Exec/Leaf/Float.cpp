@@ -173,21 +173,27 @@ void copySign(LaneState &w, const Inst &i, uint32_t mask) {
 
 template <typename T> bool testLane(Op op, T value) {
   switch (op) {
-  case Op::TestFinite: return std::isfinite(value);
-  case Op::TestInfinite: return std::isinf(value);
-  case Op::TestNumber: return !std::isnan(value);
-  case Op::TestNan: return std::isnan(value);
+  case Op::TestFinite:
+    return std::isfinite(value);
+  case Op::TestInfinite:
+    return std::isinf(value);
+  case Op::TestNumber:
+    return !std::isnan(value);
+  case Op::TestNan:
+    return std::isnan(value);
   // Zero counts as normal (section 9.7.3.1).
-  case Op::TestNormal: return std::isnormal(value) || value == 0;
-  default: return std::fpclassify(value) == FP_SUBNORMAL;
+  case Op::TestNormal:
+    return std::isnormal(value) || value == 0;
+  default:
+    return std::fpclassify(value) == FP_SUBNORMAL;
   }
 }
-template <typename T>
-void test(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void test(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]);
   Op op = static_cast<Op>(i.op);
-  mergePredicate(w.predicate(i.dst), mask,
-                 gatherPredicate([=](unsigned l) { return testLane(op, a[l]); }));
+  mergePredicate(w.predicate(i.dst), mask, gatherPredicate([=](unsigned l) {
+                   return testLane(op, a[l]);
+                 }));
 }
 
 template <typename OpT> Handler binaryFor(Type type) {
@@ -208,37 +214,62 @@ Handler selectFloat(const LeafQuery &q) {
   if (!single && q.type != Type::F64)
     return nullptr;
   switch (q.op) {
-  case Op::Add: return binaryFor<AddOp>(q.type);
-  case Op::Sub: return binaryFor<SubOp>(q.type);
-  case Op::Mul: return binaryFor<MulOp>(q.type);
-  case Op::Div: return binaryFor<DivOp>(q.type);
-  case Op::Min: return binaryFor<MinOp>(q.type);
-  case Op::Max: return binaryFor<MaxOp>(q.type);
-  case Op::MinNan: return single ? binary<MinNanOp, float> : nullptr;
-  case Op::MaxNan: return single ? binary<MaxNanOp, float> : nullptr;
-  case Op::MinXorsign: return single ? binary<MinXorsignOp, float> : nullptr;
-  case Op::MaxXorsign: return single ? binary<MaxXorsignOp, float> : nullptr;
-  case Op::Fma: return single ? ternary<FmaOp, float> : ternary<FmaOp, double>;
-  case Op::Abs: return single ? signFloat<false> : signDouble<false>;
-  case Op::Neg: return single ? signFloat<true> : signDouble<true>;
-  case Op::Copysign: return single ? copySign<uint32_t> : copySign<uint64_t>;
-  case Op::Sqrt: return unaryFor<SqrtOp>(q.type);
-  case Op::Reciprocal: return unaryFor<ReciprocalOp>(q.type);
+  case Op::Add:
+    return binaryFor<AddOp>(q.type);
+  case Op::Sub:
+    return binaryFor<SubOp>(q.type);
+  case Op::Mul:
+    return binaryFor<MulOp>(q.type);
+  case Op::Div:
+    return binaryFor<DivOp>(q.type);
+  case Op::Min:
+    return binaryFor<MinOp>(q.type);
+  case Op::Max:
+    return binaryFor<MaxOp>(q.type);
+  case Op::MinNan:
+    return single ? binary<MinNanOp, float> : nullptr;
+  case Op::MaxNan:
+    return single ? binary<MaxNanOp, float> : nullptr;
+  case Op::MinXorsign:
+    return single ? binary<MinXorsignOp, float> : nullptr;
+  case Op::MaxXorsign:
+    return single ? binary<MaxXorsignOp, float> : nullptr;
+  case Op::Fma:
+    return single ? ternary<FmaOp, float> : ternary<FmaOp, double>;
+  case Op::Abs:
+    return single ? signFloat<false> : signDouble<false>;
+  case Op::Neg:
+    return single ? signFloat<true> : signDouble<true>;
+  case Op::Copysign:
+    return single ? copySign<uint32_t> : copySign<uint64_t>;
+  case Op::Sqrt:
+    return unaryFor<SqrtOp>(q.type);
+  case Op::Reciprocal:
+    return unaryFor<ReciprocalOp>(q.type);
   case Op::ReciprocalApprox:
-    return single ? unary<ReciprocalOp, float> : unary<ReciprocalApproxOp, double>;
-  case Op::RsqrtApprox: return unaryFor<RsqrtOp>(q.type);
-  case Op::Exp2: return single ? unary<Exp2Op, float> : nullptr;
-  case Op::Log2: return single ? unary<Log2Op, float> : nullptr;
-  case Op::Sin: return single ? unary<SinOp, float> : nullptr;
-  case Op::Cos: return single ? unary<CosOp, float> : nullptr;
-  case Op::Tanh: return single ? unary<TanhOp, float> : nullptr;
+    return single ? unary<ReciprocalOp, float>
+                  : unary<ReciprocalApproxOp, double>;
+  case Op::RsqrtApprox:
+    return unaryFor<RsqrtOp>(q.type);
+  case Op::Exp2:
+    return single ? unary<Exp2Op, float> : nullptr;
+  case Op::Log2:
+    return single ? unary<Log2Op, float> : nullptr;
+  case Op::Sin:
+    return single ? unary<SinOp, float> : nullptr;
+  case Op::Cos:
+    return single ? unary<CosOp, float> : nullptr;
+  case Op::Tanh:
+    return single ? unary<TanhOp, float> : nullptr;
   case Op::TestFinite:
   case Op::TestInfinite:
   case Op::TestNumber:
   case Op::TestNan:
   case Op::TestNormal:
-  case Op::TestSubnormal: return single ? test<float> : test<double>;
-  default: return nullptr;
+  case Op::TestSubnormal:
+    return single ? test<float> : test<double>;
+  default:
+    return nullptr;
   }
 }
 

@@ -66,8 +66,8 @@ inline float fromBfloat(uint16_t bits) {
 inline uint16_t toBfloat(float value) {
   uint32_t bits = asBits(value);
   uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  return static_cast<uint16_t>(
-      (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : rounded);
+  return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu
+                                                                  : rounded);
 }
 
 /// A binary format of at most 32 bits: sign, exponent, mantissa.
@@ -83,7 +83,7 @@ struct Format {
 inline constexpr Format halfFormat = {10, -14, 15, 0x7c00, 0x7fff, 0x7bff, 15};
 inline constexpr Format bfloatFormat = {7,      -126,   127, 0x7f80,
                                         0x7fff, 0x7f7f, 15};
-inline constexpr Format tf32Format = {10,     -126,   127, 0x3fc00,
+inline constexpr Format tf32Format = {10,      -126,    127, 0x3fc00,
                                       0x3ffff, 0x3fbff, 18};
 inline constexpr Format e4m3Format = {3, -6, 8, 0x7f, 0x7f, 0x7e, 7};
 inline constexpr Format e5m2Format = {2, -14, 15, 0x7c, 0x7f, 0x7b, 7};
@@ -93,11 +93,16 @@ enum class RoundTo : uint8_t { Nearest, Zero, Down, Up, NearestAway };
 inline bool roundsUp(RoundTo mode, bool negative, bool odd, bool half,
                      bool rest) {
   switch (mode) {
-  case RoundTo::Nearest: return half && (rest || odd);
-  case RoundTo::NearestAway: return half;
-  case RoundTo::Zero: return false;
-  case RoundTo::Down: return negative && (half || rest);
-  case RoundTo::Up: return !negative && (half || rest);
+  case RoundTo::Nearest:
+    return half && (rest || odd);
+  case RoundTo::NearestAway:
+    return half;
+  case RoundTo::Zero:
+    return false;
+  case RoundTo::Down:
+    return negative && (half || rest);
+  case RoundTo::Up:
+    return !negative && (half || rest);
   }
   return false;
 }
@@ -136,7 +141,8 @@ inline uint32_t roundTo(double value, const Format &format, RoundTo mode,
   bool rest = shift > 1 && (mantissa & ((1ull << (shift - 1)) - 1)) != 0;
   kept += roundsUp(mode, negative, kept & 1, half, rest);
   // Counting units from the smallest subnormal carries into the exponent.
-  int biased = exponent < format.minExponent ? 0 : exponent - format.minExponent;
+  int biased =
+      exponent < format.minExponent ? 0 : exponent - format.minExponent;
   uint64_t packed =
       kept + (static_cast<uint64_t>(biased) << format.mantissaBits);
   if (packed > format.maxFinite)

@@ -53,8 +53,8 @@ struct FmaOp {
   template <typename F>
   static uint16_t apply(uint16_t a, uint16_t b, uint16_t c) {
     double product = static_cast<double>(F::widen(a)) * F::widen(b);
-    return static_cast<uint16_t>(roundTo(addToOdd(product, F::widen(c)),
-                                         F::format, RoundTo::Nearest));
+    return static_cast<uint16_t>(
+        roundTo(addToOdd(product, F::widen(c)), F::format, RoundTo::Nearest));
   }
 };
 template <typename F> bool below(uint16_t a, uint16_t b) {
@@ -132,7 +132,6 @@ uint16_t finish(uint16_t value, uint8_t flags, bool flush) {
   return value;
 }
 
-
 /// Applies a 16-bit function to the one or two halves of each lane.
 template <typename F, typename T, typename Fn>
 void eachHalf(LaneState &w, const Inst &i, uint32_t mask, Fn compute) {
@@ -148,7 +147,8 @@ void eachHalf(LaneState &w, const Inst &i, uint32_t mask, Fn compute) {
     return result;
   });
 }
-template <typename F, typename T> uint16_t part(T word, unsigned half, bool flush) {
+template <typename F, typename T>
+uint16_t part(T word, unsigned half, bool flush) {
   return flushHalf<F>(
       static_cast<uint16_t>(static_cast<uint32_t>(word) >> (16 * half)), flush);
 }
@@ -191,11 +191,16 @@ void copySign(LaneState &w, const Inst &i, uint32_t mask) {
 
 #define PTXVM_BY_HALF_TYPE(shape)                                              \
   switch (type) {                                                              \
-  case Type::F16: return shape<OpT, Half, uint16_t>;                           \
-  case Type::F16x2: return shape<OpT, Half, uint32_t>;                         \
-  case Type::BF16: return shape<OpT, Bfloat, uint16_t>;                        \
-  case Type::BF16x2: return shape<OpT, Bfloat, uint32_t>;                      \
-  default: return nullptr;                                                     \
+  case Type::F16:                                                              \
+    return shape<OpT, Half, uint16_t>;                                         \
+  case Type::F16x2:                                                            \
+    return shape<OpT, Half, uint32_t>;                                         \
+  case Type::BF16:                                                             \
+    return shape<OpT, Bfloat, uint16_t>;                                       \
+  case Type::BF16x2:                                                           \
+    return shape<OpT, Bfloat, uint32_t>;                                       \
+  default:                                                                     \
+    return nullptr;                                                            \
   }
 template <typename OpT> Handler unaryFor(Type type) {
   PTXVM_BY_HALF_TYPE(unary)
@@ -212,21 +217,36 @@ template <typename OpT> Handler ternaryFor(Type type) {
 
 Handler selectHalf(const LeafQuery &q) {
   switch (q.op) {
-  case Op::Add: return binaryFor<AddOp>(q.type);
-  case Op::Sub: return binaryFor<SubOp>(q.type);
-  case Op::Mul: return binaryFor<MulOp>(q.type);
-  case Op::Min: return binaryFor<MinOp>(q.type);
-  case Op::Max: return binaryFor<MaxOp>(q.type);
-  case Op::MinNan: return binaryFor<MinNanOp>(q.type);
-  case Op::MaxNan: return binaryFor<MaxNanOp>(q.type);
-  case Op::MinXorsign: return binaryFor<MinXorsignOp>(q.type);
-  case Op::MaxXorsign: return binaryFor<MaxXorsignOp>(q.type);
-  case Op::Fma: return ternaryFor<FmaOp>(q.type);
-  case Op::Neg: return unaryFor<NegOp>(q.type);
-  case Op::Abs: return unaryFor<AbsOp>(q.type);
-  case Op::Exp2: return unaryFor<Exp2Op>(q.type);
-  case Op::Tanh: return unaryFor<TanhOp>(q.type);
-  default: return nullptr;
+  case Op::Add:
+    return binaryFor<AddOp>(q.type);
+  case Op::Sub:
+    return binaryFor<SubOp>(q.type);
+  case Op::Mul:
+    return binaryFor<MulOp>(q.type);
+  case Op::Min:
+    return binaryFor<MinOp>(q.type);
+  case Op::Max:
+    return binaryFor<MaxOp>(q.type);
+  case Op::MinNan:
+    return binaryFor<MinNanOp>(q.type);
+  case Op::MaxNan:
+    return binaryFor<MaxNanOp>(q.type);
+  case Op::MinXorsign:
+    return binaryFor<MinXorsignOp>(q.type);
+  case Op::MaxXorsign:
+    return binaryFor<MaxXorsignOp>(q.type);
+  case Op::Fma:
+    return ternaryFor<FmaOp>(q.type);
+  case Op::Neg:
+    return unaryFor<NegOp>(q.type);
+  case Op::Abs:
+    return unaryFor<AbsOp>(q.type);
+  case Op::Exp2:
+    return unaryFor<Exp2Op>(q.type);
+  case Op::Tanh:
+    return unaryFor<TanhOp>(q.type);
+  default:
+    return nullptr;
   }
 }
 

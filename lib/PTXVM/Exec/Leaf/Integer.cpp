@@ -6,23 +6,48 @@ namespace ptxvm::PTXVM_ISA {
 namespace {
 
 template <typename T> struct Wider;
-template <> struct Wider<uint8_t> { using type = uint16_t; };
-template <> struct Wider<int8_t> { using type = int16_t; };
-template <> struct Wider<uint16_t> { using type = uint32_t; };
-template <> struct Wider<int16_t> { using type = int32_t; };
-template <> struct Wider<uint32_t> { using type = uint64_t; };
-template <> struct Wider<int32_t> { using type = int64_t; };
-template <> struct Wider<uint64_t> { using type = unsigned __int128; };
-template <> struct Wider<int64_t> { using type = __int128; };
+template <> struct Wider<uint8_t> {
+  using type = uint16_t;
+};
+template <> struct Wider<int8_t> {
+  using type = int16_t;
+};
+template <> struct Wider<uint16_t> {
+  using type = uint32_t;
+};
+template <> struct Wider<int16_t> {
+  using type = int32_t;
+};
+template <> struct Wider<uint32_t> {
+  using type = uint64_t;
+};
+template <> struct Wider<int32_t> {
+  using type = int64_t;
+};
+template <> struct Wider<uint64_t> {
+  using type = unsigned __int128;
+};
+template <> struct Wider<int64_t> {
+  using type = __int128;
+};
 
-template <typename T> struct Unsigned { using type = T; };
-template <> struct Unsigned<int16_t> { using type = uint16_t; };
-template <> struct Unsigned<int32_t> { using type = uint32_t; };
-template <> struct Unsigned<int64_t> { using type = uint64_t; };
+template <typename T> struct Unsigned {
+  using type = T;
+};
+template <> struct Unsigned<int16_t> {
+  using type = uint16_t;
+};
+template <> struct Unsigned<int32_t> {
+  using type = uint32_t;
+};
+template <> struct Unsigned<int64_t> {
+  using type = uint64_t;
+};
 
 template <typename T> constexpr bool isSigned = T(-1) < T(0);
 template <typename T>
-constexpr T largest = isSigned<T> ? T(~(T(1) << (sizeof(T) * 8 - 1))) : T(~T(0));
+constexpr T largest =
+    isSigned<T> ? T(~(T(1) << (sizeof(T) * 8 - 1))) : T(~T(0));
 template <typename T>
 constexpr T smallest = isSigned<T> ? T(T(1) << (sizeof(T) * 8 - 1)) : T(0);
 
@@ -104,7 +129,8 @@ struct SubSatOp {
 };
 template <typename T> int64_t low24(T value) {
   return isSigned<T> ? static_cast<int64_t>(static_cast<int32_t>(
-                           static_cast<uint32_t>(value) << 8)) >> 8
+                           static_cast<uint32_t>(value) << 8)) >>
+                           8
                      : static_cast<int64_t>(value & 0xffffff);
 }
 struct Mul24LoOp {
@@ -139,7 +165,8 @@ struct MadHiOp {
 };
 struct MadSatOp {
   template <typename T> static T apply(T a, T b, T c) {
-    return clampWide<T>(static_cast<typename Wider<T>::type>(highMul(a, b)) + c);
+    return clampWide<T>(static_cast<typename Wider<T>::type>(highMul(a, b)) +
+                        c);
   }
 };
 struct Mad24LoOp {
@@ -177,16 +204,14 @@ void ternary(LaneState &w, const Inst &i, uint32_t mask) {
           [=](unsigned l) { return OpT::apply(a[l], b[l], c[l]); });
 }
 
-template <typename T>
-void mulWide(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void mulWide(LaneState &w, const Inst &i, uint32_t mask) {
   using W = typename Wider<T>::type;
   const T *a = w.at<T>(i.src[0]), *b = w.at<T>(i.src[1]);
   perLane(w.at<W>(i.dst), mask, [=](unsigned l) {
     return static_cast<W>(static_cast<W>(a[l]) * static_cast<W>(b[l]));
   });
 }
-template <typename T>
-void madWide(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void madWide(LaneState &w, const Inst &i, uint32_t mask) {
   using W = typename Wider<T>::type;
   const T *a = w.at<T>(i.src[0]), *b = w.at<T>(i.src[1]);
   const W *c = w.at<W>(i.src[2]);
@@ -215,8 +240,8 @@ struct CarryMad {
 };
 template <typename Signed> struct CarryMadHi {
   template <typename T> static unsigned __int128 apply(T a, T b, T c, bool in) {
-    T high = static_cast<T>(
-        highMul(static_cast<Signed>(a), static_cast<Signed>(b)));
+    T high =
+        static_cast<T>(highMul(static_cast<Signed>(a), static_cast<Signed>(b)));
     return static_cast<unsigned __int128>(high) + c + in;
   }
 };
@@ -263,7 +288,8 @@ void dot2(LaneState &w, const Inst &i, uint32_t mask) {
     int64_t sum = 0;
     for (unsigned k = 0; k < 2; ++k) {
       uint32_t half = a[l] >> (16 * k) & 0xffff;
-      int64_t wide = sa ? static_cast<int16_t>(half) : static_cast<int64_t>(half);
+      int64_t wide =
+          sa ? static_cast<int16_t>(half) : static_cast<int64_t>(half);
       sum += wide * byteOf(b[l], first + k, sb);
     }
     return static_cast<uint32_t>(sum) + c[l];
@@ -272,21 +298,32 @@ void dot2(LaneState &w, const Inst &i, uint32_t mask) {
 
 template <typename OpT> Handler unaryFor(Type type) {
   switch (type) {
-  case Type::S16: return unary<OpT, int16_t>;
-  case Type::S32: return unary<OpT, int32_t>;
-  case Type::S64: return unary<OpT, int64_t>;
-  default: return nullptr;
+  case Type::S16:
+    return unary<OpT, int16_t>;
+  case Type::S32:
+    return unary<OpT, int32_t>;
+  case Type::S64:
+    return unary<OpT, int64_t>;
+  default:
+    return nullptr;
   }
 }
 #define PTXVM_BY_INTEGER_TYPE(shape)                                           \
   switch (type) {                                                              \
-  case Type::U16: return shape<OpT, uint16_t>;                                 \
-  case Type::U32: return shape<OpT, uint32_t>;                                 \
-  case Type::U64: return shape<OpT, uint64_t>;                                 \
-  case Type::S16: return shape<OpT, int16_t>;                                  \
-  case Type::S32: return shape<OpT, int32_t>;                                  \
-  case Type::S64: return shape<OpT, int64_t>;                                  \
-  default: return nullptr;                                                     \
+  case Type::U16:                                                              \
+    return shape<OpT, uint16_t>;                                               \
+  case Type::U32:                                                              \
+    return shape<OpT, uint32_t>;                                               \
+  case Type::U64:                                                              \
+    return shape<OpT, uint64_t>;                                               \
+  case Type::S16:                                                              \
+    return shape<OpT, int16_t>;                                                \
+  case Type::S32:                                                              \
+    return shape<OpT, int32_t>;                                                \
+  case Type::S64:                                                              \
+    return shape<OpT, int64_t>;                                                \
+  default:                                                                     \
+    return nullptr;                                                            \
   }
 template <typename OpT> Handler binaryFor(Type type) {
   PTXVM_BY_INTEGER_TYPE(binary)
@@ -298,50 +335,74 @@ template <typename OpT> Handler ternaryFor(Type type) {
 
 template <typename OpT> Handler binary32(Type type) {
   switch (type) {
-  case Type::U32: return binary<OpT, uint32_t>;
-  case Type::S32: return binary<OpT, int32_t>;
-  default: return nullptr;
+  case Type::U32:
+    return binary<OpT, uint32_t>;
+  case Type::S32:
+    return binary<OpT, int32_t>;
+  default:
+    return nullptr;
   }
 }
 template <typename OpT> Handler ternary32(Type type) {
   switch (type) {
-  case Type::U32: return ternary<OpT, uint32_t>;
-  case Type::S32: return ternary<OpT, int32_t>;
-  default: return nullptr;
+  case Type::U32:
+    return ternary<OpT, uint32_t>;
+  case Type::S32:
+    return ternary<OpT, int32_t>;
+  default:
+    return nullptr;
   }
 }
 template <typename OpT> Handler carryFor(Type type) {
   switch (sizeOf(type)) {
-  case 4: return withCarry<OpT, uint32_t>;
-  case 8: return withCarry<OpT, uint64_t>;
-  default: return nullptr;
+  case 4:
+    return withCarry<OpT, uint32_t>;
+  case 8:
+    return withCarry<OpT, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 Handler carryMadHi(Type type) {
   switch (type) {
-  case Type::U32: return withCarry<CarryMadHi<uint32_t>, uint32_t>;
-  case Type::S32: return withCarry<CarryMadHi<int32_t>, uint32_t>;
-  case Type::U64: return withCarry<CarryMadHi<uint64_t>, uint64_t>;
-  case Type::S64: return withCarry<CarryMadHi<int64_t>, uint64_t>;
-  default: return nullptr;
+  case Type::U32:
+    return withCarry<CarryMadHi<uint32_t>, uint32_t>;
+  case Type::S32:
+    return withCarry<CarryMadHi<int32_t>, uint32_t>;
+  case Type::U64:
+    return withCarry<CarryMadHi<uint64_t>, uint64_t>;
+  case Type::S64:
+    return withCarry<CarryMadHi<int64_t>, uint64_t>;
+  default:
+    return nullptr;
   }
 }
 Handler mulWideFor(Type type) {
   switch (type) {
-  case Type::U16: return mulWide<uint16_t>;
-  case Type::S16: return mulWide<int16_t>;
-  case Type::U32: return mulWide<uint32_t>;
-  case Type::S32: return mulWide<int32_t>;
-  default: return nullptr;
+  case Type::U16:
+    return mulWide<uint16_t>;
+  case Type::S16:
+    return mulWide<int16_t>;
+  case Type::U32:
+    return mulWide<uint32_t>;
+  case Type::S32:
+    return mulWide<int32_t>;
+  default:
+    return nullptr;
   }
 }
 Handler madWideFor(Type type) {
   switch (type) {
-  case Type::U16: return madWide<uint16_t>;
-  case Type::S16: return madWide<int16_t>;
-  case Type::U32: return madWide<uint32_t>;
-  case Type::S32: return madWide<int32_t>;
-  default: return nullptr;
+  case Type::U16:
+    return madWide<uint16_t>;
+  case Type::S16:
+    return madWide<int16_t>;
+  case Type::U32:
+    return madWide<uint32_t>;
+  case Type::S32:
+    return madWide<int32_t>;
+  default:
+    return nullptr;
   }
 }
 
@@ -367,43 +428,76 @@ template <typename OpT> Handler packedFor(Type type) {
 Handler selectInteger(const LeafQuery &q) {
   if (q.type == Type::U16x2 || q.type == Type::S16x2) {
     switch (q.op) {
-    case Op::Add: return packedFor<AddOp>(q.type);
-    case Op::Min: return packedFor<MinOp>(q.type);
-    case Op::Max: return packedFor<MaxOp>(q.type);
-    default: return nullptr;
+    case Op::Add:
+      return packedFor<AddOp>(q.type);
+    case Op::Min:
+      return packedFor<MinOp>(q.type);
+    case Op::Max:
+      return packedFor<MaxOp>(q.type);
+    default:
+      return nullptr;
     }
   }
   switch (q.op) {
-  case Op::Add: return binaryFor<AddOp>(q.type);
-  case Op::Sub: return binaryFor<SubOp>(q.type);
-  case Op::Mul: return binaryFor<MulOp>(q.type);
-  case Op::MulHi: return binaryFor<MulHiOp>(q.type);
-  case Op::Div: return binaryFor<DivOp>(q.type);
-  case Op::Rem: return binaryFor<RemOp>(q.type);
-  case Op::Min: return binaryFor<MinOp>(q.type);
-  case Op::Max: return binaryFor<MaxOp>(q.type);
-  case Op::AddSat: return q.type == Type::S32 ? binary<AddSatOp, int32_t> : nullptr;
-  case Op::SubSat: return q.type == Type::S32 ? binary<SubSatOp, int32_t> : nullptr;
-  case Op::MadSat: return q.type == Type::S32 ? ternary<MadSatOp, int32_t> : nullptr;
-  case Op::Mul24Lo: return binary32<Mul24LoOp>(q.type);
-  case Op::Mul24Hi: return binary32<Mul24HiOp>(q.type);
-  case Op::Mad24Lo: return ternary32<Mad24LoOp>(q.type);
-  case Op::Mad24Hi: return ternary32<Mad24HiOp>(q.type);
-  case Op::Mad: return ternaryFor<MadOp>(q.type);
-  case Op::MadHi: return ternaryFor<MadHiOp>(q.type);
-  case Op::Sad: return ternaryFor<SadOp>(q.type);
-  case Op::MulWide: return mulWideFor(q.type);
-  case Op::MadWide: return madWideFor(q.type);
-  case Op::Abs: return unaryFor<AbsOp>(q.type);
-  case Op::Neg: return unaryFor<NegOp>(q.type);
-  case Op::AddC: return carryFor<CarryAdd>(q.type);
-  case Op::SubC: return carryFor<CarrySub>(q.type);
-  case Op::MadC: return carryFor<CarryMad>(q.type);
-  case Op::MadHiC: return carryMadHi(q.type);
-  case Op::Dp4a: return dot4;
+  case Op::Add:
+    return binaryFor<AddOp>(q.type);
+  case Op::Sub:
+    return binaryFor<SubOp>(q.type);
+  case Op::Mul:
+    return binaryFor<MulOp>(q.type);
+  case Op::MulHi:
+    return binaryFor<MulHiOp>(q.type);
+  case Op::Div:
+    return binaryFor<DivOp>(q.type);
+  case Op::Rem:
+    return binaryFor<RemOp>(q.type);
+  case Op::Min:
+    return binaryFor<MinOp>(q.type);
+  case Op::Max:
+    return binaryFor<MaxOp>(q.type);
+  case Op::AddSat:
+    return q.type == Type::S32 ? binary<AddSatOp, int32_t> : nullptr;
+  case Op::SubSat:
+    return q.type == Type::S32 ? binary<SubSatOp, int32_t> : nullptr;
+  case Op::MadSat:
+    return q.type == Type::S32 ? ternary<MadSatOp, int32_t> : nullptr;
+  case Op::Mul24Lo:
+    return binary32<Mul24LoOp>(q.type);
+  case Op::Mul24Hi:
+    return binary32<Mul24HiOp>(q.type);
+  case Op::Mad24Lo:
+    return ternary32<Mad24LoOp>(q.type);
+  case Op::Mad24Hi:
+    return ternary32<Mad24HiOp>(q.type);
+  case Op::Mad:
+    return ternaryFor<MadOp>(q.type);
+  case Op::MadHi:
+    return ternaryFor<MadHiOp>(q.type);
+  case Op::Sad:
+    return ternaryFor<SadOp>(q.type);
+  case Op::MulWide:
+    return mulWideFor(q.type);
+  case Op::MadWide:
+    return madWideFor(q.type);
+  case Op::Abs:
+    return unaryFor<AbsOp>(q.type);
+  case Op::Neg:
+    return unaryFor<NegOp>(q.type);
+  case Op::AddC:
+    return carryFor<CarryAdd>(q.type);
+  case Op::SubC:
+    return carryFor<CarrySub>(q.type);
+  case Op::MadC:
+    return carryFor<CarryMad>(q.type);
+  case Op::MadHiC:
+    return carryMadHi(q.type);
+  case Op::Dp4a:
+    return dot4;
   case Op::Dp2aLo:
-  case Op::Dp2aHi: return dot2;
-  default: return nullptr;
+  case Op::Dp2aHi:
+    return dot2;
+  default:
+    return nullptr;
   }
 }
 

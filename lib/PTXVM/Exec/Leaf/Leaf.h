@@ -127,12 +127,12 @@ enum class Compare : uint8_t {
 
 /// Bits of Inst::flags for floating-point leaves.
 namespace leaf {
-inline constexpr uint8_t saturate = 1;    // .sat
-inline constexpr uint8_t relu = 2;        // .relu
-inline constexpr uint8_t carryIn = 4;     // addc, subc, madc
-inline constexpr uint8_t carryOut = 8;    // .cc
-inline constexpr uint8_t toIntegral = 16; // .rni and its kin
-inline constexpr uint8_t satFinite = 32;  // .satfinite
+inline constexpr uint8_t saturate = 1;      // .sat
+inline constexpr uint8_t relu = 2;          // .relu
+inline constexpr uint8_t carryIn = 4;       // addc, subc, madc
+inline constexpr uint8_t carryOut = 8;      // .cc
+inline constexpr uint8_t toIntegral = 16;   // .rni and its kin
+inline constexpr uint8_t satFinite = 32;    // .satfinite
 inline constexpr uint8_t awayFromZero = 64; // .rna
 // For comparisons: how the predicate operand joins in.
 inline constexpr uint8_t combineMask = 3; // 0 none, 1 and, 2 or, 3 xor

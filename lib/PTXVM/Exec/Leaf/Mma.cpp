@@ -17,7 +17,8 @@ namespace {
 /// Rows of eight f32 accumulators interleave two registers of four lanes.
 void loadRows(const LaneState &w, const MmaOperands &o, float (&tile)[16][8]) {
   for (unsigned r = 0; r < 2; ++r) {
-    const float *even = w.at<float>(o.c[2 * r]), *odd = w.at<float>(o.c[2 * r + 1]);
+    const float *even = w.at<float>(o.c[2 * r]),
+                *odd = w.at<float>(o.c[2 * r + 1]);
     for (unsigned m = 0; m < 8; ++m) {
       __m128 a = _mm_loadu_ps(even + 4 * m), b = _mm_loadu_ps(odd + 4 * m);
       _mm_store_ps(tile[8 * r + m], _mm_unpacklo_ps(a, b));
@@ -48,8 +49,8 @@ struct BfloatRow {
   }
 };
 template <typename In> __m256 rowOf(const uint32_t *words, unsigned row) {
-  return In::widen(_mm_loadu_si128(
-      reinterpret_cast<const __m128i *>(words + 4 * row)));
+  return In::widen(
+      _mm_loadu_si128(reinterpret_cast<const __m128i *>(words + 4 * row)));
 }
 
 void storeTransposed(__m256 (&r)[8], float (&b)[8][8]) {
@@ -84,7 +85,7 @@ void loadPairRows(const LaneState &w, const MmaOperands &o, float (&a)[16][K],
     __m256 rows[8];
     for (unsigned n = 0; n < 8; ++n)
       rows[n] = rowOf<In>(words, n);
-    storeTransposed(rows, reinterpret_cast<float(&)[8][8]>(b[8 * r]));
+    storeTransposed(rows, reinterpret_cast<float (&)[8][8]>(b[8 * r]));
   }
 }
 
@@ -140,7 +141,9 @@ struct HalfInput {
 #ifdef __FMA__
   using Row = HalfRow;
 #endif
-  static float low(uint32_t word) { return fromHalf(static_cast<uint16_t>(word)); }
+  static float low(uint32_t word) {
+    return fromHalf(static_cast<uint16_t>(word));
+  }
   static float high(uint32_t word) {
     return fromHalf(static_cast<uint16_t>(word >> 16));
   }
@@ -266,8 +269,8 @@ void floatMma(LaneState &w, const Inst &i, uint32_t) {
 }
 template <typename In> struct Pairs {
   template <unsigned K>
-  static void apply(const LaneState &w, const MmaOperands &o,
-                    float (&a)[16][K], float (&b)[K][8]) {
+  static void apply(const LaneState &w, const MmaOperands &o, float (&a)[16][K],
+                    float (&b)[K][8]) {
 #ifdef __FMA__
     loadPairRows<typename In::Row, K>(w, o, a, b);
 #else
@@ -277,8 +280,8 @@ template <typename In> struct Pairs {
 };
 struct Singles {
   template <unsigned K>
-  static void apply(const LaneState &w, const MmaOperands &o,
-                    float (&a)[16][K], float (&b)[K][8]) {
+  static void apply(const LaneState &w, const MmaOperands &o, float (&a)[16][K],
+                    float (&b)[K][8]) {
     loadSingles<K>(w, o, a, b);
   }
 };
@@ -343,16 +346,26 @@ void byteMma(LaneState &w, const Inst &i, uint32_t) {
 
 Handler selectMma(uint8_t kind) {
   switch (static_cast<MmaKind>(kind)) {
-  case MmaKind::F16_16x8x16: return floatMma<Pairs<HalfInput>, 16>;
-  case MmaKind::F16_16x8x8: return floatMma<Pairs<HalfInput>, 8>;
-  case MmaKind::BF16_16x8x16: return floatMma<Pairs<BfloatInput>, 16>;
-  case MmaKind::BF16_16x8x8: return floatMma<Pairs<BfloatInput>, 8>;
-  case MmaKind::TF32_16x8x8: return floatMma<Singles, 8>;
-  case MmaKind::TF32_16x8x4: return floatMma<Singles, 4>;
-  case MmaKind::F64_8x8x4: return doubleMma;
-  case MmaKind::I8_16x8x32: return byteMma<16, 32>;
-  case MmaKind::I8_16x8x16: return byteMma<16, 16>;
-  case MmaKind::I8_8x8x16: return byteMma<8, 16>;
+  case MmaKind::F16_16x8x16:
+    return floatMma<Pairs<HalfInput>, 16>;
+  case MmaKind::F16_16x8x8:
+    return floatMma<Pairs<HalfInput>, 8>;
+  case MmaKind::BF16_16x8x16:
+    return floatMma<Pairs<BfloatInput>, 16>;
+  case MmaKind::BF16_16x8x8:
+    return floatMma<Pairs<BfloatInput>, 8>;
+  case MmaKind::TF32_16x8x8:
+    return floatMma<Singles, 8>;
+  case MmaKind::TF32_16x8x4:
+    return floatMma<Singles, 4>;
+  case MmaKind::F64_8x8x4:
+    return doubleMma;
+  case MmaKind::I8_16x8x32:
+    return byteMma<16, 32>;
+  case MmaKind::I8_16x8x16:
+    return byteMma<16, 16>;
+  case MmaKind::I8_8x8x16:
+    return byteMma<8, 16>;
   }
   return nullptr;
 }

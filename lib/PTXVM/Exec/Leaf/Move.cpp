@@ -10,13 +10,11 @@ struct Wide {
   uint64_t low, high;
 };
 
-template <typename T>
-void move(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void move(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]);
   perLane(w.at<T>(i.dst), mask, [=](unsigned l) { return a[l]; });
 }
-template <typename T>
-void select(LaneState &w, const Inst &i, uint32_t mask) {
+template <typename T> void select(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]), *b = w.at<T>(i.src[1]);
   uint32_t chosen = w.predicate(i.src[2]) ^ static_cast<uint32_t>(i.imm);
   perLane(w.at<T>(i.dst), mask,
@@ -84,28 +82,37 @@ template <typename D> Handler packInto(unsigned pieceSize) {
            : sizeof(D) == 8 ? pack<uint32_t, uint64_t, 2>
                             : pack<uint64_t, Wide, 2>;
   if (pieceSize * 4 == sizeof(D))
-    return sizeof(D) == 4   ? pack<uint8_t, uint32_t, 4>
-           : sizeof(D) == 8 ? pack<uint16_t, uint64_t, 4>
+    return sizeof(D) == 4    ? pack<uint8_t, uint32_t, 4>
+           : sizeof(D) == 8  ? pack<uint16_t, uint64_t, 4>
            : sizeof(D) == 16 ? pack<uint32_t, Wide, 4>
                              : static_cast<Handler>(nullptr);
   return nullptr;
 }
 template <typename S> Handler unpackFrom(unsigned pieceSize) {
   switch (pieceSize) {
-  case 1: return sizeof(S) > 1 && sizeof(S) < 8 ? unpack<uint8_t, S> : nullptr;
-  case 2: return sizeof(S) > 2 && sizeof(S) < 16 ? unpack<uint16_t, S> : nullptr;
-  case 4: return sizeof(S) > 4 ? unpack<uint32_t, S> : nullptr;
-  case 8: return sizeof(S) > 8 ? unpack<uint64_t, S> : nullptr;
-  default: return nullptr;
+  case 1:
+    return sizeof(S) > 1 && sizeof(S) < 8 ? unpack<uint8_t, S> : nullptr;
+  case 2:
+    return sizeof(S) > 2 && sizeof(S) < 16 ? unpack<uint16_t, S> : nullptr;
+  case 4:
+    return sizeof(S) > 4 ? unpack<uint32_t, S> : nullptr;
+  case 8:
+    return sizeof(S) > 8 ? unpack<uint64_t, S> : nullptr;
+  default:
+    return nullptr;
   }
 }
 
 template <typename C> Handler selectSignFor(Type type) {
   switch (sizeOf(type)) {
-  case 2: return selectSign<uint16_t, C>;
-  case 4: return selectSign<uint32_t, C>;
-  case 8: return selectSign<uint64_t, C>;
-  default: return nullptr;
+  case 2:
+    return selectSign<uint16_t, C>;
+  case 4:
+    return selectSign<uint32_t, C>;
+  case 8:
+    return selectSign<uint64_t, C>;
+  default:
+    return nullptr;
   }
 }
 
@@ -116,12 +123,18 @@ Handler selectMove(const LeafQuery &q) {
   switch (q.op) {
   case Op::Move:
     switch (size) {
-    case 1: return move<uint8_t>;
-    case 2: return move<uint16_t>;
-    case 4: return move<uint32_t>;
-    case 8: return move<uint64_t>;
-    case 16: return move<Wide>;
-    default: return nullptr;
+    case 1:
+      return move<uint8_t>;
+    case 2:
+      return move<uint16_t>;
+    case 4:
+      return move<uint32_t>;
+    case 8:
+      return move<uint64_t>;
+    case 16:
+      return move<Wide>;
+    default:
+      return nullptr;
     }
   case Op::Select:
     return size == 2   ? select<uint16_t>
@@ -143,12 +156,18 @@ Handler selectMove(const LeafQuery &q) {
            : q.srcSize == 8  ? unpackFrom<uint64_t>(q.dstSize)
            : q.srcSize == 16 ? unpackFrom<Wide>(q.dstSize)
                              : nullptr;
-  case Op::MovePredicate: return movePredicate;
-  case Op::PredAnd: return predAnd;
-  case Op::PredOr: return predOr;
-  case Op::PredXor: return predXor;
-  case Op::PredNot: return predNot;
-  default: return nullptr;
+  case Op::MovePredicate:
+    return movePredicate;
+  case Op::PredAnd:
+    return predAnd;
+  case Op::PredOr:
+    return predOr;
+  case Op::PredXor:
+    return predXor;
+  case Op::PredNot:
+    return predNot;
+  default:
+    return nullptr;
   }
 }
 

@@ -2,8 +2,8 @@
 // Chooses between the copies of the leaves; sets the floating-point mode.
 #include "Leaf.h"
 
-#include <initializer_list>
 #include <immintrin.h>
+#include <initializer_list>
 
 #ifndef __x86_64__
 #error "the leaf instructions set the rounding mode through MXCSR: x86-64 only"
@@ -13,8 +13,8 @@ namespace ptxvm {
 namespace {
 
 bool hasAvx2() {
-  static const bool has = __builtin_cpu_supports("avx2") &&
-                          __builtin_cpu_supports("fma");
+  static const bool has =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return has;
 }
 
@@ -46,10 +46,10 @@ void runInFloatMode(LaneState &lanes, const Inst &inst, uint32_t mask) {
 
 Handler selectLeaf(const LeafQuery &query) {
   if (hasAvx2())
-    return firstOf(query, {avx2::selectMove, avx2::selectBits,
-                           avx2::selectCompare, avx2::selectConvert,
-                           avx2::selectFloat, avx2::selectHalf,
-                           avx2::selectInteger});
+    return firstOf(query,
+                   {avx2::selectMove, avx2::selectBits, avx2::selectCompare,
+                    avx2::selectConvert, avx2::selectFloat, avx2::selectHalf,
+                    avx2::selectInteger});
   return firstOf(query, {generic::selectMove, generic::selectBits,
                          generic::selectCompare, generic::selectConvert,
                          generic::selectFloat, generic::selectHalf,
