@@ -72,9 +72,14 @@ def split_top_level(text):
     return [part.strip() for part in parts if part.strip()]
 
 
+def without_results(statement):
+    """The op of `%a, %b = op ...`; attributes hold ` = ` too."""
+    return re.sub(r"^\s*%\w+[^=]*= ", "", statement, count=1) if statement.lstrip().startswith("%") else statement
+
+
 def operand_types(statement):
     """Pairs the operands of one op with the operand types written behind its colon."""
-    body = statement.split(" = ", 1)[-1]
+    body = without_results(statement)
     left, right = re.split(r"\s:\s", body, maxsplit=1)
     types = right.split("->")[0].split("{")[0]
     names = re.findall(r"%\w+", left)
@@ -116,7 +121,7 @@ def as_module(example):
     if example.startswith("%w: "):  # an argument with its attributes
         return f"func.func @example({example}) {{\n  return\n}}\n"
     first = re.split(r"\n\^bb0", example)[0]
-    arguments = dict(operand_types(first)) if re.search(r"%\w+.*\s:\s", first.split(" = ", 1)[-1], re.S) else {}
+    arguments = dict(operand_types(first)) if re.search(r"%\w+.*\s:\s", without_results(first), re.S) else {}
     for line in re.split(r"\^bb0[^\n]*\n", example)[1:]:
         inner = [s for s in line.split("\n") if " = " in s]
         bound = set(re.findall(r"%\w+", example.split("^bb0")[1].split("\n")[0]))
