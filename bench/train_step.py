@@ -34,7 +34,7 @@ def measure_nagc(build, preset, residual, steps, threads):
         nagc = build / "bin" / "nagc"
         subprocess.run([nagc, "model", "--preset", preset, "--residual", residual, "-o", model], check=True)
         command = [nagc, "train", model, "--data", FORTUNES, "--steps", steps, "--threads", threads, "--log", metrics,
-                   "--val-every", 0]
+                   "--val-interval", 0]
         memory = peak_rss_mb([str(part) for part in command], output)
         records = [json.loads(line) for line in metrics.read_text().splitlines()]
     speeds = [record["tokens_per_s"] for record in records if "tokens_per_s" in record][3:]
