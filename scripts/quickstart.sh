@@ -27,4 +27,6 @@ echo "4. A sample"
   --prompt "The meaning of life is" --tokens 200 --temperature 0.8 --seed 1
 
 echo
+"$nagc" report "$run" -o "$run/report.html" --title "quickstart"
 echo "Results: $run/model.mlir, $run/log.jsonl and $run/checkpoints/"
+echo "Pictures of the run: $run/report.html (open it in a browser)"

@@ -20,16 +20,20 @@ GateHealth GateHealth::compute(const TensorInfo &info, const void *gates,
   int64_t layers = info.shape.empty() ? 1 : info.shape.front();
   int64_t tokens = layers ? getNumElements(info.shape) / layers : 0;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    double sum = 0;
+    double sum = 0, angles = 0, gains = 0;
     int64_t atFloor = 0;
     for (int64_t i = 0; i < tokens; ++i) {
       double gate =
           std::abs(readElement(info.dtype, gates, layer * tokens + i));
       sum += gate;
+      angles += std::atan(gate);
+      gains += std::log1p(gate * gate) / 2;
       atFloor += gate < floorBelow * gateScale;
     }
     health.mean.push_back(sum / (gateScale * double(tokens)));
     health.floor.push_back(double(atFloor) / double(tokens));
+    health.angle.push_back(angles / double(tokens));
+    health.logGain.push_back(gains / double(tokens));
   }
   return health;
 }
@@ -57,7 +61,17 @@ static void writeGates(json::OStream &out, const GateHealth &gates) {
   out.attributeObject("gates", [&] {
     out.attribute("mean", toJson(gates.mean));
     out.attribute("floor", toJson(gates.floor));
+    out.attribute("angle", toJson(gates.angle));
+    out.attribute("log_gain", toJson(gates.logGain));
     out.attribute("dead", gates.countDead());
+  });
+}
+
+static void writeSeconds(json::OStream &out, const StepSeconds &seconds) {
+  out.attributeObject("seconds", [&] {
+    out.attribute("data", toJson(seconds.data));
+    out.attribute("gradients", toJson(seconds.gradients));
+    out.attribute("apply", toJson(seconds.apply));
   });
 }
 
@@ -72,6 +86,7 @@ std::string nag::runtime::formatJson(const StepMetrics &metrics) {
     out.attribute("grad_norm", toJson(metrics.gradientNorm));
     out.attribute("tokens", metrics.tokens);
     out.attribute("tokens_per_s", toJson(metrics.tokensPerSecond));
+    writeSeconds(out, metrics.seconds);
     if (metrics.validation)
       writeValidation(out, *metrics.validation);
     if (metrics.gates)

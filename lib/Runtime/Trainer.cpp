@@ -259,12 +259,30 @@ llvm::Error Trainer::loadBatch() {
   return buffers.write("targets", targets.data());
 }
 
+namespace {
+/// Adds the time since the last lap to a sum, in seconds.
+class Stopwatch {
+public:
+  void lap(double &sum) {
+    Clock::time_point now = Clock::now();
+    sum += std::chrono::duration<double>(now - last).count();
+    last = now;
+  }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point last = Clock::now();
+};
+} // namespace
+
 /// Leaves the sum of the batches' gradients and returns their mean loss.
-llvm::Expected<double> Trainer::computeGradients() {
+llvm::Expected<double> Trainer::computeGradients(StepSeconds &seconds) {
+  Stopwatch watch;
   double sum = 0;
   for (int64_t batch = 0; batch < options.accumulation; ++batch) {
     if (llvm::Error failure = loadBatch())
       return failure;
+    watch.lap(seconds.data);
     const BoundFunction &call = batch == 0 ? firstGradientsCall : gradientsCall;
     if (llvm::Error failure = call.call())
       return failure;
@@ -272,10 +290,10 @@ llvm::Expected<double> Trainer::computeGradients() {
     if (!loss)
       return loss.takeError();
     sum += *loss;
-    if (batch == 0)
-      continue;
-    if (llvm::Error failure = accumulateCall.call())
-      return failure;
+    if (batch > 0)
+      if (llvm::Error failure = accumulateCall.call())
+        return failure;
+    watch.lap(seconds.gradients);
   }
   return sum / double(options.accumulation);
 }
@@ -300,19 +318,22 @@ static llvm::Error checkFinite(int64_t step, const char *what, double value) {
 }
 
 llvm::Error Trainer::runStep(StepMetrics &metrics) {
-  auto start = std::chrono::steady_clock::now();
+  Stopwatch whole;
   int64_t step = state.step + 1;
   metrics.step = step;
   metrics.learningRate = learningRate.at(step);
   if (llvm::Error failure = buffers.writeScalar(
           "gate_scale", getGateScale(step, options.alphaWarmupSteps)))
     return failure;
-  if (llvm::Error failure = assign(metrics.loss, computeGradients()))
+  if (llvm::Error failure =
+          assign(metrics.loss, computeGradients(metrics.seconds)))
     return failure;
   if (llvm::Error failure = checkFinite(step, "loss", metrics.loss))
     return failure;
+  Stopwatch optimizer;
   if (llvm::Error failure = applyGradients(step, metrics.learningRate))
     return failure;
+  optimizer.lap(metrics.seconds.apply);
   if (llvm::Error failure =
           assign(metrics.gradientNorm, buffers.readScalar("grad_norm")))
     return failure;
@@ -321,10 +342,10 @@ llvm::Error Trainer::runStep(StepMetrics &metrics) {
     return failure;
   state.step = step;
   metrics.tokens = state.dataPosition * shape.seq;
-  std::chrono::duration<double> elapsed =
-      std::chrono::steady_clock::now() - start;
+  double elapsed = 0;
+  whole.lap(elapsed);
   metrics.tokensPerSecond =
-      double(shape.getTokens() * options.accumulation) / elapsed.count();
+      double(shape.getTokens() * options.accumulation) / elapsed;
   return llvm::Error::success();
 }
 

@@ -39,6 +39,7 @@ Command getEvalCommand();
 Command getFlopsCommand();
 Command getGenerateCommand();
 Command getModelCommand();
+Command getReportCommand();
 Command getTrainCommand();
 
 /// Reads and verifies a module; an error is one line: file, line, column, what

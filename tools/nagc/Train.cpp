@@ -4,7 +4,9 @@
 
 #include "nag/Runtime/Trainer.h"
 
+#include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 
 using namespace llvm;
@@ -88,7 +90,18 @@ static cl::opt<bool> resume("resume", cl::sub(trainCommand),
                             cl::desc("Go on from the newest checkpoint"));
 static cl::opt<std::string> logPath("log", cl::sub(trainCommand),
                                     cl::value_desc("file.jsonl"),
-                                    cl::desc("Write a JSON line per step"));
+                                    cl::desc("Write a JSON line per step "
+                                             "(default: log.jsonl beside the "
+                                             "checkpoints)"));
+
+/// Where the log goes; empty: nowhere.
+static std::string getLogPath() {
+  if (logPath.getNumOccurrences() || checkpointFolder.empty())
+    return logPath;
+  SmallString<128> path(checkpointFolder);
+  sys::path::append(path, "log.jsonl");
+  return std::string(path);
+}
 
 static TrainerOptions getOptions(const runtime::Program &program) {
   TrainerOptions options = TrainerOptions::getDefaults(program);
@@ -109,7 +122,7 @@ static TrainerOptions getOptions(const runtime::Program &program) {
   options.checkpointInterval = checkpointInterval;
   options.keepCheckpoints = keepCheckpoints;
   options.resume = resume;
-  options.logPath = logPath;
+  options.logPath = getLogPath();
   options.progress = &outs();
   options.terminal = sys::Process::StandardOutIsDisplayed();
   return options;

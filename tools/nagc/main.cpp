@@ -19,7 +19,8 @@ int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   const Command commands[] = {getModelCommand(),    getCompileCommand(),
                               getTrainCommand(),    getEvalCommand(),
-                              getGenerateCommand(), getFlopsCommand()};
+                              getGenerateCommand(), getFlopsCommand(),
+                              getReportCommand()};
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;

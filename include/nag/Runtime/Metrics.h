@@ -22,7 +22,8 @@ struct Evaluation {
 };
 
 /// How open each sub-layer's gate is (spec section 6), over the tokens of a
-/// batch; |g| without the warm-up factor of alpha.
+/// batch. `mean` and `floor` are of |g| without the warm-up factor of alpha;
+/// `angle` and `logGain` of the update that was made, with it.
 struct GateHealth {
   /// A token is at the floor when |g| is below this (q is then near its 1e-6).
   static constexpr double floorBelow = 1e-5;
@@ -31,12 +32,21 @@ struct GateHealth {
 
   /// Per sub-layer: mean |g|, share of tokens at the floor.
   std::vector<double> mean, floor;
+  /// Per sub-layer: mean angle atan |g| of the rotation, in radians; mean
+  /// increase log(1 + g^2) / 2 of the log-norm.
+  std::vector<double> angle, logGain;
 
   int64_t countDead() const;
 
   /// From gates [S,B,T] in host memory that were computed with `gateScale`.
   static GateHealth compute(const TensorInfo &info, const void *gates,
                             double gateScale);
+};
+
+/// Where the wall-clock time of a step goes, in seconds.
+struct StepSeconds {
+  /// Reading batches; forward and backward passes; the optimizer.
+  double data = 0, gradients = 0, apply = 0;
 };
 
 /// One step of training.
@@ -48,13 +58,15 @@ struct StepMetrics {
   /// Tokens trained on since step 0.
   int64_t tokens = 0;
   double tokensPerSecond = 0;
+  StepSeconds seconds;
   std::optional<Evaluation> validation;
   std::optional<GateHealth> gates;
 };
 
 /// {"step":3,"loss":5.2,"lr":1e-3,"grad_norm":1.1,"tokens":6144,
-///  "tokens_per_s":1e5[,"val_loss":2.4,"val_bits_per_byte":3.4,
-///  "val_tokens":9][,"gates":{"mean":[],"floor":[],"dead":0}]}
+///  "tokens_per_s":1e5,"seconds":{"data":1e-4,"gradients":0.1,"apply":0.01}
+///  [,"val_loss":2.4,"val_bits_per_byte":3.4,"val_tokens":9]
+///  [,"gates":{"mean":[],"floor":[],"angle":[],"log_gain":[],"dead":0}]}
 std::string formatJson(const StepMetrics &metrics);
 
 /// A file of such lines.

@@ -109,7 +109,7 @@ private:
                              const TrainingState &saved) const;
 
   llvm::Error runStep(StepMetrics &metrics);
-  llvm::Expected<double> computeGradients();
+  llvm::Expected<double> computeGradients(StepSeconds &seconds);
   llvm::Error loadBatch();
   llvm::Error applyGradients(int64_t step, double learningRate);
   llvm::Error report(StepMetrics &metrics);

@@ -57,6 +57,16 @@ TEST(GateHealth, MeansFloorsAndDeadLayers) {
   EXPECT_EQ(GateHealth::compute(info, gates, 1).countDead(), 2);
 }
 
+TEST(GateHealth, AnglesAndLogNormsOfTheUpdate) {
+  TensorInfo info{"gates", DType::F64, {2, 1, 2}, TensorInfo::Access::Write};
+  double gates[4] = {1, -1, 0, 2};
+  GateHealth health = GateHealth::compute(info, gates, 0.5);
+  EXPECT_DOUBLE_EQ(health.angle[0], std::atan(1));
+  EXPECT_DOUBLE_EQ(health.angle[1], std::atan(2) / 2);
+  EXPECT_DOUBLE_EQ(health.logGain[0], std::log(2) / 2);
+  EXPECT_DOUBLE_EQ(health.logGain[1], std::log(5) / 4);
+}
+
 StepMetrics makeStep(int64_t step) {
   StepMetrics metrics;
   metrics.step = step;
@@ -65,6 +75,7 @@ StepMetrics makeStep(int64_t step) {
   metrics.gradientNorm = 0.5;
   metrics.tokens = step * 64;
   metrics.tokensPerSecond = 1000;
+  metrics.seconds = {0, 0.5, 0.25};
   return metrics;
 }
 
@@ -72,12 +83,14 @@ TEST(Metrics, Json) {
   StepMetrics metrics = makeStep(3);
   EXPECT_EQ(formatJson(metrics),
             R"({"step":3,"loss":2.5,"lr":0.001,"grad_norm":0.5,"tokens":192,)"
-            R"("tokens_per_s":1000})");
+            R"("tokens_per_s":1000,)"
+            R"("seconds":{"data":0,"gradients":0.5,"apply":0.25}})");
   metrics.validation = Evaluation{1.5, 2.25, 9};
-  metrics.gates = GateHealth{{0.5, 0.01}, {0, 1}};
+  metrics.gates = GateHealth{{0.5, 0.01}, {0, 1}, {0.25, 0}, {0.125, 0}};
   EXPECT_NE(formatJson(metrics).find(
                 R"("val_loss":1.5,"val_bits_per_byte":2.25,"val_tokens":9,)"
-                R"("gates":{"mean":[0.5,0.01],"floor":[0,1],"dead":1}})"),
+                R"("gates":{"mean":[0.5,0.01],"floor":[0,1],)"
+                R"("angle":[0.25,0],"log_gain":[0.125,0],"dead":1}})"),
             std::string::npos);
   metrics.loss = NAN;
   EXPECT_NE(formatJson(metrics).find(R"("loss":null)"), std::string::npos);

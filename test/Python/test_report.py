@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`nagc report`: the page holds the runs' numbers, refers to nothing outside itself, and draws them in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+import harness
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+SUB_LAYERS = 4
+STEPS = 60
+
+
+class Page(HTMLParser):
+    """The elements of a page in order, with their text; checks that tags close as they open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements = [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"unclosed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", **{f"@{key}": value for key, value in attrs}}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1]["tag"] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open:
+            self.open[-1]["text"] += data
+
+    def find(self, tag, **attributes):
+        wanted = {f"@{key.rstrip('_')}": value for key, value in attributes.items()}
+        return [e for e in self.elements if e["tag"] == tag and wanted.items() <= e.items()]
+
+
+def nagc(*arguments):
+    return harness.run([harness.build_folder() / "bin" / "nagc", *arguments])
+
+
+def train(folder, name, residual):
+    model, run = folder / f"{name}.mlir", folder / name
+    nagc("model", "--residual", residual, "--set", "layers=2", "--set", "width=32", "--set", "heads=2", "--set",
+         "seq=16", "--set", "batch=2", "-o", model)
+    nagc("train", model, "--data", __file__, "--steps", STEPS, "--val-interval", 20, "--gate-interval", 5,
+         "--checkpoint-dir", run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return [train(folder, "rotating", "nag"), train(folder, "adding", "prenorm")]
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    path = runs[0].parent / "report.html"
+    nagc("report", *runs, "-o", path, "--title", "a < b & c")
+    return path
+
+
+def read_log(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def data_of(page):
+    (script,) = Page(page.read_text()).find("script", id="data")
+    return json.loads(script["text"])["runs"]
+
+
+def test_the_page_holds_the_numbers_of_the_logs(page, runs):
+    for run, data in zip(runs, data_of(page), strict=True):
+        log = read_log(run)
+        assert data["name"] == run.name
+        assert data["config"]["width"] == 32
+        assert data["numbers"]["loss"] == {"steps": [x["step"] for x in log], "values": [x["loss"] for x in log]}
+        assert data["numbers"]["val_loss"] == {"steps": [20, 40, 60],
+                                               "values": [x["val_loss"] for x in log if "val_loss" in x]}
+        assert data["numbers"]["seconds.gradients"]["values"] == [x["seconds"]["gradients"] for x in log]
+    gates = data_of(page)[0]["lists"]["gates.mean"]
+    assert gates["steps"] == list(range(5, STEPS + 1, 5))
+    assert gates["rows"] == [x["gates"]["mean"] for x in read_log(runs[0]) if "gates" in x]
+    assert all(len(row) == SUB_LAYERS for row in gates["rows"])
+    assert data_of(page)[1]["lists"] == {}
+
+
+def test_the_page_stands_alone(page):
+    text = page.read_text()
+    parsed = Page(text)
+    assert parsed.find("title")[0]["text"] == parsed.find("h1")[0]["text"] == "a < b & c"
+    assert not [e for e in parsed.elements if "@src" in e or "@href" in e]
+    assert set(re.findall(r"\w+://[^\s\"'<)]+", text)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_long_runs_are_thinned(tmp_path):
+    log = tmp_path / "long.jsonl"
+    lines = [{"step": i, "loss": float(i % 2), "gates": {"mean": [i / 1e4] * 3}} for i in range(1, 10001)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 10001, "lo')
+    nagc("report", log, "-o", tmp_path / "report.html")
+    (run,) = data_of(tmp_path / "report.html")
+    assert run["name"] == "long" and run["config"] is None
+    loss, gates = run["numbers"]["loss"], run["lists"]["gates.mean"]
+    assert len(loss["steps"]) == 1000 and loss["steps"][-1] == 10000 and set(loss["values"]) == {0.5}
+    assert len(gates["steps"]) == 120 and gates["steps"][0] == 1 and gates["rows"][-1] == [1.0] * 3
+
+
+def drawn(path):
+    """The document after its program has run; fails when that reports an error."""
+    result = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                             f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri()],
+                            capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in result.stderr, result.stderr
+    return result.stdout
+
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium (Debian: apt-get install chromium)")
+
+
+@needs_browser
+def test_a_browser_draws_the_charts(page):
+    parsed = Page(drawn(page))
+    titles = [e["text"] for e in parsed.find("h2")]
+    assert titles == ["Runs", "Training loss", "Validation loss", "Learning rate", "Gradient norm", "Tokens per second",
+                      "Time of a step", "Gates: rotating", "Tokens at the floor: rotating", "Rotation by depth",
+                      "Log-norm by depth"]
+    charts = parsed.find("svg")
+    assert len(charts) == len(titles) - 1
+    assert all(chart["@role"] == "img" and chart["@aria-label"] for chart in charts)
+    curves = [e["@d"] for e in parsed.find("path", class_="curve")]
+    assert curves[0].count("L") == STEPS - 1 and curves[2].count("L") == 2
+    assert len(curves) == 2 * 5 + 2 and not any("NaN" in curve for curve in curves)
+    assert len(parsed.find("rect", class_="cell")) == 2 * SUB_LAYERS * STEPS // 5
+    assert len(parsed.find("rect", class_="bar")) == 2 * 3
+
+
+@needs_browser
+def test_values_that_are_not_finite_are_gaps(tmp_path):
+    (tmp_path / "log.jsonl").write_text("".join(
+        json.dumps({"step": i, "loss": None if i == 3 else 1 / i}) + "\n" for i in range(1, 6)))
+    nagc("report", tmp_path, "-o", tmp_path / "report.html")
+    assert data_of(tmp_path / "report.html")[0]["numbers"]["loss"]["values"][2] is None
+    curve = Page(drawn(tmp_path / "report.html")).find("path", class_="curve")[0]["@d"]
+    assert curve.count("M") == 2 and curve.count("L") == 2
