@@ -3,9 +3,9 @@
 #ifndef NAG_TOOLS_NAGC_COMMANDS_H
 #define NAG_TOOLS_NAGC_COMMANDS_H
 
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/DialectRegistry.h"
-#include "mlir/IR/OwningOpRef.h"
+#include "nag/Driver/Diagnostics.h"
+#include "nag/Driver/Model.h"
+
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
@@ -42,31 +42,14 @@ Command getModelCommand();
 Command getReportCommand();
 Command getTrainCommand();
 
-/// Reads and verifies a module; an error is one line: file, line, column, what
-/// is wrong. `path` may be "-".
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-readModule(llvm::StringRef path, mlir::MLIRContext &context);
-
-/// Registers the dialects that modules may use.
-void registerDialects(mlir::DialectRegistry &registry);
-
 /// Writes a file so that it appears whole or not at all; "-" is the standard
 /// output.
 llvm::Error writeFile(llvm::StringRef path,
                       llvm::function_ref<void(llvm::raw_ostream &)> write);
 
-/// Turns the first error that MLIR reports while it lives into an llvm::Error
-/// of one line.
-class DiagnosticCollector {
-public:
-  explicit DiagnosticCollector(mlir::MLIRContext &context);
-  /// "file:line:column: message", or `fallback` when nothing was reported.
-  llvm::Error takeError(const llvm::Twine &fallback);
-
-private:
-  std::string first;
-  mlir::ScopedDiagnosticHandler handler;
-};
+using driver::DiagnosticCollector;
+using driver::readModule;
+using driver::registerDialects;
 
 } // namespace nag::tool
 

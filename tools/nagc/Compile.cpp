@@ -94,7 +94,6 @@ static Expected<int> run() {
     return error;
   mlir::DialectRegistry registry;
   tool::registerDialects(registry);
-  cpu::registerTranslations(registry);
   mlir::MLIRContext context(registry);
   auto program = tool::readModule(input, context);
   if (!program)

@@ -7,7 +7,6 @@
 #include "Commands.h"
 
 #include "nag/Runtime/Dataset.h"
-#include "nag/Runtime/Program.h"
 #include <memory>
 #include <optional>
 
@@ -16,25 +15,22 @@ namespace nag::tool {
 /// Which of a model's functions a command calls. The others are not compiled.
 enum class Purpose { Train, Evaluate, Generate };
 
-/// A model that was read and not yet compiled.
+/// A model that was read, and how it is to be compiled.
 class Model {
 public:
-  static llvm::Expected<std::unique_ptr<Model>> read(llvm::StringRef path,
-                                                     Purpose purpose);
-
   /// Tokens of the vocabulary as `nag.config` has it; nothing where it does not
   /// say.
-  std::optional<int64_t> getVocabulary() const;
-  /// Compiles for this computer; once.
-  llvm::Expected<std::unique_ptr<runtime::Program>> compile();
+  std::optional<int64_t> getVocabulary() const {
+    return model->getVocabulary();
+  }
+  llvm::Expected<std::unique_ptr<runtime::Program>> compile() const {
+    return model->compile(options);
+  }
 
 private:
-  Model(llvm::StringRef file, Purpose use);
-
-  std::string path;
-  Purpose purpose;
-  mlir::MLIRContext context;
-  mlir::OwningOpRef<mlir::ModuleOp> module;
+  friend class SessionOptions;
+  std::unique_ptr<driver::Model> model;
+  driver::CompileOptions options;
 };
 
 /// Options of every command that runs a model.
@@ -46,12 +42,13 @@ public:
   llvm::Expected<std::unique_ptr<Model>> open(Purpose purpose) const;
 
 private:
-  llvm::Error check() const;
+  llvm::Expected<driver::TargetOptions> getTarget() const;
 
   llvm::cl::opt<std::string> input;
   llvm::cl::opt<int> threads;
   llvm::cl::opt<std::string> target;
   llvm::cl::opt<std::string> device;
+  llvm::cl::opt<std::string> chip;
   llvm::cl::opt<std::string> precision;
 };
 

@@ -14,12 +14,14 @@ using namespace llvm;
 using namespace nag;
 using namespace nag::cpu;
 
+extern "C" void omp_set_num_threads(int count);
+
 namespace {
 /// Functions by name, called on buffers of host memory.
 class CPUProgram : public runtime::Program {
 public:
   static Expected<std::unique_ptr<runtime::Program>>
-  create(Manifest manifest, SmallVector<char, 0> object);
+  create(Manifest manifest, SmallVector<char, 0> object, int threads);
 
   ArrayRef<runtime::FunctionInfo> functions() const override { return infos; }
   ArrayRef<runtime::ParameterInfo> parameters() const override {
@@ -38,6 +40,7 @@ private:
   std::vector<runtime::ParameterInfo> parameterInfos;
   json::Object configuration;
   runtime::HostDevice memory;
+  int threads = 0;
   runtime::Buffer workspace;
   std::unique_ptr<orc::LLJIT> jit;
 };
@@ -92,7 +95,8 @@ Error CPUProgram::load(const Manifest &manifest, SmallVector<char, 0> object) {
 }
 
 Expected<std::unique_ptr<runtime::Program>>
-CPUProgram::create(Manifest manifest, SmallVector<char, 0> object) {
+CPUProgram::create(Manifest manifest, SmallVector<char, 0> object,
+                   int threads) {
   auto program = std::make_unique<CPUProgram>();
   if (Error error = program->load(manifest, std::move(object)))
     return error;
@@ -100,6 +104,7 @@ CPUProgram::create(Manifest manifest, SmallVector<char, 0> object) {
     program->infos.push_back(std::move(entry.info));
   program->parameterInfos = std::move(manifest.parameters);
   program->configuration = std::move(manifest.config);
+  program->threads = threads;
   return program;
 }
 
@@ -112,6 +117,9 @@ Error CPUProgram::call(StringRef function, ArrayRef<void *> arguments) {
     return createStringError("function '" + function + "': expected " +
                              Twine(info->arguments.size()) +
                              " buffers, but got " + Twine(arguments.size()));
+  // The setting is the calling thread's own.
+  if (threads > 0)
+    omp_set_num_threads(threads);
   SmallVector<void *, 32> buffers(arguments);
   entries[info - infos.data()](buffers.data(), workspace.get());
   return Error::success();
@@ -129,5 +137,6 @@ nag::cpu::createProgram(mlir::ModuleOp program, const CompileOptions &options) {
   auto object = emitObject(**module);
   if (!object)
     return object.takeError();
-  return CPUProgram::create(std::move(*manifest), std::move(*object));
+  return CPUProgram::create(std::move(*manifest), std::move(*object),
+                            options.threads);
 }

@@ -22,6 +22,8 @@ struct CompileOptions {
   CPUPipelineOptions pipeline;
   /// False: a @loss is compiled as it stands, without gradients and optimizer.
   bool differentiate = true;
+  /// Threads of the program's calls; 0: OpenMP's default.
+  int threads = 0;
 };
 
 /// Registers what translating to LLVM IR needs; call it on the registry of the

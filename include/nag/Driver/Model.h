@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A module of nag ops from text, a file or a configuration, and its compiled
+// programs.
+#ifndef NAG_DRIVER_MODEL_H
+#define NAG_DRIVER_MODEL_H
+
+#include "nag/Driver/Target.h"
+#include "nag/Model/Config.h"
+
+#include "mlir/IR/OwningOpRef.h"
+#include <mutex>
+#include <optional>
+
+namespace nag::driver {
+
+/// Which functions of a model a program has, and what is derived from them.
+struct CompileOptions : ProgramOptions {
+  /// Public functions to keep; the others are not compiled. Empty: all.
+  std::vector<std::string> functions;
+};
+
+/// A verified module in a context of its own. Several models live side by side;
+/// one model may be used by several threads.
+class Model {
+public:
+  /// Reads a file; "-" is the standard input. Errors are CompileErrors of one
+  /// line: file, line, column, what is wrong.
+  static llvm::Expected<std::unique_ptr<Model>> read(llvm::StringRef path);
+  /// Reads MLIR text; `name` stands for its file in messages.
+  static llvm::Expected<std::unique_ptr<Model>> parse(llvm::StringRef text,
+                                                      llvm::StringRef name);
+  /// Builds the model of a configuration (Model/Build.h).
+  static llvm::Expected<std::unique_ptr<Model>>
+  build(const model::ModelConfig &config);
+
+  mlir::ModuleOp getModule() { return *module; }
+  llvm::StringRef getName() const { return name; }
+  /// MLIR text to be read by people; parse() gives the same model.
+  std::string print() const;
+  /// The configuration in `nag.config`; fails when there is none.
+  llvm::Expected<model::ModelConfig> readConfig() const;
+  /// Tokens of the vocabulary as `nag.config` has it; nothing where it does not
+  /// say.
+  std::optional<int64_t> getVocabulary() const;
+
+  /// Fails when one of these functions is missing, naming the model.
+  llvm::Error expectFunctions(llvm::ArrayRef<std::string> functions) const;
+  /// Compiles a copy of the module; the model stays as it is.
+  llvm::Expected<std::unique_ptr<runtime::Program>>
+  compile(const CompileOptions &options) const;
+
+private:
+  explicit Model(llvm::StringRef origin);
+  llvm::Error parseBuffer(std::unique_ptr<llvm::MemoryBuffer> buffer);
+
+  std::string name;
+  mutable mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  /// Diagnostics belong to one compilation at a time.
+  mutable std::mutex mutex;
+};
+
+/// Reads and verifies a module in a context of the caller's.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+readModule(llvm::StringRef path, mlir::MLIRContext &context);
+
+} // namespace nag::driver
+
+#endif // NAG_DRIVER_MODEL_H

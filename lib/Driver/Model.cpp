@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Driver/Model.h"
+
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Driver/Diagnostics.h"
+#include "nag/Model/Build.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::driver;
+
+using OwningModule = mlir::OwningOpRef<mlir::ModuleOp>;
+
+//===- Reading ------------------------------------------------------------===//
+
+static const mlir::DialectRegistry &getRegistry() {
+  static const mlir::DialectRegistry registry = [] {
+    mlir::DialectRegistry all;
+    registerDialects(all);
+    return all;
+  }();
+  return registry;
+}
+
+static Expected<OwningModule> parse(std::unique_ptr<MemoryBuffer> buffer,
+                                    StringRef name,
+                                    mlir::MLIRContext &context) {
+  DiagnosticCollector diagnostics(context);
+  SourceMgr sources;
+  sources.AddNewSourceBuffer(std::move(buffer), SMLoc());
+  auto module = mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
+  if (!module)
+    return diagnostics.takeError(name + ": expected a module");
+  return module;
+}
+
+static Expected<std::unique_ptr<MemoryBuffer>> open(StringRef path) {
+  auto buffer = MemoryBuffer::getFileOrSTDIN(path, /*IsText=*/true);
+  if (!buffer)
+    return createStringError(path + ": " + buffer.getError().message());
+  return std::move(*buffer);
+}
+
+Expected<OwningModule> nag::driver::readModule(StringRef path,
+                                               mlir::MLIRContext &context) {
+  auto buffer = open(path);
+  if (!buffer)
+    return buffer.takeError();
+  return ::parse(std::move(*buffer), path, context);
+}
+
+Model::Model(StringRef origin) : name(origin), context(getRegistry()) {}
+
+Error Model::parseBuffer(std::unique_ptr<MemoryBuffer> buffer) {
+  auto parsed = ::parse(std::move(buffer), name, context);
+  if (!parsed)
+    return parsed.takeError();
+  module = std::move(*parsed);
+  return Error::success();
+}
+
+Expected<std::unique_ptr<Model>> Model::read(StringRef path) {
+  auto buffer = open(path);
+  if (!buffer)
+    return buffer.takeError();
+  std::unique_ptr<Model> model(new Model(path));
+  if (Error error = model->parseBuffer(std::move(*buffer)))
+    return error;
+  return model;
+}
+
+Expected<std::unique_ptr<Model>> Model::parse(StringRef text, StringRef name) {
+  std::unique_ptr<Model> model(new Model(name));
+  if (Error error =
+          model->parseBuffer(MemoryBuffer::getMemBufferCopy(text, name)))
+    return error;
+  return model;
+}
+
+Expected<std::unique_ptr<Model>>
+Model::build(const model::ModelConfig &config) {
+  std::unique_ptr<Model> model(new Model("model"));
+  model::loadModelDialects(model->context);
+  DiagnosticCollector diagnostics(model->context);
+  model->module = model::buildModel(model->context, config);
+  if (failed(mlir::verify(*model->module)))
+    return diagnostics.takeError("the model does not verify");
+  return model;
+}
+
+std::string Model::print() const {
+  std::lock_guard<std::mutex> lock(mutex);
+  std::string text;
+  raw_string_ostream os(text);
+  model::printModel(module.get(), os);
+  return text;
+}
+
+Expected<model::ModelConfig> Model::readConfig() const {
+  return model::readConfig(module.get(), name);
+}
+
+std::optional<int64_t> Model::getVocabulary() const {
+  auto config =
+      module.get()->getAttrOfType<mlir::DictionaryAttr>(kConfigAttrName);
+  auto size = config ? config.getAs<mlir::IntegerAttr>("vocab") : nullptr;
+  return size ? std::optional(size.getInt()) : std::nullopt;
+}
+
+//===- Compiling ----------------------------------------------------------===//
+
+/// A program's parameters are told by its @loss; a program without needs them
+/// on the arguments of the same names.
+static void copyParameters(mlir::func::FuncOp from, mlir::func::FuncOp to) {
+  StringMap<ParamAttr> parameters;
+  for (unsigned i = 0, e = from.getNumArguments(); i != e; ++i)
+    if (auto attr = from.getArgAttrOfType<ParamAttr>(i, kParamAttrName))
+      parameters[attr.getName()] = attr;
+  for (unsigned i = 0, e = to.getNumArguments(); i != e; ++i) {
+    auto name = to.getArgAttrOfType<mlir::StringAttr>(i, kNameAttrName);
+    if (ParamAttr attr = name ? parameters.lookup(name) : ParamAttr())
+      to.setArgAttr(i, kParamAttrName, attr);
+  }
+}
+
+/// Leaves only the public functions that were asked for.
+static void keepFunctions(mlir::ModuleOp module,
+                          ArrayRef<std::string> functions) {
+  auto loss = module.lookupSymbol<mlir::func::FuncOp>("loss");
+  bool losesLoss = loss && !is_contained(functions, "loss");
+  for (auto function :
+       make_early_inc_range(module.getOps<mlir::func::FuncOp>())) {
+    if (function.isPrivate() || function == loss)
+      continue;
+    if (!is_contained(functions, function.getName()))
+      function.erase();
+    else if (losesLoss)
+      copyParameters(loss, function);
+  }
+  if (losesLoss)
+    loss.erase();
+}
+
+Error Model::expectFunctions(ArrayRef<std::string> functions) const {
+  for (StringRef function : functions)
+    if (!module.get().lookupSymbol<mlir::func::FuncOp>(function))
+      return createStringError(name + ": expected a function @" + function +
+                               ", but got none");
+  return Error::success();
+}
+
+Expected<std::unique_ptr<runtime::Program>>
+Model::compile(const CompileOptions &options) const {
+  if (Error error = options.target.check())
+    return error;
+  std::lock_guard<std::mutex> lock(mutex);
+  std::vector<std::string> called = options.functions;
+  if (!options.differentiate.empty() && !called.empty())
+    called.push_back(options.differentiate);
+  if (Error error = expectFunctions(called))
+    return error;
+  OwningModule copy = module.get().clone();
+  if (!called.empty())
+    keepFunctions(*copy, called);
+  DiagnosticCollector diagnostics(context);
+  auto program = createProgram(*copy, options);
+  if (program)
+    return program;
+  return diagnostics.takeError(name + ": " + toString(program.takeError()));
+}

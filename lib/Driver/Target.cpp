@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Driver/Target.h"
+
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
+#include "nag/Target/CPU/Compiler.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::driver;
+
+static constexpr int kMaxThreads = 1024;
+
+namespace {
+struct Target {
+  StringLiteral name;
+  Error (*check)(const TargetOptions &options);
+  Expected<std::unique_ptr<runtime::Program>> (*create)(
+      mlir::ModuleOp module, const ProgramOptions &options);
+};
+} // namespace
+
+static Error wrong(const Twine &option, const Twine &expected,
+                   const Twine &actual) {
+  return createStringError(option + ": expected " + expected + ", but got '" +
+                           actual + "'");
+}
+
+//===- cpu ----------------------------------------------------------------===//
+
+static Error checkCPU(const TargetOptions &options) {
+  if (!options.device.empty())
+    return wrong("device", "no device for the target cpu", options.device);
+  if (!options.chip.empty())
+    return wrong("chip", "no chip for the target cpu, which is this computer's",
+                 options.chip);
+  if (options.precision != "f32")
+    return wrong("precision", "f32 for the target cpu", options.precision);
+  return Error::success();
+}
+
+static Expected<std::unique_ptr<runtime::Program>>
+createCPU(mlir::ModuleOp module, const ProgramOptions &options) {
+  cpu::CompileOptions compile;
+  compile.differentiate = !options.differentiate.empty();
+  if (compile.differentiate)
+    compile.training.function = options.differentiate;
+  compile.training.recompute = options.recompute;
+  compile.threads = options.target.threads;
+  return cpu::createProgram(module, compile);
+}
+
+//===- The table ----------------------------------------------------------===//
+
+static ArrayRef<Target> targets() {
+  static const Target table[] = {{"cpu", checkCPU, createCPU}};
+  return table;
+}
+
+static const Target *lookup(StringRef name) {
+  const Target *found = find_if(
+      targets(), [&](const Target &target) { return target.name == name; });
+  return found == targets().end() ? nullptr : found;
+}
+
+std::string nag::driver::listTargets() {
+  auto names = map_range(targets(), [](const Target &t) { return t.name; });
+  return join(names, ", ");
+}
+
+Error TargetOptions::check() const {
+  const Target *found = lookup(target);
+  if (!found)
+    return wrong("target", listTargets(), target);
+  if (threads < 0 || threads > kMaxThreads)
+    return wrong("threads", "a number in [1, " + Twine(kMaxThreads) + "]",
+                 Twine(threads));
+  return found->check(*this);
+}
+
+Expected<std::unique_ptr<runtime::Program>>
+nag::driver::createProgram(mlir::ModuleOp module,
+                           const ProgramOptions &options) {
+  if (Error error = options.target.check())
+    return error;
+  return lookup(options.target.target)->create(module, options);
+}
+
+void nag::driver::registerDialects(mlir::DialectRegistry &registry) {
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  registry.insert<NagDialect>();
+  registerDifferentiableExternalModels(registry);
+  cpu::registerTranslations(registry);
+}
