@@ -2,48 +2,15 @@
 #include "nag/PTXVM/Launch.h"
 
 #include "Exec/State.h"
+#include "Exec/Workers.h"
 
 #include <algorithm>
-#include <set>
 #include <thread>
 
 namespace ptxvm {
 namespace {
 
-/// Stack for recursion and indirect calls, whose depth is not known.
-constexpr uint64_t openEndedStack = 16384;
 constexpr uint64_t fenceTableLimit = 1 << 22;
-
-/// Local bytes along the deepest chain of calls.
-class StackSizes {
-public:
-  explicit StackSizes(const Program &source) : program(source) {}
-  uint64_t of(uint32_t function, unsigned depth = 0) {
-    auto known = sizes.find(function);
-    if (known != sizes.end())
-      return known->second;
-    if (depth > 64 || !active.insert(function).second)
-      return openEndedStack;
-    const FunctionCode &code = program.functions[function];
-    uint64_t deepest = 0;
-    for (uint32_t pc = code.entry; pc < code.end; ++pc) {
-      const Inst &inst = program.code[pc];
-      if (inst.control != Control::Call)
-        continue;
-      int callee = program.calls[inst.ext].callee;
-      deepest = std::max(
-          deepest, callee < 0 ? openEndedStack
-                              : of(static_cast<uint32_t>(callee), depth + 1));
-    }
-    active.erase(function);
-    return sizes[function] = code.localBytes + deepest;
-  }
-
-private:
-  const Program &program;
-  std::map<uint32_t, uint64_t> sizes;
-  std::set<uint32_t> active;
-};
 
 LaunchResult refuse(LaunchStatus status, std::string message) {
   LaunchResult result;
@@ -125,19 +92,17 @@ void countUnique(DeviceMemory &memory, Counters &counters) {
 
 void runWorkers(Launch &state, unsigned workers, Counters &counters) {
   std::mutex guard;
-  auto work = [&] {
-    BlockRunner runner(state);
-    runner.runAll();
-    std::lock_guard<std::mutex> lock(guard);
-    counters.add(runner.result());
-    countInstructions(*state.program, runner.instructions(), counters);
-  };
-  std::vector<std::thread> others;
-  for (unsigned k = 1; k < workers; ++k)
-    others.emplace_back(work);
-  work();
-  for (std::thread &thread : others)
-    thread.join();
+  runOnWorkers(workers, [&] {
+    try {
+      BlockRunner runner(state);
+      runner.runAll();
+      std::lock_guard<std::mutex> lock(guard);
+      counters.add(runner.result());
+      countInstructions(*state.program, runner.instructions(), counters);
+    } catch (const std::bad_alloc &) {
+      state.abort(LaunchStatus::OutOfResources, "out of host memory");
+    }
+  });
 }
 
 unsigned workerCount(const LaunchOptions &options, uint64_t blocks) {
@@ -162,36 +127,43 @@ LaunchResult launch(const Module &module, std::string_view name, Dim3 grid,
                     Dim3 block, uint64_t dynamicSharedBytes,
                     const std::vector<uint8_t> &params,
                     const LaunchOptions &options) {
-  const Program &program = module.program();
   const KernelInfo *kernel = module.findKernel(name);
   if (!kernel)
     return refuse(LaunchStatus::InvalidValue,
                   "no kernel '" + std::string(name) + "' in the module");
-  if (params.size() != kernel->paramBytes)
+  return launch(module, *kernel, grid, block, dynamicSharedBytes, params,
+                options);
+}
+
+LaunchResult launch(const Module &module, const KernelInfo &kernel, Dim3 grid,
+                    Dim3 block, uint64_t dynamicSharedBytes,
+                    const std::vector<uint8_t> &params,
+                    const LaunchOptions &options) {
+  const Program &program = module.program();
+  if (params.size() != kernel.paramBytes)
     return refuse(LaunchStatus::InvalidValue,
-                  "expected " + std::to_string(kernel->paramBytes) +
-                      " bytes of parameters for kernel '" + kernel->name +
+                  "expected " + std::to_string(kernel.paramBytes) +
+                      " bytes of parameters for kernel '" + kernel.name +
                       "', but got " + std::to_string(params.size()));
-  if (auto refused = checkShape(*kernel, grid, block, dynamicSharedBytes))
+  if (auto refused = checkShape(kernel, grid, block, dynamicSharedBytes))
     return *refused;
   static std::atomic<uint64_t> nextId{1};
   Launch state;
   state.program = &program;
-  state.kernel = kernel;
+  state.kernel = &kernel;
   state.kernelCode =
-      &program.kernelCodes[static_cast<size_t>(kernel - &module.kernels()[0])];
+      &program.kernelCodes[static_cast<size_t>(&kernel - &module.kernels()[0])];
   state.memory = &module.memory();
   state.grid = grid;
   state.blockDim = block;
   state.dynamicShared = dynamicSharedBytes;
   state.sharedBytes = program.dynamicSharedBase + dynamicSharedBytes;
-  state.localBytes =
-      (StackSizes(program).of(state.kernelCode->function) + 15) / 16 * 16;
+  state.localBytes = (state.kernelCode->stackBytes + 15) / 16 * 16;
   state.params = params;
   state.params.resize(params.size() + 32);
   state.options = options;
   state.id = nextId++;
-  FindingSink findings(kernel->name, options.maxFindings);
+  FindingSink findings(kernel.name, options.maxFindings);
   state.findings = &findings;
   if (state.checks(Check::Races) && grid.count() <= fenceTableLimit)
     state.fenceClocks = std::vector<std::atomic<uint32_t>>(grid.count());

@@ -116,7 +116,20 @@ bool DeviceMemory::release(uint64_t address) {
     return false;
   found->second.isFree = true;
   used -= spanOf(found->second.size);
+  giveBack(address, found->second.size);
   return true;
+}
+
+/// Whole pages of freed memory go back to the system and read as zero from
+/// then on.
+void DeviceMemory::giveBack(uint64_t address, uint64_t size) {
+  constexpr uint64_t page = 4096;
+  uint64_t first = roundUp(address - base, page);
+  uint64_t last = (address - base + size) / page * page;
+  if (last <= first)
+    return;
+  for (uint8_t *range : {bytes, written})
+    madvise(range + first, last - first, MADV_DONTNEED);
 }
 
 const Allocation *DeviceMemory::nearestBelow(uint64_t address) const {

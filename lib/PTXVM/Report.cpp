@@ -2,6 +2,7 @@
 // Names, findings and counters as text.
 #include "Exec/State.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace ptxvm {
@@ -49,6 +50,23 @@ std::optional<Check> checkFromName(std::string_view name) {
     if (spelling == name)
       return check;
   return std::nullopt;
+}
+
+bool parseChecks(std::string_view names, uint32_t &checks) {
+  uint32_t found = 0;
+  for (size_t begin = 0; begin <= names.size();) {
+    size_t end = std::min(names.find(',', begin), names.size());
+    std::string_view name = names.substr(begin, end - begin);
+    if (name == "all")
+      found = allChecks;
+    else if (std::optional<Check> check = checkFromName(name))
+      found |= static_cast<uint32_t>(*check);
+    else if (name != "none")
+      return false;
+    begin = end + 1;
+  }
+  checks = found;
+  return true;
 }
 
 std::string_view nameOf(Check check) {

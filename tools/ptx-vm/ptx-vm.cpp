@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// ptx-vm: runs one kernel of a PTX file on arrays, without a GPU.
+// ptx-vm: runs one kernel of a PTX file on arrays, or a program that uses the
+// CUDA driver API, without a GPU.
 #include "Arrays.h"
+#include "Exec.h"
 #include "nag/PTXVM/Launch.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/JSON.h"
@@ -20,6 +23,8 @@ enum ExitCode { ok = 0, failedRun = 1, wrongUse = 2 };
 cl::OptionCategory category("ptx-vm options");
 cl::SubCommand runCommand("run", "Run one kernel and check it");
 cl::SubCommand listCommand("list", "List the kernels of a PTX file");
+cl::SubCommand execCommand("exec",
+                           "Run a program with the machine as libcuda.so.1");
 
 cl::opt<std::string> inputFile(cl::Positional, cl::Required,
                                cl::desc("FILE.ptx"), cl::sub(runCommand),
@@ -58,7 +63,8 @@ cl::list<std::string> checkTexts(
     "check", cl::CommaSeparated,
     cl::desc("all (default), none, or some of bounds, alignment, lifetime, "
              "uninitialized, races, barriers, async, registers"),
-    cl::value_desc("NAMES"), cl::sub(runCommand), cl::cat(category));
+    cl::value_desc("NAMES"), cl::sub(runCommand), cl::sub(execCommand),
+    cl::cat(category));
 cl::opt<bool> showCounters("counters", cl::desc("Print the counters"),
                            cl::sub(runCommand), cl::cat(category));
 cl::opt<bool> asJson("json", cl::desc("Print everything as one JSON object"),
@@ -76,6 +82,21 @@ cl::opt<bool> showTime("time",
 cl::opt<uint64_t> branchLimit("branch-limit", cl::init(0),
                               cl::desc("Branches one warp may take"),
                               cl::sub(runCommand), cl::cat(category));
+
+cl::list<std::string> programTexts(cl::Positional, cl::OneOrMore,
+                                   cl::desc("-- PROGRAM ARGUMENTS"),
+                                   cl::sub(execCommand), cl::cat(category));
+cl::opt<std::string> countersFile(
+    "counters-file", cl::desc("Write counters per kernel as lines of JSON"),
+    cl::value_desc("FILE"), cl::sub(execCommand), cl::cat(category));
+cl::opt<std::string> findingsFile("findings-file",
+                                  cl::desc("Append findings as lines of JSON"),
+                                  cl::value_desc("FILE"), cl::sub(execCommand),
+                                  cl::cat(category));
+cl::opt<std::string> chipName("chip",
+                              cl::desc("Device to play: sm_80 or sm_90"),
+                              cl::value_desc("NAME"), cl::sub(execCommand),
+                              cl::cat(category));
 
 int fail(ExitCode code, const Twine &message) {
   WithColor::error(errs(), "ptx-vm") << message << "\n";
@@ -96,16 +117,9 @@ bool parseDim(StringRef text, ptxvm::Dim3 &dim) {
 }
 
 bool parseChecks(uint32_t &checks) {
-  checks = checkTexts.empty() ? ptxvm::allChecks : 0;
-  for (const std::string &name : checkTexts) {
-    if (name == "all")
-      checks = ptxvm::allChecks;
-    else if (std::optional<ptxvm::Check> check = ptxvm::checkFromName(name))
-      checks |= static_cast<uint32_t>(*check);
-    else if (name != "none")
-      return false;
-  }
-  return true;
+  checks = ptxvm::allChecks;
+  return checkTexts.empty() ||
+         ptxvm::parseChecks(join(checkTexts, ","), checks);
 }
 
 std::unique_ptr<ptxvm::Module> loadModule(ptxvm::DeviceMemory &memory) {
@@ -364,6 +378,23 @@ int list() {
   return ok;
 }
 
+int exec() {
+  uint32_t checks = 0;
+  if (!parseChecks(checks))
+    return fail(wrongUse, "--check: expected names of checks, all or none");
+  ProgramRun request;
+  request.command.assign(programTexts.begin(), programTexts.end());
+  request.checks = join(checkTexts, ",");
+  request.countersFile = countersFile;
+  request.findingsFile = findingsFile;
+  request.chip = chipName;
+  if (!chipName.empty() && chipName != "sm_80" && chipName != "sm_90")
+    return fail(wrongUse,
+                "--chip: expected sm_80 or sm_90, but got '" + chipName + "'");
+  Expected<int> code = runProgram(request);
+  return code ? *code : fail(wrongUse, toString(code.takeError()));
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -380,5 +411,7 @@ int main(int argc, char **argv) {
     return run();
   if (listCommand)
     return list();
-  return fail(wrongUse, "expected a command: run or list");
+  if (execCommand)
+    return exec();
+  return fail(wrongUse, "expected a command: run, list or exec");
 }

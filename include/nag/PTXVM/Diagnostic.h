@@ -10,8 +10,10 @@ namespace ptxvm {
 
 /// One error: the message names what was expected and what was found.
 struct Diagnostic {
+  enum Cause : uint8_t { Text, IsaVersion, OutOfMemory };
   uint32_t line = 0; // 1-based line of the PTX text; 0: the whole text
   std::string message;
+  Cause cause = Text;
 };
 
 } // namespace ptxvm

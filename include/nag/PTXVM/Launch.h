@@ -28,6 +28,8 @@ enum class Check : uint32_t {
 inline constexpr uint32_t allChecks = 0xff;
 std::optional<Check> checkFromName(std::string_view name);
 std::string_view nameOf(Check check);
+/// Reads "all", "none" or names, separated by commas; false for another name.
+bool parseChecks(std::string_view names, uint32_t &checks);
 
 enum class FindingKind : uint8_t {
   OutOfBounds,
@@ -60,7 +62,11 @@ struct Finding {
   uint64_t count = 1;
   /// One line with every field.
   std::string str() const;
+  /// One JSON object on one line.
+  std::string json() const;
 };
+/// A JSON string, quotes included.
+std::string jsonText(std::string_view text);
 
 enum class InstructionClass : uint8_t {
   Integer,
@@ -111,6 +117,8 @@ struct Counters {
     return sharedWavefronts - sharedWavefrontsIdeal;
   }
   void add(const Counters &other);
+  /// Members of a JSON object, without its braces.
+  std::string jsonMembers() const;
 };
 
 /// Name and value of every scalar counter, in printing order.
@@ -157,6 +165,11 @@ inline constexpr unsigned multiprocessors = 16; // what %nsmid says
 /// KernelInfo::params. Never throws; results of race-free kernels do not depend
 /// on options.threads.
 LaunchResult launch(const Module &module, std::string_view kernel, Dim3 grid,
+                    Dim3 block, uint64_t dynamicSharedBytes,
+                    const std::vector<uint8_t> &params,
+                    const LaunchOptions &options = {});
+/// The same for a kernel of the module that was looked up before.
+LaunchResult launch(const Module &module, const KernelInfo &kernel, Dim3 grid,
                     Dim3 block, uint64_t dynamicSharedBytes,
                     const std::vector<uint8_t> &params,
                     const LaunchOptions &options = {});

@@ -91,6 +91,7 @@ private:
   static uint8_t *reserve(uint64_t size);
   uint64_t takeFresh(uint64_t span);
   uint64_t takeFreed(uint64_t span);
+  void giveBack(uint64_t address, uint64_t size);
 
   mutable std::mutex guard;
   std::map<uint64_t, Allocation> allocations;

@@ -175,6 +175,9 @@ private:
 bool layoutModule(Program &program, DeviceMemory &memory,
                   Diagnostic &diagnostic);
 
+/// Fills KernelCode::stackBytes of a decoded program (Stacks.cpp).
+void findStackSizes(Program &program);
+
 } // namespace ptxvm
 
 #endif // PTXVM_DECODE_DECODER_H

@@ -28,7 +28,7 @@ public:
 
 private:
   bool fail(uint32_t line, std::string message) {
-    diagnostic = {line, std::move(message)};
+    diagnostic = {line, std::move(message), Diagnostic::Text};
     return false;
   }
 
@@ -56,9 +56,12 @@ bool Layout::placeGlobals() {
                   "extern variable '" + variable.name + "' has no definition");
     variable.address =
         memory.allocate(std::max<uint64_t>(variable.size, 1), variable.name);
-    if (variable.address == 0)
-      return fail(variable.line,
-                  "out of device memory for variable '" + variable.name + "'");
+    if (variable.address == 0) {
+      fail(variable.line,
+           "out of device memory for variable '" + variable.name + "'");
+      diagnostic.cause = Diagnostic::OutOfMemory;
+      return false;
+    }
     program.globals.push_back({variable.name, variable.address, variable.size});
     std::vector<uint8_t> bytes(variable.init);
     bytes.resize(variable.size);

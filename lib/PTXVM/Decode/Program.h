@@ -55,6 +55,7 @@ struct SharedVariable {
 struct KernelCode {
   uint32_t function = 0;
   std::vector<SharedVariable> shared; // static ones it can reach
+  uint64_t stackBytes = 0;            // per thread, calls included
 };
 
 struct Program {

@@ -20,11 +20,13 @@ void Parser::parseVersion() {
                             ? 0
                             : std::strtoul(text.c_str() + dot + 1, nullptr, 10);
   if (minor > 9 || major * 10 + minor < oldestIsa ||
-      major * 10 + minor > newestIsa)
-    return failAt(line, "expected a PTX version from " +
-                            std::to_string(oldestIsa / 10) + ".0 to " +
-                            std::to_string(newestIsa / 10) + ".0, but got " +
-                            text);
+      major * 10 + minor > newestIsa) {
+    failAt(line, "expected a PTX version from " +
+                     std::to_string(oldestIsa / 10) + ".0 to " +
+                     std::to_string(newestIsa / 10) + ".0, but got " + text);
+    error.cause = Diagnostic::IsaVersion;
+    return;
+  }
   module.isaVersion = static_cast<unsigned>(major * 10 + minor);
   advance();
 }

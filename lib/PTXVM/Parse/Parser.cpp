@@ -28,7 +28,7 @@ Variable *ModuleAst::findGlobal(std::string_view name) {
 
 void Parser::failAt(uint32_t line, std::string message) {
   if (!failed)
-    error = {line, std::move(message)};
+    error = {line, std::move(message), Diagnostic::Text};
   failed = true;
   token = {Token::End, "end of file", line};
 }
