@@ -15,4 +15,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    os.environ["NAG_BUILD"] = str(config.getoption("--nag-build").absolute())
+    build = config.getoption("--nag-build").absolute()
+    os.environ["NAG_BUILD"] = str(build)
+    if (build / "python").is_dir():
+        sys.path.insert(0, str(build / "python"))

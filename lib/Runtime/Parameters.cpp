@@ -126,6 +126,36 @@ llvm::Error ParameterBuffers::initialize(uint64_t seed) {
   return llvm::Error::success();
 }
 
+llvm::Error ParameterBuffers::copyFrom(const ParameterBuffers &other) {
+  for (const Entry &entry : entries) {
+    auto found = other.indexOfName.find(entry.info.name);
+    const Entry *source = found == other.indexOfName.end()
+                              ? nullptr
+                              : &other.entries[found->second];
+    std::string expected = formatType(entry.info.dtype, entry.info.shape);
+    if (!source)
+      return makeError("parameter '{0}': expected {1}, but got none",
+                       entry.info.name, expected);
+    std::string actual = formatType(source->info.dtype, source->info.shape);
+    if (actual != expected)
+      return makeError("parameter '{0}': expected {1}, but got {2}",
+                       entry.info.name, expected, actual);
+    std::vector<char> staging;
+    const void *data = source->buffer.get();
+    if (!device->isHost()) {
+      staging.resize(entry.info.getByteSize());
+      if (llvm::Error failure =
+              device->copyToHost(staging.data(), data, staging.size()))
+        return failure;
+      data = staging.data();
+    }
+    if (llvm::Error failure = device->copyToDevice(entry.buffer.get(), data,
+                                                   entry.info.getByteSize()))
+      return failure;
+  }
+  return llvm::Error::success();
+}
+
 //===- Files --------------------------------------------------------------===//
 
 std::vector<ParameterBuffers::Slice>

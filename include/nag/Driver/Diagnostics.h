@@ -28,15 +28,15 @@ class CompileError : public llvm::ErrorInfo<CompileError> {
 public:
   static char ID;
   CompileError(std::string line, std::vector<Diagnostic> all)
-      : message(std::move(line)), diagnostics(std::move(all)) {}
-  void log(llvm::raw_ostream &os) const override { os << message; }
+      : text(std::move(line)), diagnostics(std::move(all)) {}
+  void log(llvm::raw_ostream &os) const override { os << text; }
   std::error_code convertToErrorCode() const override {
     return llvm::inconvertibleErrorCode();
   }
   llvm::ArrayRef<Diagnostic> getDiagnostics() const { return diagnostics; }
 
 private:
-  std::string message;
+  std::string text;
   std::vector<Diagnostic> diagnostics;
 };
 

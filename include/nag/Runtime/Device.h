@@ -26,6 +26,9 @@ public:
 
   /// True when buffers are host memory that may be read and written in place.
   virtual bool isHost() const { return false; }
+
+  /// DLPack's type (1: host, 2: CUDA) and number of the device.
+  virtual std::pair<int, int> getDLPackDevice() const { return {1, 0}; }
 };
 
 /// Host memory, aligned to 64 bytes (a cache line, an AVX-512 register).

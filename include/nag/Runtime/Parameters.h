@@ -31,6 +31,10 @@ public:
   /// number i of the RandomStream (seed, "init", name).
   llvm::Error initialize(uint64_t seed);
 
+  /// Copies the values of other buffers of the same parameters and types, on
+  /// the same device. Fails where a parameter differs.
+  llvm::Error copyFrom(const ParameterBuffers &other);
+
   /// Appends what writes these buffers to a file: "{layer}" stacks as one
   /// tensor per layer, names with the prefix in front.
   void appendSources(std::vector<SafetensorsSource> &sources) const;

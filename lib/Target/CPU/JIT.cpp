@@ -9,14 +9,45 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
+#include <dlfcn.h>
 
 using namespace llvm;
 using namespace nag;
 using namespace nag::cpu;
 
-extern "C" void omp_set_num_threads(int count);
+extern "C" void __kmpc_fork_call();
 
 namespace {
+/// LLVM's OpenMP runtime. A process that loads this library privately (Python)
+/// does not offer the runtime's symbols to everyone, and another runtime may
+/// have taken names that both have; what only LLVM's has leads to its file.
+class OpenMP {
+public:
+  static const OpenMP &get() {
+    static const OpenMP runtime;
+    return runtime;
+  }
+  const char *path() const { return file.c_str(); }
+  void setThreads(int count) const {
+    if (set)
+      set(count);
+  }
+
+private:
+  OpenMP() {
+    Dl_info info;
+    if (!dladdr(reinterpret_cast<void *>(&__kmpc_fork_call), &info))
+      return;
+    file = info.dli_fname;
+    if (void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_NOLOAD))
+      set =
+          reinterpret_cast<void (*)(int)>(dlsym(handle, "omp_set_num_threads"));
+  }
+
+  std::string file;
+  void (*set)(int) = nullptr;
+};
+
 /// Functions by name, called on buffers of host memory.
 class CPUProgram : public runtime::Program {
 public:
@@ -60,8 +91,14 @@ static Error defineSymbols(orc::LLJIT &jit) {
   orc::JITDylib &library = jit.getMainJITDylib();
   if (Error error = library.define(orc::absoluteSymbols(std::move(symbols))))
     return error;
-  auto process = orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
-      jit.getDataLayout().getGlobalPrefix());
+  char prefix = jit.getDataLayout().getGlobalPrefix();
+  auto openmp =
+      orc::DynamicLibrarySearchGenerator::Load(OpenMP::get().path(), prefix);
+  if (!openmp)
+    return openmp.takeError();
+  library.addGenerator(std::move(*openmp));
+  auto process =
+      orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(prefix);
   if (!process)
     return process.takeError();
   library.addGenerator(std::move(*process));
@@ -119,7 +156,7 @@ Error CPUProgram::call(StringRef function, ArrayRef<void *> arguments) {
                              " buffers, but got " + Twine(arguments.size()));
   // The setting is the calling thread's own.
   if (threads > 0)
-    omp_set_num_threads(threads);
+    OpenMP::get().setThreads(threads);
   SmallVector<void *, 32> buffers(arguments);
   entries[info - infos.data()](buffers.data(), workspace.get());
   return Error::success();

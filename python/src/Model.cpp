@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Program.h"
+
+#include "nag/Driver/Model.h"
+#include "nag/Driver/OpTypes.h"
+#include "nag/Model/Cost.h"
+#include "nag/Runtime/Json.h"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+namespace nb = nanobind;
+using namespace nag;
+using namespace nag::python;
+
+/// A complete configuration from some of its fields, both as JSON.
+static std::string completeConfig(const std::string &text,
+                                  const std::string &origin) {
+  std::optional<llvm::json::Object> object = runtime::parseJsonObject(text);
+  if (!object)
+    raise(ErrorKind::Config, origin + ": expected a JSON object");
+  model::ConfigBuilder builder;
+  check(builder.setPreset("tiny", origin), ErrorKind::Config);
+  check(builder.setAll(*object, origin), ErrorKind::Config);
+  return toText(model::toJSON(take(builder.finish(), ErrorKind::Config)));
+}
+
+static std::string readConfigFile(const std::string &path) {
+  model::ConfigBuilder builder;
+  check(builder.setPreset("tiny", path), ErrorKind::Config);
+  check(builder.readFile(path), ErrorKind::Config);
+  return toText(model::toJSON(take(builder.finish(), ErrorKind::Config)));
+}
+
+static std::unique_ptr<driver::Model> buildModel(const std::string &text) {
+  std::optional<llvm::json::Object> object = runtime::parseJsonObject(text);
+  if (!object)
+    raise(ErrorKind::Config, "config: expected a JSON object");
+  model::ConfigBuilder builder;
+  check(builder.setAll(*object, "config"), ErrorKind::Config);
+  return take(driver::Model::build(take(builder.finish(), ErrorKind::Config)));
+}
+
+static RecomputeMode parseRecompute(const std::string &name) {
+  if (name == "none")
+    return RecomputeMode::None;
+  if (name == "cheap")
+    return RecomputeMode::Cheap;
+  if (name == "all")
+    return RecomputeMode::All;
+  raise(ErrorKind::Argument,
+        "recompute: expected none, cheap or all, but got '" + name + "'");
+}
+
+static Program compile(const driver::Model &model,
+                       const std::vector<std::string> &functions,
+                       const std::string &differentiate,
+                       const std::string &recompute, const std::string &target,
+                       const std::string &device, const std::string &chip,
+                       const std::string &precision, int threads) {
+  driver::CompileOptions options;
+  options.functions = functions;
+  options.differentiate = differentiate;
+  options.recompute = parseRecompute(recompute);
+  options.target = {target, device, chip, precision, threads};
+  check(options.target.check(), ErrorKind::Argument);
+  auto program = [&] {
+    nb::gil_scoped_release released;
+    return model.compile(options);
+  }();
+  return {std::make_shared<ProgramState>(take(std::move(program)))};
+}
+
+static std::vector<std::string>
+inferTypes(const std::string &op, const std::vector<std::string> &operands,
+           const std::string &attributes) {
+  return take(driver::inferResultTypes(op, operands, attributes));
+}
+
+void nag::python::bindModel(nb::module_ &module) {
+  module.def("complete_config", &completeConfig, nb::arg("text"),
+             nb::arg("origin"));
+  module.def("read_config_file", &readConfigFile, nb::arg("path"));
+  module.def("list_presets", &model::listPresets);
+  module.def("list_targets", &driver::listTargets);
+  module.def("infer_types", &inferTypes, nb::arg("op"), nb::arg("operands"),
+             nb::arg("attributes"),
+             "The result types of an op on operands of these types.");
+  nb::class_<driver::Model>(module, "Model", "A verified module of nag ops.")
+      .def_static("build", &buildModel, nb::arg("config"))
+      .def_static(
+          "parse",
+          [](const std::string &text, const std::string &name) {
+            return take(driver::Model::parse(text, name));
+          },
+          nb::arg("text"), nb::arg("name"))
+      .def_static(
+          "read",
+          [](const std::string &path) {
+            return take(driver::Model::read(path));
+          },
+          nb::arg("path"))
+      .def("print", &driver::Model::print)
+      .def("config_json",
+           [](const driver::Model &self) {
+             return toText(
+                 model::toJSON(take(self.readConfig(), ErrorKind::Config)));
+           })
+      .def("compile", &compile, nb::arg("functions"), nb::arg("differentiate"),
+           nb::arg("recompute"), nb::arg("target"), nb::arg("device"),
+           nb::arg("chip"), nb::arg("precision"), nb::arg("threads"));
+}
