@@ -96,6 +96,7 @@ void report(const char *what, double microseconds) {
 
 TrainerOptions makeOptions() {
   TrainerOptions options;
+  options.learningRate = 1e-3;
   options.steps = steps;
   options.validationInterval = 0;
   options.gateInterval = 0;

@@ -125,18 +125,43 @@ Error ConfigBuilder::setText(StringRef key, StringRef text, StringRef origin) {
   return set(key, parseText(text), origin);
 }
 
-Error ConfigBuilder::setAll(const json::Object &object, StringRef origin) {
+Error ConfigBuilder::setAll(const json::Object &object, GetOrigin getOrigin) {
   if (const json::Value *preset = object.get("preset")) {
     std::optional<StringRef> name = preset->getAsString();
-    std::string field = formatv("{0}: preset", origin);
+    std::string field = formatv("{0}: preset", getOrigin("preset"));
     if (Error error = setPreset(name ? *name : "", field))
       return error;
   }
   for (const auto &[key, value] : object)
     if (StringRef(key) != "preset")
-      if (Error error = set(key, value, origin))
+      if (Error error = set(key, value, getOrigin(key)))
         return error;
   return Error::success();
+}
+
+Error ConfigBuilder::setAll(const json::Object &object, StringRef origin) {
+  return setAll(object, [&](StringRef) { return origin.str(); });
+}
+
+/// "path:line" of a key in the text of an object without objects inside; the
+/// path alone where the key is written with escapes.
+static std::string locateKey(StringRef path, StringRef text, StringRef key) {
+  std::string quoted = ("\"" + key + "\"").str();
+  for (size_t at = text.find(quoted); at != StringRef::npos;
+       at = text.find(quoted, at + 1))
+    if (text.substr(at + quoted.size()).ltrim().starts_with(":"))
+      return formatv("{0}:{1}", path, text.take_front(at).count('\n') + 1);
+  return path.str();
+}
+
+/// "path:line:column: expected JSON, but got ..."; JSON's parser leads with
+/// "[line:column, byte=n]: ".
+static Error describeSyntax(StringRef path, Error error) {
+  std::string text = toString(std::move(error));
+  auto [place, message] = StringRef(text).split('\n').first.split("]: ");
+  return createStringError(formatv("{0}:{1}: expected JSON, but got: {2}", path,
+                                   place.ltrim('[').split(',').first, message)
+                               .str());
 }
 
 Error ConfigBuilder::readFile(StringRef path) {
@@ -146,12 +171,11 @@ Error ConfigBuilder::readFile(StringRef path) {
         formatv("{0}: {1}", path, buffer.getError().message()).str());
   Expected<json::Value> value = json::parse((*buffer)->getBuffer());
   if (!value)
-    return createStringError(
-        formatv("{0}: expected JSON, but got {1}", path,
-                StringRef(toString(value.takeError())).split('\n').first)
-            .str());
+    return describeSyntax(path, value.takeError());
   if (const json::Object *object = value->getAsObject())
-    return setAll(*object, path);
+    return setAll(*object, [&](StringRef key) {
+      return locateKey(path, (*buffer)->getBuffer(), key);
+    });
   return createStringError(
       formatv("{0}: expected a JSON object of model keys", path).str());
 }

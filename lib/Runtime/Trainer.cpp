@@ -9,15 +9,6 @@ using namespace nag::runtime;
 
 //===- Options ------------------------------------------------------------===//
 
-TrainerOptions TrainerOptions::getDefaults(const Program &program) {
-  TrainerOptions options;
-  if (program.config().getString("residual") == llvm::StringRef("prenorm"))
-    options.learningRate = 1e-3;
-  if (std::optional<double> rate = program.config().getNumber("lr"))
-    options.learningRate = *rate;
-  return options;
-}
-
 static llvm::Error checkAtLeast(const char *option, double value,
                                 double least) {
   // A negated comparison also refuses NaN.
@@ -33,7 +24,7 @@ llvm::Error TrainerOptions::check() const {
     const char *option;
     double value, least;
   } bounds[] = {{"steps", double(steps), 1},
-                {"learning rate", learningRate, 0},
+                {"learning rate", learningRate.value_or(0), 0},
                 {"warm-up steps", double(warmupSteps), 0},
                 {"decay floor", decayFloor, 0},
                 {"alpha warm-up steps", double(alphaWarmupSteps), 0},
@@ -76,8 +67,14 @@ Trainer::create(Program &program, const Dataset &dataset,
 llvm::Error Trainer::setUp() {
   state.seed = options.seed;
   state.dataFingerprint = dataset.fingerprint();
-  learningRate = {options.learningRate, options.warmupSteps, options.steps,
-                  options.decay, options.decayFloor};
+  std::optional<double> peak = options.learningRate;
+  if (!peak)
+    peak = program.config().getNumber("lr");
+  if (!peak)
+    return makeError("learning rate: expected one, as the model's "
+                     "configuration has no 'lr'");
+  learningRate = {*peak, options.warmupSteps, options.steps, options.decay,
+                  options.decayFloor};
   for (auto stage : {&Trainer::allocate, &Trainer::bindFunctions,
                      &Trainer::openData, &Trainer::openFolder})
     if (llvm::Error failure = (this->*stage)())

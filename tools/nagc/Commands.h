@@ -43,7 +43,7 @@ Command getReportCommand();
 Command getTrainCommand();
 
 /// Writes a file so that it appears whole or not at all; "-" is the standard
-/// output.
+/// output, and devices and pipes are written as they are.
 llvm::Error writeFile(llvm::StringRef path,
                       llvm::function_ref<void(llvm::raw_ostream &)> write);
 

@@ -103,8 +103,8 @@ static std::string getLogPath() {
   return std::string(path);
 }
 
-static TrainerOptions getOptions(const runtime::Program &program) {
-  TrainerOptions options = TrainerOptions::getDefaults(program);
+static TrainerOptions getOptions() {
+  TrainerOptions options;
   options.steps = steps;
   options.seed = seed;
   if (learningRate.getNumOccurrences())
@@ -142,9 +142,9 @@ static void printSummary(const runtime::TrainingResult &result) {
 }
 
 static Expected<int> run() {
-  if (resume && checkpointFolder.empty())
-    return make_error<tool::UsageError>(
-        "--resume: expected --checkpoint-dir with it, but got none");
+  TrainerOptions options = getOptions();
+  if (Error error = options.check())
+    return make_error<tool::UsageError>(toString(std::move(error)));
   auto model = session.open(tool::Purpose::Train);
   if (!model)
     return model.takeError();
@@ -154,8 +154,7 @@ static Expected<int> run() {
   auto program = (*model)->compile();
   if (!program)
     return program.takeError();
-  auto trainer =
-      runtime::Trainer::create(**program, *dataset, getOptions(**program));
+  auto trainer = runtime::Trainer::create(**program, *dataset, options);
   if (!trainer)
     return trainer.takeError();
   Expected<runtime::TrainingResult> result = (*trainer)->run();

@@ -3,6 +3,7 @@
 #include "Commands.h"
 
 #include "llvm/Support/InitLLVM.h"
+#include <csignal>
 
 using namespace llvm;
 using namespace nag::tool;
@@ -17,6 +18,8 @@ static int report(Error error, StringRef command) {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  // A file beyond the user's limit is an error like a full disk, not a crash.
+  std::signal(SIGXFSZ, SIG_IGN);
   const Command commands[] = {getModelCommand(),    getCompileCommand(),
                               getTrainCommand(),    getEvalCommand(),
                               getGenerateCommand(), getFlopsCommand(),

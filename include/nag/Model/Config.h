@@ -3,6 +3,7 @@
 #ifndef NAG_MODEL_CONFIG_H
 #define NAG_MODEL_CONFIG_H
 
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -103,13 +104,15 @@ public:
                       llvm::StringRef origin);
   /// Sets the fields of an object. Its key "preset", if any, counts first.
   llvm::Error setAll(const llvm::json::Object &object, llvm::StringRef origin);
-  /// Reads a JSON file.
+  /// Reads a JSON file; errors name the line.
   llvm::Error readFile(llvm::StringRef path);
 
   /// Completes the fields that follow from others and checks how they fit.
   llvm::Expected<ModelConfig> finish() const;
 
 private:
+  using GetOrigin = llvm::function_ref<std::string(llvm::StringRef key)>;
+  llvm::Error setAll(const llvm::json::Object &object, GetOrigin getOrigin);
   void derive(ModelConfig &complete) const;
   llvm::Error check(const ModelConfig &complete) const;
   llvm::Error fail(llvm::StringRef key, const llvm::Twine &message) const;

@@ -20,7 +20,8 @@ struct TrainerOptions {
   /// Key of initial values and data order.
   uint64_t seed = 0;
 
-  double learningRate = 3e-3;
+  /// Peak; nothing: the configuration's "lr".
+  std::optional<double> learningRate;
   int64_t warmupSteps = 40;
   Decay decay = Decay::Cosine;
   /// Last learning rate as a fraction of learningRate.
@@ -57,9 +58,6 @@ struct TrainerOptions {
   /// Whether that is a terminal.
   bool terminal = false;
 
-  /// The defaults for a program: the learning rate is the configuration's "lr",
-  /// else 1e-3 where its "residual" is "prenorm".
-  static TrainerOptions getDefaults(const Program &program);
   /// Fails on values out of range, naming the option.
   llvm::Error check() const;
 };

@@ -409,9 +409,20 @@ TEST_F(TrainerTest, NamesMissingFunctionsAndArguments) {
   EXPECT_EQ(createFails(), "the program has no function 'gradients'");
 }
 
+TEST_F(TrainerTest, TakesTheLearningRateOfTheConfiguration) {
+  options.logPath = getPath("log.jsonl");
+  options.learningRate.reset();
+  options.steps = 1;
+  options.warmupSteps = 0;
+  EXPECT_EQ(createFails(), "learning rate: expected one, as the model's "
+                           "configuration has no 'lr'");
+  program.configuration["lr"] = 0.125;
+  take(makeTrainer()->run());
+  EXPECT_NE(readFile(options.logPath).find("\"lr\":0.125,"), std::string::npos);
+}
+
 TEST_F(TrainerTest, PrenormProgramsNeedNoGates) {
   program.configuration["residual"] = "prenorm";
-  EXPECT_EQ(TrainerOptions::getDefaults(program).learningRate, 1e-3);
   for (FunctionInfo &function : program.functionInfos)
     llvm::erase_if(function.arguments, [](const TensorInfo &argument) {
       return argument.name == "gate_scale" || argument.name == "gates";

@@ -127,14 +127,14 @@ SmallVector<Value> RmsNormVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                           ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getInput()));
   int64_t width = getWidth(getInput()), groups = getGroups();
-  double groupWidth = static_cast<double>(width / groups);
+  int64_t groupWidth = width / groups;
   double factor = getFactor().convertToDouble();
-  Value x = rows.reshape(operands[0], {groups, width / groups});
-  Value grad = rows.reshape(operands[1], {groups, width / groups});
+  Value x = rows.reshape(operands[0], {groups, groupWidth});
+  Value grad = rows.reshape(operands[1], {groups, groupWidth});
   Value inverse = inverseGroupRms(rows, x, getEps().convertToDouble());
   Value dot = rows.groupSum({x, grad}, [](Elements e) { return e[0] * e[1]; });
   auto inputGrad = [&](Elements e) {
-    Scalar radial = e[3] * e[2] * e[2] / groupWidth;
+    Scalar radial = e[3] * e[2] * e[2] / double(groupWidth);
     return (e[1] - e[0] * radial) * (e[2] * factor);
   };
   Value y = rows.map({x, grad, perGroup(inverse), perGroup(dot)}, inputGrad);
