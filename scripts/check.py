@@ -81,7 +81,7 @@ def check_units(build, scratch):
 
 def check_python(build, scratch):
     report = scratch / "pytest.xml"
-    run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--nag-build", build, "test"])
+    run([sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}", "--nag-build", build, "test"])
     return count_junit(report)
 
 

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""nag.torch under a Python that has torch; test_torch.py runs this file with the interpreter of NAG_TORCH_PYTHON."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+import nag
+import nag.torch as nt
+
+
+def plain_update(r, s, f, w, b, p, beta, alpha, eps):
+    """The paper's formulas in torch's own ops."""
+    q = (torch.softmax(p, 0) * torch.sigmoid(r @ w.t() + b)).sum(-1).clamp_min(1e-6)
+    g = alpha * q ** softplus(beta)
+    c = f - f.mean(-1, keepdim=True)
+    u = c - (c * r).sum(-1, keepdim=True) / (r * r).sum(-1, keepdim=True) * r
+    v = u / (u.square().mean(-1, keepdim=True) + eps).sqrt()
+    y = r + g.unsqueeze(-1) * v
+    return y / (y.square().mean(-1, keepdim=True) + eps).sqrt(), s + torch.log1p(g * g) / 2, g
+
+
+def inputs(shape=(2, 3), width=16, directions=4, dtype=torch.float64):
+    torch.manual_seed(0)
+    make = lambda *size: torch.randn(size, dtype=dtype)
+    r = make(*shape, width)
+    r = r / r.square().mean(-1, keepdim=True).sqrt()
+    tensors = [r, make(*shape), make(*shape, width), make(directions, width) / 4, make(directions), make(directions),
+               make(), make()]
+    return [t.detach().requires_grad_() for t in tensors]
+
+
+@pytest.mark.parametrize("dtype, limit", [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("shape", [(2, 3), (5,), ()])
+def test_values_and_gradients(dtype, limit, shape):
+    ours, theirs = inputs(shape, dtype=dtype), inputs(shape, dtype=dtype)
+    (direction, log_norm), gate = nt.update(nt.Stream(*ours[:2]), *ours[2:])
+    expected = plain_update(*theirs, nt.EPS)
+    torch.manual_seed(1)
+    weights = [torch.randn_like(x) for x in expected]
+    for got, want in zip((direction, log_norm, gate), expected):
+        torch.testing.assert_close(got, want, rtol=limit, atol=limit)
+    sum((x * w).sum() for x, w in zip((direction, log_norm, gate), weights)).backward()
+    sum((x * w).sum() for x, w in zip(expected, weights)).backward()
+    for a, b in zip(ours, theirs):
+        torch.testing.assert_close(a.grad, b.grad, rtol=10 * limit, atol=10 * limit)
+
+
+def test_gradcheck_in_double_precision():
+    assert torch.autograd.gradcheck(lambda *a: nt._update(*a, nt.EPS), inputs((3,), width=8))
+    r, s, f = inputs((3,), width=8)[:3]
+    gate = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *a: nt._rotate(*a, nt.EPS), (r, s, f, gate))
+
+
+def test_ops_pass_torchs_own_check():
+    torch.library.opcheck(nt._update, (*inputs((3,), width=8), nt.EPS))
+
+
+def test_zero_branches_leave_the_stream():
+    r, s, *_ = inputs((4,), dtype=torch.float32)
+    stream = nt.rotate(nt.Stream(r, s), torch.zeros_like(r), torch.ones(4))
+    torch.testing.assert_close(stream.direction, r)
+    assert torch.isfinite(stream.direction).all()
+
+
+def test_non_contiguous_tensors():
+    a = inputs((4, 4), dtype=torch.float32)
+    got = nt._update(a[0].transpose(0, 1), a[1].transpose(0, 1), a[2].transpose(0, 1), *a[3:], nt.EPS)
+    want = nt._update(*a, nt.EPS)
+    torch.testing.assert_close(got[0], want[0].transpose(0, 1))
+
+
+class Model(nn.Module):
+    """An MLP block in the residual of the caller's choice."""
+
+    def __init__(self, width=16, vocab=32):
+        super().__init__()
+        self.embed = nn.Embedding(vocab, width)
+        self.up, self.down = nn.Linear(width, 64), nn.Linear(64, width)
+        self.residual = nt.NagResidual(width, index=1, directions=8)
+        self.head = nn.Parameter(torch.randn(vocab, width))
+
+    def forward(self, tokens):
+        stream = nt.encode(self.embed(tokens))
+        stream, gate = self.residual(stream, self.down(torch.relu(self.up(stream.direction)).square()))
+        return nt.decode(stream, self.head)
+
+
+def test_a_model_trains_and_keeps_the_checkpoints_names():
+    torch.manual_seed(0)
+    model = Model()
+    tokens = torch.randint(0, 32, (4, 8))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(10):
+        loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.roll(-1, 1).flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert set(model.residual.state_dict()) == {"m_down.weight", "m_down.bias", "coef", "beta", "alpha"}
+    assert softplus(model.residual.beta).item() != 1.0 or losses[0] == losses[-1]
+
+
+@pytest.mark.parametrize("backend", ["aot_eager"])
+def test_compile_keeps_the_op_opaque(backend):
+    torch.manual_seed(0)
+    model, graphs = Model(), []
+    tokens = torch.randint(0, 32, (4, 8))
+
+    def look(graph, example):
+        graphs.append(graph)
+        return graph
+
+    plain = model(tokens)
+    torch.testing.assert_close(torch.compile(model, backend=look, fullgraph=True)(tokens), plain)
+    assert "nag.update" in graphs[0].code
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    loss = compiled(tokens).square().mean()
+    loss.backward()
+    got = model.residual.alpha.grad.clone()
+    model.zero_grad()
+    plain.square().mean().backward()
+    torch.testing.assert_close(got, model.residual.alpha.grad)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda a: a.__setitem__(2, a[2][..., :8]), r"branch: expected \[4, 16\], but got \[4, 8\]"),
+    (lambda a: a.__setitem__(1, a[1].double()), "log_norm: expected torch.float32 on cpu as the direction, but got torch.float64"),
+    (lambda a: a.__setitem__(0, a[0].half()), "direction: expected float32 or float64, but got torch.float16"),
+    (lambda a: a.__setitem__(3, a[3][:, :4]), r"weight: expected \[directions, 16\], but got \[4, 4\]"),
+    (lambda a: a.__setitem__(6, a[4]), r"beta: expected \[\], but got \[4\]"),
+])
+def test_bad_tensors(change, message):
+    tensors = inputs((4,), dtype=torch.float32)
+    change(tensors)
+    with pytest.raises(nag.ArgumentError, match=message):
+        nt._update(*tensors, nt.EPS)
+
+
+def test_dlpack_of_programs():
+    model = nag.Model(layers=1, width=16, heads=1, seq=8, batch=1, vocab=16)
+    program = model.compile(["logits"])
+    weights = program.weights(seed=0)
+    tokens = torch.zeros(1, 8, dtype=torch.int32)
+    logits = torch.empty(1, 8, 16)
+    program.call("logits", tokens=tokens, gate_scale=1.0, logits=logits, **weights.arguments("logits"))
+    assert logits.abs().sum() > 0
+    head = torch.from_dlpack(weights["lm_head.weight"])
+    head.zero_()
+    assert weights["lm_head.weight"].sum() == 0
+    with pytest.raises(nag.ArgumentError, match="expected 1x8xi32, but got 1x8xi64"):
+        program.call("logits", tokens=tokens.long(), gate_scale=1.0, **weights.arguments("logits"))
