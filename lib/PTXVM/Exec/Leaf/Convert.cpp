@@ -164,11 +164,12 @@ double toIntegral(double value, RoundTo mode) {
   }
 }
 
-/// Out-of-range values clamp; NaN becomes 0, in 64-bit results the most
-/// negative pattern (as the hardware answers).
-uint64_t clampToInteger(double value, unsigned bits, bool isSigned) {
+/// Out-of-range values clamp; NaN becomes 0, from f64 and in 64-bit results the
+/// most negative pattern (section 9.7.9.21).
+uint64_t clampToInteger(double value, unsigned bits, bool isSigned,
+                        bool isWide) {
   if (value != value)
-    return bits == 64 ? 1ull << 63 : 0;
+    return isWide || bits == 64 ? ~0ull << (bits - 1) : 0;
   double limit = isSigned ? asDouble((1023ull + bits - 1) << 52)
                           : asDouble((1023ull + bits) << 52);
   if (value >= limit)
@@ -184,10 +185,13 @@ void floatToInteger(LaneState &w, const Inst &i, uint32_t mask) {
   const typename F::type *a = w.at<typename F::type>(i.src[0]);
   bool isSigned = isSignedType(targetType(i)), flush = i.flush;
   unsigned bits = bitsOf(targetType(i));
+  constexpr bool isWide = sizeof(typename F::type) == 8;
+  uint64_t width = isSigned ? ~0ull : ~0ull >> (64 - bits);
   RoundTo mode = roundingOf(i);
   perLane(w.at<D>(i.dst), mask, [=](unsigned l) {
     double rounded = toIntegral(F::widen(a[l], flush), mode);
-    return static_cast<D>(clampToInteger(rounded, bits, isSigned));
+    return static_cast<D>(clampToInteger(rounded, bits, isSigned, isWide) &
+                          width);
   });
 }
 

@@ -101,6 +101,21 @@ struct TanhOp {
   static float apply(float a) { return std::tanh(a); }
 };
 
+uint32_t flushBits(uint32_t bits, bool flush) {
+  return flush && (bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits;
+}
+/// Operations that hand an operand on, or look at its bits, do not flush by the
+/// environment: .ftz is done by hand here.
+template <typename OpT> struct Flushing {
+  static float flushed(float value) {
+    return asFloat(flushBits(asBits(value), true));
+  }
+  static float apply(float a) { return OpT::apply(flushed(a)); }
+  static float apply(float a, float b) {
+    return OpT::apply(flushed(a), flushed(b));
+  }
+};
+
 template <typename T> T finish(T value, uint8_t flags) {
   if (flags & leaf::saturate)
     return value > T(0) ? (value < T(1) ? value : T(1)) : T(0);
@@ -141,10 +156,19 @@ void ternary(LaneState &w, const Inst &i, uint32_t mask) {
   });
 }
 
-// Sign operations touch bits, also of NaNs; .ftz flushes by hand.
-uint32_t flushBits(uint32_t bits, bool flush) {
-  return flush && (bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits;
+/// The forms for f32 that flush by hand when the instruction says so.
+template <typename OpT>
+void selection(LaneState &w, const Inst &i, uint32_t mask) {
+  i.flush ? binary<Flushing<OpT>, float>(w, i, mask)
+          : binary<OpT, float>(w, i, mask);
 }
+template <typename OpT>
+void function(LaneState &w, const Inst &i, uint32_t mask) {
+  i.flush ? unary<Flushing<OpT>, float>(w, i, mask)
+          : unary<OpT, float>(w, i, mask);
+}
+
+// Sign operations touch bits, also of NaNs.
 template <bool Negate>
 void signFloat(LaneState &w, const Inst &i, uint32_t mask) {
   const uint32_t *a = w.at<uint32_t>(i.src[0]);
@@ -223,17 +247,17 @@ Handler selectFloat(const LeafQuery &q) {
   case Op::Div:
     return binaryFor<DivOp>(q.type);
   case Op::Min:
-    return binaryFor<MinOp>(q.type);
+    return single ? selection<MinOp> : binary<MinOp, double>;
   case Op::Max:
-    return binaryFor<MaxOp>(q.type);
+    return single ? selection<MaxOp> : binary<MaxOp, double>;
   case Op::MinNan:
-    return single ? binary<MinNanOp, float> : nullptr;
+    return single ? selection<MinNanOp> : nullptr;
   case Op::MaxNan:
-    return single ? binary<MaxNanOp, float> : nullptr;
+    return single ? selection<MaxNanOp> : nullptr;
   case Op::MinXorsign:
-    return single ? binary<MinXorsignOp, float> : nullptr;
+    return single ? selection<MinXorsignOp> : nullptr;
   case Op::MaxXorsign:
-    return single ? binary<MaxXorsignOp, float> : nullptr;
+    return single ? selection<MaxXorsignOp> : nullptr;
   case Op::Fma:
     return single ? ternary<FmaOp, float> : ternary<FmaOp, double>;
   case Op::Abs:
@@ -252,15 +276,15 @@ Handler selectFloat(const LeafQuery &q) {
   case Op::RsqrtApprox:
     return unaryFor<RsqrtOp>(q.type);
   case Op::Exp2:
-    return single ? unary<Exp2Op, float> : nullptr;
+    return single ? function<Exp2Op> : nullptr;
   case Op::Log2:
-    return single ? unary<Log2Op, float> : nullptr;
+    return single ? function<Log2Op> : nullptr;
   case Op::Sin:
-    return single ? unary<SinOp, float> : nullptr;
+    return single ? function<SinOp> : nullptr;
   case Op::Cos:
-    return single ? unary<CosOp, float> : nullptr;
+    return single ? function<CosOp> : nullptr;
   case Op::Tanh:
-    return single ? unary<TanhOp, float> : nullptr;
+    return single ? function<TanhOp> : nullptr;
   case Op::TestFinite:
   case Op::TestInfinite:
   case Op::TestNumber:

@@ -90,12 +90,14 @@ template <typename F> uint16_t withSigns(uint16_t magnitude, uint16_t signs) {
 }
 struct MinXorsignOp {
   template <typename F> static uint16_t apply(uint16_t a, uint16_t b) {
-    return withSigns<F>(MinOp::apply<F>(a & 0x7fff, b & 0x7fff), a ^ b);
+    uint16_t picked = MinOp::apply<F>(a & 0x7fff, b & 0x7fff);
+    return isNan<F>(picked) ? picked : withSigns<F>(picked, a ^ b);
   }
 };
 struct MaxXorsignOp {
   template <typename F> static uint16_t apply(uint16_t a, uint16_t b) {
-    return withSigns<F>(MaxOp::apply<F>(a & 0x7fff, b & 0x7fff), a ^ b);
+    uint16_t picked = MaxOp::apply<F>(a & 0x7fff, b & 0x7fff);
+    return isNan<F>(picked) ? picked : withSigns<F>(picked, a ^ b);
   }
 };
 struct NegOp {
