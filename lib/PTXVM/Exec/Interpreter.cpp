@@ -411,21 +411,27 @@ bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
       launch.abort(LaunchStatus::Trap, "invalid indirect call");
       return true;
     }
-    if (group != mask) {
-      uint32_t pc = fragment.pc;
-      fragment.mask = group;
-      split(warp, Fragment(fragment), mask & ~group, pc);
-      return true;
-    }
+    fragment.mask = group;
   }
   const FunctionCode &target = program.functions[callee];
   if (target.isBuiltin) {
     ++fragment.pc;
     return callBuiltin(warp, site, target, mask, inst.line);
   }
+  // Lanes that call something else go after the others: were they split off
+  // before the call, both would meet again at once.
+  Fragment others;
+  if (uint32_t rest = mask & ~fragment.mask) {
+    others = fragment;
+    others.mask = rest;
+  }
   callFunction(warp, fragment, site, callee);
   if (launch.stop)
     return true;
+  if (others.mask) {
+    warp.fragments.push_back(std::move(others));
+    return true;
+  }
   enter(warp, fragment);
   return warp.fragments.size() > 1;
 }
