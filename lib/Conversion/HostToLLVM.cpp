@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -convert-nag-host-to-llvm: the planned host program as LLVM functions.
+#include "DeviceRuntime.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
@@ -39,8 +40,9 @@ struct RepeatLoop {
 /// them on.
 class FunctionLowering {
 public:
+  /// `deviceRuntime` is null where buffers are host memory.
   FunctionLowering(func::FuncOp hostFunction, SymbolTable &programSymbols,
-                   LLVM::LLVMFuncOp lowered);
+                   LLVM::LLVMFuncOp lowered, DeviceRuntime *deviceRuntime);
 
   LogicalResult run();
 
@@ -66,6 +68,7 @@ private:
   func::FuncOp function;
   SymbolTable &symbols;
   LLVM::LLVMFuncOp target;
+  DeviceRuntime *device;
   ImplicitLocOpBuilder builder;
   Type pointerType;
   Block *entry;
@@ -78,8 +81,10 @@ private:
 
 FunctionLowering::FunctionLowering(func::FuncOp hostFunction,
                                    SymbolTable &programSymbols,
-                                   LLVM::LLVMFuncOp lowered)
+                                   LLVM::LLVMFuncOp lowered,
+                                   DeviceRuntime *deviceRuntime)
     : function(hostFunction), symbols(programSymbols), target(lowered),
+      device(deviceRuntime),
       builder(hostFunction.getLoc(), hostFunction.getContext()),
       pointerType(LLVM::LLVMPointerType::get(hostFunction.getContext())),
       entry(target.addEntryBlock(builder)) {
@@ -174,7 +179,11 @@ Value FunctionLowering::getGlobal(arith::ConstantOp constantOp) {
       /*isConstant=*/true, LLVM::Linkage::Internal, "nag_constant",
       value.reshape(flat), /*alignment=*/64);
   symbols.insert(global);
-  return LLVM::AddressOfOp::create(builder, global);
+  Value address = LLVM::AddressOfOp::create(builder, global);
+  if (!device)
+    return address;
+  return device->constant(builder, address,
+                          constant(bytesOf(constantOp.getResult())));
 }
 
 LogicalResult FunctionLowering::lowerLaunch(LaunchOp op) {
@@ -195,10 +204,12 @@ LogicalResult FunctionLowering::lowerLaunch(LaunchOp op) {
 }
 
 void FunctionLowering::lowerCopy(CopyOp op) {
-  LLVM::MemmoveOp::create(builder, getPointer(op.getResult()),
-                          getPointer(op.getInput()),
-                          constant(bytesOf(op.getInput())),
-                          /*isVolatile=*/false);
+  Value to = getPointer(op.getResult()), from = getPointer(op.getInput());
+  Value bytes = constant(bytesOf(op.getInput()));
+  if (device)
+    device->copy(builder, to, from, bytes);
+  else
+    LLVM::MemmoveOp::create(builder, to, from, bytes, /*isVolatile=*/false);
 }
 
 Value FunctionLowering::allocatePointerArray(unsigned count) {
@@ -353,8 +364,11 @@ void FunctionLowering::lowerRepeat(RepeatOp op) {
 
 namespace {
 struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
+  using ConvertNagHostToLLVMBase::ConvertNagHostToLLVMBase;
+
   void runOnOperation() override {
     ModuleOp program = getOperation();
+    DeviceRuntime device(program);
     SmallVector<func::FuncOp> functions(program.getOps<func::FuncOp>());
     SymbolTable symbols(program);
     for (func::FuncOp function : functions)
@@ -366,7 +380,9 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
     for (func::FuncOp function : functions)
       lowered.push_back(declare(function, symbols));
     for (auto [function, target] : llvm::zip_equal(functions, lowered))
-      if (failed(FunctionLowering(function, symbols, target).run()))
+      if (failed(FunctionLowering(function, symbols, target,
+                                  deviceMemory ? &device : nullptr)
+                     .run()))
         return signalPassFailure();
     for (func::FuncOp function : functions)
       symbols.erase(function);

@@ -4,6 +4,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 #include "nag/Target/CPU/Compiler.h"
+#include "nag/Target/CUDA/Compiler.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -55,10 +56,42 @@ createCPU(mlir::ModuleOp module, const ProgramOptions &options) {
   return cpu::createProgram(module, compile);
 }
 
+//===- cuda ---------------------------------------------------------------===//
+
+static Error checkCUDA(const TargetOptions &options) {
+  int number;
+  StringRef device = options.device;
+  bool isNumber = !device.getAsInteger(10, number) && number >= 0;
+  if (!device.empty() && device != "vm" && !isNumber)
+    return wrong("device", "vm or the number of a GPU", device);
+  StringRef chip = options.chip;
+  if (!chip.empty() && chip != "sm_80" && chip != "sm_90a")
+    return wrong("chip", "sm_80 or sm_90a", chip);
+  if (options.precision != "f32" && options.precision != "tf32")
+    return wrong("precision", "f32 or tf32", options.precision);
+  return Error::success();
+}
+
+static Expected<std::unique_ptr<runtime::Program>>
+createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
+  cuda::CompileOptions compile;
+  compile.differentiate = !options.differentiate.empty();
+  if (compile.differentiate)
+    compile.training.function = options.differentiate;
+  compile.training.recompute = options.recompute;
+  if (!options.target.chip.empty())
+    compile.kernels.chip = options.target.chip;
+  compile.kernels.tf32 = options.target.precision == "tf32";
+  return cuda::createProgram(
+      module, compile,
+      options.target.device.empty() ? "0" : StringRef(options.target.device));
+}
+
 //===- The table ----------------------------------------------------------===//
 
 static ArrayRef<Target> targets() {
-  static const Target table[] = {{"cpu", checkCPU, createCPU}};
+  static const Target table[] = {{"cpu", checkCPU, createCPU},
+                                 {"cuda", checkCUDA, createCUDA}};
   return table;
 }
 

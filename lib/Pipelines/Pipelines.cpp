@@ -3,6 +3,7 @@
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Pipelines/CPUKernels.h"
+#include "nag/Pipelines/GPUKernels.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -32,8 +33,8 @@ void nag::buildTrainingPipeline(OpPassManager &manager,
   addCleanup(manager);
 }
 
-void nag::buildCPUPlanPipeline(OpPassManager &manager,
-                               const CPUPipelineOptions &options) {
+void nag::buildPlanPipeline(OpPassManager &manager,
+                            const CPUPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
   manager.addPass(createNagSplitStreams());
@@ -55,12 +56,13 @@ void nag::buildCPUCodegenPipeline(OpPassManager &manager,
 
 void nag::buildCPUPipeline(OpPassManager &manager,
                            const CPUPipelineOptions &options) {
-  buildCPUPlanPipeline(manager, options);
+  buildPlanPipeline(manager, options);
   buildCPUCodegenPipeline(manager, options);
 }
 
 void nag::registerPipelines() {
   registerCPUKernelsPipeline();
+  registerGPUKernelsPipeline();
   PassPipelineRegistration<TrainingPipelineOptions>(
       "nag-training-pipeline", "expand, differentiate and add the optimizer",
       buildTrainingPipeline);

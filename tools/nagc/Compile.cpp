@@ -2,7 +2,10 @@
 // nagc compile: machine code and its manifest from a module.
 #include "Commands.h"
 
+#include "nag/Driver/Target.h"
 #include "nag/Target/CPU/Compiler.h"
+#include "nag/Target/CUDA/Assembler.h"
+#include "nag/Target/CUDA/Compiler.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/IR/LLVMContext.h"
@@ -16,26 +19,37 @@ using namespace nag;
 static cl::SubCommand compileCommand("compile",
                                      "Compile a module for a target");
 
-enum class Emit { MLIR, LLVM, Object };
+enum class Emit { Default, MLIR, LLVM, Object, PTX, Cubin };
 
 static cl::opt<std::string> input(cl::Positional, cl::sub(compileCommand),
                                   cl::Required, cl::value_desc("file.mlir"),
                                   cl::desc("<module>"));
-static cl::opt<std::string> target("target", cl::sub(compileCommand),
-                                   cl::init("cpu"), cl::value_desc("cpu"),
-                                   cl::desc("Target: cpu (this computer's)"));
+static cl::opt<std::string>
+    target("target", cl::sub(compileCommand), cl::init("cpu"),
+           cl::value_desc("cpu|cuda"),
+           cl::desc("cpu: this computer's; cuda: NVIDIA GPUs (default: cpu)"));
+static cl::opt<std::string> chip("chip", cl::sub(compileCommand),
+                                 cl::value_desc("sm_80|sm_90a"),
+                                 cl::desc("Chip of the target cuda (default: "
+                                          "sm_80)"));
 static cl::opt<std::string>
     precision("precision", cl::sub(compileCommand), cl::init("f32"),
-              cl::value_desc("f32"),
-              cl::desc("Precision of contractions: f32 (each in its operands' "
-                       "own type)"));
+              cl::value_desc("f32|tf32"),
+              cl::desc("How contractions of f32 tensors multiply; tf32 for "
+                       "the target cuda (default: f32)"));
 static cl::opt<Emit> emitKind(
-    "emit", cl::sub(compileCommand), cl::init(Emit::Object),
+    "emit", cl::sub(compileCommand), cl::init(Emit::Default),
     cl::desc("What to write beside manifest.json:"),
-    cl::values(clEnumValN(Emit::MLIR, "mlir", "program.mlir, the LLVM dialect"),
-               clEnumValN(Emit::LLVM, "llvm", "program.ll, optimised LLVM IR"),
-               clEnumValN(Emit::Object, "object",
-                          "program.o, for NagKernels, libdnnl and libomp")));
+    cl::values(
+        clEnumValN(Emit::MLIR, "mlir",
+                   "program.mlir, the LLVM dialect; for cuda kernels.mlir too"),
+        clEnumValN(Emit::LLVM, "llvm",
+                   "program.ll, optimised LLVM IR; for cuda kernels.ll too"),
+        clEnumValN(Emit::Object, "object",
+                   "program.o, for NagKernels, libdnnl and libomp (default "
+                   "for cpu)"),
+        clEnumValN(Emit::PTX, "ptx", "kernels.ptx (default for cuda)"),
+        clEnumValN(Emit::Cubin, "cubin", "kernels.cubin, assembled by ptxas")));
 static cl::opt<std::string> folder("o", cl::sub(compileCommand), cl::Required,
                                    cl::value_desc("folder"),
                                    cl::desc("Folder to write to"));
@@ -52,13 +66,22 @@ static cl::opt<bool> report("report-memory", cl::sub(compileCommand),
                             cl::desc("Print what each function's memory plan "
                                      "costs"));
 
+static bool isCUDA() { return target == "cuda"; }
+
 static Error checkUse() {
-  if (target != "cpu")
-    return make_error<tool::UsageError>("--target: expected cpu, but got '" +
-                                        target + "'");
-  if (precision != "f32")
-    return make_error<tool::UsageError>("--precision: expected f32, but got '" +
-                                        precision + "'");
+  driver::TargetOptions options;
+  options.target = target;
+  options.chip = chip;
+  options.precision = precision;
+  if (Error error = options.check())
+    return make_error<tool::UsageError>("--" + toString(std::move(error)));
+  bool isForCPU = emitKind == Emit::Object;
+  bool isForCUDA = emitKind == Emit::PTX || emitKind == Emit::Cubin;
+  if (isCUDA() ? isForCPU : isForCUDA)
+    return make_error<tool::UsageError>(
+        Twine("--emit: expected mlir, llvm") +
+        (isCUDA() ? ", ptx or cubin for the target cuda"
+                  : " or object for the target cpu"));
   return Error::success();
 }
 
@@ -69,11 +92,34 @@ static Error writeOutput(StringRef name,
   return tool::writeFile(path, write);
 }
 
-/// Writes the program in the form that was asked for.
-static Error writeProgram(mlir::ModuleOp program) {
+static Error writeText(StringRef name,
+                       function_ref<void(raw_ostream &)> write) {
+  return writeOutput(name, [&](raw_ostream &os) {
+    write(os);
+    os << '\n';
+  });
+}
+
+static Error writeManifest(json::Value manifest) {
+  return writeText("manifest.json",
+                   [&](raw_ostream &os) { os << formatv("{0:2}", manifest); });
+}
+
+static void configure(TrainingPipelineOptions &training,
+                      CPUPipelineOptions &plan) {
+  if (!differentiated.empty())
+    training.function = differentiated.getValue();
+  training.recompute = recompute.getValue();
+  plan.report = report.getValue();
+}
+
+//===----------------------------------------------------------------------===//
+// The target cpu
+//===----------------------------------------------------------------------===//
+
+static Error writeHostProgram(mlir::ModuleOp program) {
   if (emitKind == Emit::MLIR)
-    return writeOutput("program.mlir",
-                       [&](raw_ostream &os) { os << program << '\n'; });
+    return writeText("program.mlir", [&](raw_ostream &os) { os << program; });
   LLVMContext context;
   auto module = cpu::translateToLLVM(program, context);
   if (!module)
@@ -87,6 +133,64 @@ static Error writeProgram(mlir::ModuleOp program) {
   return writeOutput("program.o", [&](raw_ostream &os) {
     os.write(object->data(), object->size());
   });
+}
+
+static Error compileForCPU(mlir::ModuleOp program) {
+  cpu::CompileOptions options;
+  configure(options.training, options.pipeline);
+  auto manifest = cpu::lowerToLLVMDialect(program, options);
+  if (!manifest)
+    return manifest.takeError();
+  if (Error error = writeHostProgram(program))
+    return error;
+  return writeManifest(toJSON(*manifest));
+}
+
+//===----------------------------------------------------------------------===//
+// The target cuda
+//===----------------------------------------------------------------------===//
+
+static Error writeKernels(const cuda::LoweredProgram &program) {
+  if (!program.device)
+    return Error::success();
+  if (emitKind == Emit::MLIR)
+    return writeText("kernels.mlir",
+                     [&](raw_ostream &os) { os << *program.device; });
+  LLVMContext context;
+  auto module =
+      cuda::translateToLLVM(program.getDeviceModule(), program.chip, context);
+  if (!module)
+    return module.takeError();
+  if (emitKind == Emit::LLVM)
+    return writeOutput("kernels.ll",
+                       [&](raw_ostream &os) { (*module)->print(os, nullptr); });
+  auto ptx = cuda::emitPTX(**module, program.chip);
+  if (!ptx)
+    return ptx.takeError();
+  if (emitKind != Emit::Cubin)
+    return writeOutput("kernels.ptx", [&](raw_ostream &os) { os << *ptx; });
+  auto cubin = cuda::assemble(*ptx, program.chip);
+  if (!cubin)
+    return cubin.takeError();
+  return writeOutput("kernels.cubin",
+                     [&](raw_ostream &os) { os << cubin->image; });
+}
+
+static Error compileForCUDA(mlir::ModuleOp program) {
+  cuda::CompileOptions options;
+  configure(options.training, options.plan);
+  if (!chip.empty())
+    options.kernels.chip = chip.getValue();
+  options.kernels.tf32 = precision == "tf32";
+  auto lowered = cuda::lower(program, options);
+  if (!lowered)
+    return lowered.takeError();
+  if (emitKind == Emit::MLIR || emitKind == Emit::LLVM)
+    if (Error error = writeHostProgram(program))
+      return error;
+  if (Error error = writeKernels(*lowered))
+    return error;
+  return writeManifest(cuda::toJSON(*lowered));
 }
 
 static Expected<int> run() {
@@ -107,20 +211,9 @@ static Expected<int> run() {
     errs() << remark << '\n';
     return success();
   });
-  cpu::CompileOptions options;
-  if (!differentiated.empty())
-    options.training.function = differentiated.getValue();
-  options.training.recompute = recompute.getValue();
-  options.pipeline.report = report.getValue();
-  auto manifest = cpu::lowerToLLVMDialect(**program, options);
-  if (!manifest)
-    return diagnostics.takeError(toString(manifest.takeError()));
-  if (Error error = writeProgram(**program))
+  if (Error error =
+          isCUDA() ? compileForCUDA(**program) : compileForCPU(**program))
     return diagnostics.takeError(toString(std::move(error)));
-  if (Error error = writeOutput("manifest.json", [&](raw_ostream &os) {
-        os << formatv("{0:2}\n", cpu::toJSON(*manifest));
-      }))
-    return error;
   return tool::kDone;
 }
 

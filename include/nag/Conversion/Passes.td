@@ -11,7 +11,13 @@ def ConvertNagHostToLLVM : Pass<"convert-nag-host-to-llvm", "::mlir::ModuleOp"> 
     its results that stand in none of these, and `nag.workspace_bytes` bytes of memory aligned to 64. Launches call the kernels,
     which must be lowered to functions of bare pointers; a nag.repeat is a loop that passes slices of the stacks by pointer.
     The kernels' module is merged into the program.
+
+    With `device-memory`, buffers are places in a GPU's memory, which the host cannot read: copies and the addresses of constants
+    become calls of `nag_gpu_copy` and `nag_gpu_constant`.
   }];
+  let options = [
+    Option<"deviceMemory", "device-memory", "bool", "false", "buffers are memory of a GPU">
+  ];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
@@ -110,6 +116,45 @@ def ConvertLinalgMatmulToNagGemm : Pass<"convert-linalg-matmul-to-nag-gemm", "::
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
       "::mlir::memref::MemRefDialect"];
+}
+
+def ConvertNagToGPU : Pass<"convert-nag-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "lowers kernel functions to the gpu dialect";
+  let description = [{
+    Runs on the module of kernel functions (`-nag-outline-kernels`). Each becomes a host function on buffers that launches device
+    functions of the gpu.module `@device`, which hold the kernel's ops as thread code for one chip. Memory that only the launches
+    of one kernel share is a `gpu.alloc` of static size. Sums that cross blocks go through such memory in a fixed order:
+    results do not depend on the order in which blocks run.
+
+    ```mlir
+    func.func @relu2_kernel(%x: memref<8x16xf32>, %out: memref<8x16xf32>) attributes {nag.kernel} {
+      gpu.launch_func @device::@relu2_kernel blocks in (%c2, %c1, %c1) threads in (%c128, %c1, %c1)
+          args(%x : memref<8x16xf32>, %out : memref<8x16xf32>)
+      return
+    }
+    ```
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_80\"", "sm_80 or sm_90a">,
+    Option<"tf32", "tf32", "bool", "false", "contractions of f32 tensors round their operands to tf32, for tensor cores">
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+      "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+      "::mlir::nvgpu::NVGPUDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ConvertNagLaunchesToLLVM : Pass<"convert-nag-launches-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "lowers the host side of GPU kernels to calls of the runtime";
+  let description = [{
+    Host functions of `-convert-nag-to-gpu` become LLVM functions of bare pointers to device memory. A launch becomes a call of
+
+        void nag_gpu_launch(void *context, int64_t kernel, const int64_t *sizes, void **arguments)
+
+    with the kernel's number among the device functions, `sizes` = grid x, y, z, block x, y, z, dynamic shared bytes, and one
+    pointer per argument to its value. `gpu.alloc` is a place in `void *nag_gpu_scratch(void *context)`, whose size in bytes becomes
+    the attribute `nag.scratch_bytes` of the module. The context is the address of the symbol `nag_gpu_context`.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
 #endif // NAG_CONVERSION_PASSES_TD

@@ -53,8 +53,8 @@ struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
 
 /// The first half: kernels formed and outlined, memory planned. Here the
 /// program's entry points can still be described.
-void buildCPUPlanPipeline(mlir::OpPassManager &manager,
-                          const CPUPipelineOptions &options);
+void buildPlanPipeline(mlir::OpPassManager &manager,
+                       const CPUPipelineOptions &options);
 /// The second half: kernels and host program to the LLVM dialect.
 void buildCPUCodegenPipeline(mlir::OpPassManager &manager,
                              const CPUPipelineOptions &options);

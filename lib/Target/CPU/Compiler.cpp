@@ -45,7 +45,7 @@ Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
   auto plan = [&](mlir::OpPassManager &manager) {
     if (needsTraining(program, options))
       buildTrainingPipeline(manager, options.training);
-    buildCPUPlanPipeline(manager, options.pipeline);
+    buildPlanPipeline(manager, options.pipeline);
   };
   if (Error error = runPipeline(program, plan))
     return error;

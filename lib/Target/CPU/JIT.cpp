@@ -2,13 +2,10 @@
 // A compiled program in this process.
 #include "nag/Runtime/Kernels.h"
 #include "nag/Target/CPU/Compiler.h"
+#include "nag/Target/CompiledProgram.h"
 
-#include "llvm/ExecutionEngine/Orc/AbsoluteSymbols.h"
-#include "llvm/ExecutionEngine/Orc/ExecutionUtils.h"
-#include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include <dlfcn.h>
 
 using namespace llvm;
@@ -48,119 +45,38 @@ private:
   void (*set)(int) = nullptr;
 };
 
-/// Functions by name, called on buffers of host memory.
-class CPUProgram : public runtime::Program {
+/// Kernels are functions of this process too.
+class CPUProgram : public CompiledProgram {
 public:
   static Expected<std::unique_ptr<runtime::Program>>
-  create(Manifest manifest, SmallVector<char, 0> object, int threads);
-
-  ArrayRef<runtime::FunctionInfo> functions() const override { return infos; }
-  ArrayRef<runtime::ParameterInfo> parameters() const override {
-    return parameterInfos;
+  create(Manifest manifest, SmallVector<char, 0> object, int threads) {
+    auto program = std::make_unique<CPUProgram>();
+    program->threads = threads;
+    HostSymbol symbols[] = {
+        {"nag_gemm_f32", reinterpret_cast<void *>(&nag_gemm_f32)},
+        {"nag_gemm_f64", reinterpret_cast<void *>(&nag_gemm_f64)}};
+    if (Error error = program->load(std::move(manifest), std::move(object),
+                                    symbols, OpenMP::get().path()))
+      return error;
+    return program;
   }
-  const json::Object &config() const override { return configuration; }
+  ~CPUProgram() override { releaseWorkspace(); }
+
   runtime::Device &device() override { return memory; }
-  Error call(StringRef function, ArrayRef<void *> arguments) override;
+
+protected:
+  Error beginCall() override {
+    // The setting is the calling thread's own.
+    if (threads > 0)
+      OpenMP::get().setThreads(threads);
+    return Error::success();
+  }
 
 private:
-  using Entry = void (*)(void **arguments, void *workspace);
-  Error load(const Manifest &manifest, SmallVector<char, 0> object);
-
-  std::vector<runtime::FunctionInfo> infos;
-  std::vector<Entry> entries;
-  std::vector<runtime::ParameterInfo> parameterInfos;
-  json::Object configuration;
   runtime::HostDevice memory;
   int threads = 0;
-  runtime::Buffer workspace;
-  std::unique_ptr<orc::LLJIT> jit;
 };
 } // namespace
-
-/// What generated code calls: the GEMMs of this library; the OpenMP runtime and
-/// the C library of this process.
-static Error defineSymbols(orc::LLJIT &jit) {
-  orc::SymbolMap symbols;
-  auto add = [&](StringRef name, auto *function) {
-    symbols[jit.mangleAndIntern(name)] = {orc::ExecutorAddr::fromPtr(function),
-                                          JITSymbolFlags::Exported |
-                                              JITSymbolFlags::Callable};
-  };
-  add("nag_gemm_f32", &nag_gemm_f32);
-  add("nag_gemm_f64", &nag_gemm_f64);
-  orc::JITDylib &library = jit.getMainJITDylib();
-  if (Error error = library.define(orc::absoluteSymbols(std::move(symbols))))
-    return error;
-  char prefix = jit.getDataLayout().getGlobalPrefix();
-  auto openmp =
-      orc::DynamicLibrarySearchGenerator::Load(OpenMP::get().path(), prefix);
-  if (!openmp)
-    return openmp.takeError();
-  library.addGenerator(std::move(*openmp));
-  auto process =
-      orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(prefix);
-  if (!process)
-    return process.takeError();
-  library.addGenerator(std::move(*process));
-  return Error::success();
-}
-
-Error CPUProgram::load(const Manifest &manifest, SmallVector<char, 0> object) {
-  auto created = orc::LLJITBuilder().create();
-  if (!created)
-    return created.takeError();
-  jit = std::move(*created);
-  if (Error error = defineSymbols(*jit))
-    return error;
-  if (Error error =
-          jit->addObjectFile(std::make_unique<SmallVectorMemoryBuffer>(
-              std::move(object), /*RequiresNullTerminator=*/false)))
-    return error;
-  int64_t bytes = 0;
-  for (const EntryPoint &entry : manifest.functions) {
-    auto address = jit->lookup(entry.symbol);
-    if (!address)
-      return address.takeError();
-    entries.push_back(address->toPtr<Entry>());
-    bytes = std::max(bytes, entry.workspaceBytes);
-  }
-  auto buffer = runtime::Buffer::create(memory, bytes, /*zeroed=*/false);
-  if (!buffer)
-    return buffer.takeError();
-  workspace = std::move(*buffer);
-  return Error::success();
-}
-
-Expected<std::unique_ptr<runtime::Program>>
-CPUProgram::create(Manifest manifest, SmallVector<char, 0> object,
-                   int threads) {
-  auto program = std::make_unique<CPUProgram>();
-  if (Error error = program->load(manifest, std::move(object)))
-    return error;
-  for (EntryPoint &entry : manifest.functions)
-    program->infos.push_back(std::move(entry.info));
-  program->parameterInfos = std::move(manifest.parameters);
-  program->configuration = std::move(manifest.config);
-  program->threads = threads;
-  return program;
-}
-
-Error CPUProgram::call(StringRef function, ArrayRef<void *> arguments) {
-  const runtime::FunctionInfo *info = lookup(function);
-  if (!info)
-    return createStringError("expected a function of the program, but got '" +
-                             function + "'");
-  if (arguments.size() != info->arguments.size())
-    return createStringError("function '" + function + "': expected " +
-                             Twine(info->arguments.size()) +
-                             " buffers, but got " + Twine(arguments.size()));
-  // The setting is the calling thread's own.
-  if (threads > 0)
-    OpenMP::get().setThreads(threads);
-  SmallVector<void *, 32> buffers(arguments);
-  entries[info - infos.data()](buffers.data(), workspace.get());
-  return Error::success();
-}
 
 Expected<std::unique_ptr<runtime::Program>>
 nag::cpu::createProgram(mlir::ModuleOp program, const CompileOptions &options) {

@@ -4,7 +4,7 @@
 #define NAG_TARGET_CPU_COMPILER_H
 
 #include "nag/Pipelines/Pipelines.h"
-#include "nag/Target/CPU/Manifest.h"
+#include "nag/Target/Manifest.h"
 
 #include "llvm/ADT/SmallVector.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "nag/Target/CPU/Manifest.h"
+#include "nag/Target/Manifest.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/HostSignature.h"
@@ -9,7 +9,6 @@
 
 using namespace llvm;
 using namespace nag;
-using namespace nag::cpu;
 using runtime::TensorInfo;
 
 static std::string toString(mlir::Type type) {
@@ -161,7 +160,7 @@ static json::Value attributeToJSON(mlir::Attribute attribute) {
   return text;
 }
 
-Expected<Manifest> nag::cpu::buildManifest(mlir::ModuleOp program) {
+Expected<Manifest> nag::buildManifest(mlir::ModuleOp program) {
   Manifest manifest;
   for (auto function : program.getOps<mlir::func::FuncOp>()) {
     if (function.isPrivate())
@@ -229,7 +228,7 @@ static json::Value toJSON(const EntryPoint &entry) {
                       {"workspace_bytes", entry.workspaceBytes}};
 }
 
-json::Value nag::cpu::toJSON(const Manifest &manifest) {
+json::Value nag::toJSON(const Manifest &manifest) {
   json::Array functions, parameters;
   for (const EntryPoint &entry : manifest.functions)
     functions.push_back(::toJSON(entry));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a compiled program says about itself (manifest.json).
-#ifndef NAG_TARGET_CPU_MANIFEST_H
-#define NAG_TARGET_CPU_MANIFEST_H
+#ifndef NAG_TARGET_MANIFEST_H
+#define NAG_TARGET_MANIFEST_H
 
 #include "nag/Runtime/Program.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
-namespace nag::cpu {
+namespace nag {
 
 /// A function, the symbol `void symbol(void **arguments, void *workspace)` that
 /// runs it, and the bytes of workspace it needs, aligned to 64.
@@ -33,6 +33,6 @@ llvm::Expected<Manifest> buildManifest(mlir::ModuleOp program);
 /// "shape", "group", "init", "constraint"}], "config": {...}}
 llvm::json::Value toJSON(const Manifest &manifest);
 
-} // namespace nag::cpu
+} // namespace nag
 
-#endif // NAG_TARGET_CPU_MANIFEST_H
+#endif // NAG_TARGET_MANIFEST_H

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Lowering of kernel functions to the gpu dialect: what the emitters of the
+// kernel families share. A kernel function becomes a host function of the same
+// name that takes buffers and launches device functions.
+#ifndef NAG_CONVERSION_NAGTOGPU_H
+#define NAG_CONVERSION_NAGTOGPU_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+#include <array>
+
+namespace nag {
+
+/// The gpu.module that holds a program's device functions.
+inline constexpr llvm::StringLiteral kDeviceModuleName = "device";
+/// On the kernels' module: the bytes of scratch memory that a launch sequence
+/// needs at most.
+inline constexpr llvm::StringLiteral kScratchBytesAttrName =
+    "nag.scratch_bytes";
+
+/// How contractions of f32 tensors multiply: as f32, or on tensor cores with
+/// operands rounded to tf32.
+enum class F32Contraction { F32, TF32 };
+
+/// What kernels may use of a chip.
+struct GPUTarget {
+  std::string chip = "sm_80";
+  F32Contraction f32Contraction = F32Contraction::F32;
+  /// Dynamic shared memory of one block, in bytes: 163 KiB on sm_80, 227 KiB
+  /// on sm_90 (CUDA C++ Programming Guide, compute capabilities).
+  int64_t maxSharedBytes = 163 * 1024;
+  int64_t multiprocessors = 108;
+
+  /// The target of a chip's name, sm_80 or sm_90a; nothing for others.
+  static std::optional<GPUTarget> get(llvm::StringRef chip);
+};
+
+/// The size of a grid or block, x first.
+using Dim3 = std::array<int64_t, 3>;
+
+/// A device function in the making: `builder` stands at the end of its body,
+/// before the return.
+struct DeviceFunction {
+  mlir::gpu::GPUFuncOp function;
+  mlir::ImplicitLocOpBuilder builder;
+  /// What stands for the values the launch passes, in their order.
+  llvm::SmallVector<mlir::Value> arguments;
+};
+
+/// One kernel function on its way: its ops on tensors (the source) and the host
+/// function on buffers (memrefs with row-major layout) that launches its device
+/// functions.
+class KernelLowering {
+public:
+  KernelLowering(mlir::func::FuncOp sourceFunction,
+                 mlir::func::FuncOp hostFunction,
+                 mlir::gpu::GPUModuleOp deviceModule,
+                 const GPUTarget &gpuTarget);
+
+  mlir::func::FuncOp getSource() const { return source; }
+  const GPUTarget &getTarget() const { return target; }
+
+  /// The buffer of a tensor of the source: an argument, a reshape of another
+  /// buffer, or the place of an op's result. A result's place is the
+  /// destination that bufferization.materialize_in_destination names for it,
+  /// else scratch memory, allocated at the first call.
+  mlir::Value getBuffer(mlir::Value tensor);
+  /// The buffer in another static shape of as many elements.
+  mlir::Value getBuffer(mlir::Value tensor, llvm::ArrayRef<int64_t> shape);
+  /// Device memory that lives until the kernel's end; not initialised.
+  mlir::Value allocateScratch(mlir::MemRefType type);
+
+  /// Adds a launch of a new device function, after those there are. It is named
+  /// for the kernel and `suffix`, which may be empty. `operands` are buffers or
+  /// scalars of the host function.
+  DeviceFunction createLaunch(llvm::StringRef suffix, mlir::ValueRange operands,
+                              Dim3 grid, Dim3 block,
+                              int64_t dynamicSharedBytes = 0);
+
+  /// Builds host ops before the next launch.
+  mlir::ImplicitLocOpBuilder &getHostBuilder() { return hostBuilder; }
+  void setLoc(mlir::Location loc) { hostBuilder.setLoc(loc); }
+
+private:
+  mlir::Value computeBuffer(mlir::Value tensor);
+
+  mlir::func::FuncOp source;
+  mlir::gpu::GPUModuleOp device;
+  const GPUTarget &target;
+  mlir::ImplicitLocOpBuilder hostBuilder;
+  mlir::IRMapping buffers;
+};
+
+/// An emitter lowers the first op of `ops`, or a run of ops from it on, when it
+/// knows how: it returns how many it has lowered, 0 when these are not of its
+/// family. `ops` are the ops of a kernel that compute something, in order. It
+/// fails, with an error at the op, where the family is right but the op's
+/// types, sizes or the target are not.
+using GPUEmitter = llvm::FailureOr<unsigned> (*)(
+    KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
+
+/// Row-wise ops (RowwiseOpInterface), joined as far as they share rows.
+llvm::FailureOr<unsigned> emitRows(KernelLowering &kernel,
+                                   llvm::ArrayRef<mlir::Operation *> ops);
+/// nag.linear and nag.weight_grad.
+llvm::FailureOr<unsigned> emitGemm(KernelLowering &kernel,
+                                   llvm::ArrayRef<mlir::Operation *> ops);
+/// nag.attention and nag.attention_vjp.
+llvm::FailureOr<unsigned> emitAttention(KernelLowering &kernel,
+                                        llvm::ArrayRef<mlir::Operation *> ops);
+/// nag.embedding_vjp.
+llvm::FailureOr<unsigned>
+emitEmbeddingVJP(KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
+
+/// The device functions of a gpu.module in the order in which launches number
+/// them.
+llvm::SmallVector<mlir::gpu::GPUFuncOp>
+getDeviceKernels(mlir::gpu::GPUModuleOp device);
+
+} // namespace nag
+
+#endif // NAG_CONVERSION_NAGTOGPU_H

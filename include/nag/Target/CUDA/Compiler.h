@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// From a module of nag ops to PTX and the host program that launches it.
+#ifndef NAG_TARGET_CUDA_COMPILER_H
+#define NAG_TARGET_CUDA_COMPILER_H
+
+#include "nag/Pipelines/GPUKernels.h"
+#include "nag/Pipelines/Pipelines.h"
+#include "nag/Target/CUDA/PTX.h"
+#include "nag/Target/Manifest.h"
+
+#include "mlir/IR/OwningOpRef.h"
+
+namespace nag::cuda {
+
+struct CompileOptions {
+  TrainingPipelineOptions training;
+  CPUPipelineOptions plan;
+  GPUKernelsOptions kernels;
+  /// False: a @loss is compiled as it stands, without gradients and optimizer.
+  bool differentiate = true;
+};
+
+/// A device function and how it is launched.
+struct KernelInfo {
+  std::string name;
+  std::array<int64_t, 3> grid, block;
+  /// Dynamic shared memory, in bytes; static shared memory is in the PTX.
+  int64_t sharedBytes = 0;
+  /// Number of arguments, all pointers to device memory or scalars.
+  int64_t arguments = 0;
+};
+
+/// A program for a GPU before its machine code: `host` holds the host functions
+/// in the LLVM dialect, `device` the gpu.module of device functions.
+struct LoweredProgram {
+  std::string chip;
+  Manifest manifest;
+  std::vector<KernelInfo> kernels;
+  int64_t scratchBytes = 0;
+  mlir::OwningOpRef<mlir::ModuleOp> device;
+
+  mlir::gpu::GPUModuleOp getDeviceModule() const;
+};
+
+/// Lowers `program` in place to its host functions in the LLVM dialect and
+/// takes the device functions out: differentiates first where it has a @loss.
+/// Diagnostics go to the context's handler; the error only says that there
+/// were some.
+llvm::Expected<LoweredProgram> lower(mlir::ModuleOp program,
+                                     const CompileOptions &options);
+
+/// {"functions", "parameters", "config"} as for other targets, and "target",
+/// "chip", "scratch_bytes", "kernels": [{"name", "grid", "block",
+/// "shared_bytes", "arguments"}].
+llvm::json::Value toJSON(const LoweredProgram &program);
+
+/// Compiles `program`, which is lowered in place, and loads it into a device:
+/// "vm" (the PTX machine) or the number of a GPU. It can be called as long as
+/// it lives, one call at a time: calls share a workspace.
+llvm::Expected<std::unique_ptr<runtime::Program>>
+createProgram(mlir::ModuleOp program, const CompileOptions &options,
+              llvm::StringRef device);
+
+} // namespace nag::cuda
+
+#endif // NAG_TARGET_CUDA_COMPILER_H

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// convert-nag-to-gpu: hands the ops of each kernel function to the emitters of
+// their families.
+#include "nag/Conversion/NagToGPU.h"
+#include "nag/Conversion/Passes.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace nag {
+#define GEN_PASS_DEF_CONVERTNAGTOGPU
+#include "nag/Conversion/Passes.h.inc"
+} // namespace nag
+
+using namespace mlir;
+using namespace nag;
+
+/// The families, in the order in which they are asked: a contraction takes
+/// row-wise ops around it along where it can.
+static constexpr GPUEmitter kEmitters[] = {emitGemm, emitAttention,
+                                           emitEmbeddingVJP, emitRows};
+
+/// The ops of a kernel that compute something; the parts of streams do not.
+static SmallVector<Operation *> collectComputation(func::FuncOp kernel) {
+  SmallVector<Operation *> ops;
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
+             MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
+            op) &&
+        !op.hasTrait<OpTrait::ConstantLike>())
+      ops.push_back(&op);
+  return ops;
+}
+
+namespace {
+struct ConvertNagToGPUPass
+    : nag::impl::ConvertNagToGPUBase<ConvertNagToGPUPass> {
+  using ConvertNagToGPUBase::ConvertNagToGPUBase;
+
+  void runOnOperation() override {
+    std::optional<GPUTarget> target = GPUTarget::get(chip);
+    if (!target) {
+      getOperation().emitError("expected the chip sm_80 or sm_90a, but got '")
+          << chip << "'";
+      return signalPassFailure();
+    }
+    if (tf32)
+      target->f32Contraction = F32Contraction::TF32;
+    if (failed(lowerKernels(getOperation(), *target)))
+      signalPassFailure();
+  }
+
+private:
+  static LogicalResult lowerKernels(ModuleOp kernels, const GPUTarget &target) {
+    SmallVector<func::FuncOp> functions;
+    for (auto function : kernels.getOps<func::FuncOp>())
+      if (function->hasAttr(kKernelAttrName))
+        functions.push_back(function);
+    OpBuilder builder = OpBuilder::atBlockEnd(kernels.getBody());
+    kernels->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
+                     builder.getUnitAttr());
+    auto device =
+        gpu::GPUModuleOp::create(builder, kernels.getLoc(), kDeviceModuleName);
+    for (func::FuncOp function : functions)
+      if (failed(lowerKernel(function, device, target)))
+        return failure();
+    return success();
+  }
+
+  static LogicalResult lowerKernel(func::FuncOp source, gpu::GPUModuleOp device,
+                                   const GPUTarget &target) {
+    OpBuilder builder(source);
+    SmallVector<Type> types;
+    for (Type type : source.getArgumentTypes()) {
+      auto tensor = cast<RankedTensorType>(type);
+      types.push_back(
+          MemRefType::get(tensor.getShape(), tensor.getElementType()));
+    }
+    auto host = func::FuncOp::create(builder, source.getLoc(), source.getName(),
+                                     builder.getFunctionType(types, {}));
+    host->setAttr(kKernelAttrName, builder.getUnitAttr());
+    KernelLowering kernel(source, host, device, target);
+    SmallVector<Operation *> ops = collectComputation(source);
+    if (failed(emit(kernel, ops)))
+      return failure();
+    source.erase();
+    return success();
+  }
+
+  static LogicalResult emit(KernelLowering &kernel, ArrayRef<Operation *> ops) {
+    while (!ops.empty()) {
+      kernel.setLoc(ops.front()->getLoc());
+      FailureOr<unsigned> lowered = emitFirst(kernel, ops);
+      if (failed(lowered))
+        return failure();
+      if (*lowered == 0)
+        return ops.front()->emitOpError("expected an op with a lowering to "
+                                        "GPU kernels; run -nag-decompose and "
+                                        "-nag-split-streams first");
+      ops = ops.drop_front(*lowered);
+    }
+    return success();
+  }
+
+  static FailureOr<unsigned> emitFirst(KernelLowering &kernel,
+                                       ArrayRef<Operation *> ops) {
+    for (GPUEmitter emitter : kEmitters) {
+      FailureOr<unsigned> lowered = emitter(kernel, ops);
+      if (failed(lowered) || *lowered > 0)
+        return lowered;
+    }
+    return 0u;
+  }
+};
+} // namespace

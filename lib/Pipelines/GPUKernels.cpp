@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Pipelines/GPUKernels.h"
+#include "nag/Conversion/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace nag;
+
+/// Thread code of a gpu.module to the nvvm and LLVM dialects.
+static void addDeviceCode(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+  manager.addPass(createConvertMathToPolynomials());
+  manager.addPass(createConvertNVGPUToNVVMPass());
+  manager.addPass(createConvertVectorToSCFPass());
+  manager.addPass(memref::createExpandStridedMetadataPass());
+  manager.addPass(createLowerAffinePass());
+  manager.addPass(createSCFToControlFlowPass());
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.reassociateFPReductions = true;
+  vectors.useVectorAlignment = true;
+  manager.addPass(createConvertVectorToLLVMPass(vectors));
+  ConvertGpuOpsToNVVMOpsOptions gpuOptions;
+  gpuOptions.useBarePtrCallConv = true;
+  manager.addPass(createConvertGpuOpsToNVVMOps(gpuOptions));
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void nag::buildGPULaunchPipeline(OpPassManager &manager,
+                                 const GPUKernelsOptions &options) {
+  ConvertNagToGPUOptions kernels;
+  kernels.chip = options.chip;
+  kernels.tf32 = options.tf32;
+  manager.addPass(createConvertNagToGPU(kernels));
+}
+
+void nag::buildGPUCodegenPipeline(OpPassManager &manager) {
+  addDeviceCode(manager.nest<gpu::GPUModuleOp>());
+  manager.addPass(createConvertNagLaunchesToLLVM());
+}
+
+void nag::buildGPUKernelsPipeline(OpPassManager &manager,
+                                  const GPUKernelsOptions &options) {
+  buildGPULaunchPipeline(manager, options);
+  buildGPUCodegenPipeline(manager);
+}
+
+void nag::registerGPUKernelsPipeline() {
+  PassPipelineRegistration<GPUKernelsOptions>(
+      "nag-gpu-kernels",
+      "lower kernel functions to nvvm device functions and their launches",
+      buildGPUKernelsPipeline);
+}

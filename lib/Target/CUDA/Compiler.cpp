@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Target/CUDA/Compiler.h"
+#include "nag/Conversion/NagToGPU.h"
+#include "nag/Conversion/Passes.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/IR/Matchers.h"
+#include "mlir/Pass/PassManager.h"
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::cuda;
+
+static Error runPipeline(mlir::ModuleOp program,
+                         function_ref<void(mlir::OpPassManager &)> build) {
+  mlir::PassManager manager(program.getContext());
+  build(manager);
+  if (failed(manager.run(program)))
+    return createStringError("the module cannot be compiled");
+  return Error::success();
+}
+
+static mlir::ModuleOp getKernelsModule(mlir::ModuleOp program) {
+  return program.lookupSymbol<mlir::ModuleOp>(kKernelsModuleName);
+}
+
+mlir::gpu::GPUModuleOp LoweredProgram::getDeviceModule() const {
+  return device.get().lookupSymbol<mlir::gpu::GPUModuleOp>(kDeviceModuleName);
+}
+
+/// Reads how device functions are launched before launches become calls.
+static std::vector<KernelInfo> describeKernels(mlir::ModuleOp kernels) {
+  StringMap<int64_t> sharedBytes;
+  kernels.walk([&](mlir::gpu::LaunchFuncOp launch) {
+    APInt bytes(32, 0);
+    if (mlir::Value size = launch.getDynamicSharedMemorySize())
+      matchPattern(size, mlir::m_ConstantInt(&bytes));
+    sharedBytes[launch.getKernelName().getValue()] = bytes.getSExtValue();
+  });
+  std::vector<KernelInfo> infos;
+  for (auto device : kernels.getOps<mlir::gpu::GPUModuleOp>())
+    for (mlir::gpu::GPUFuncOp function : getDeviceKernels(device)) {
+      KernelInfo info;
+      info.name = function.getName().str();
+      llvm::copy(*function.getKnownGridSize(), info.grid.begin());
+      llvm::copy(*function.getKnownBlockSize(), info.block.begin());
+      info.sharedBytes = sharedBytes.lookup(info.name);
+      info.arguments = function.getNumArguments();
+      infos.push_back(std::move(info));
+    }
+  return infos;
+}
+
+/// Takes the gpu.module out of the program.
+static mlir::OwningOpRef<mlir::ModuleOp>
+takeDeviceModule(mlir::ModuleOp kernels) {
+  auto owner = mlir::OwningOpRef<mlir::ModuleOp>(
+      mlir::ModuleOp::create(kernels.getLoc()));
+  for (auto device :
+       make_early_inc_range(kernels.getOps<mlir::gpu::GPUModuleOp>())) {
+    device->remove();
+    owner->push_back(device);
+  }
+  return owner;
+}
+
+static bool needsTraining(mlir::ModuleOp program,
+                          const CompileOptions &options) {
+  if (!options.differentiate)
+    return false;
+  if (options.training.function != "loss")
+    return true;
+  return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
+}
+
+static Error lowerKernels(mlir::ModuleOp kernels, const CompileOptions &options,
+                          LoweredProgram &lowered) {
+  if (Error error = runPipeline(kernels, [&](mlir::OpPassManager &manager) {
+        buildGPULaunchPipeline(manager, options.kernels);
+      }))
+    return error;
+  lowered.kernels = describeKernels(kernels);
+  if (Error error = runPipeline(kernels, buildGPUCodegenPipeline))
+    return error;
+  lowered.scratchBytes =
+      kernels->getAttrOfType<mlir::IntegerAttr>(kScratchBytesAttrName).getInt();
+  lowered.device = takeDeviceModule(kernels);
+  return Error::success();
+}
+
+Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
+                                          const CompileOptions &options) {
+  if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
+        if (needsTraining(program, options))
+          buildTrainingPipeline(manager, options.training);
+        buildPlanPipeline(manager, options.plan);
+      }))
+    return error;
+  LoweredProgram lowered;
+  lowered.chip = options.kernels.chip;
+  Expected<Manifest> manifest = buildManifest(program);
+  if (!manifest)
+    return manifest.takeError();
+  lowered.manifest = std::move(*manifest);
+  if (mlir::ModuleOp kernels = getKernelsModule(program))
+    if (Error error = lowerKernels(kernels, options, lowered))
+      return error;
+  if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
+        ConvertNagHostToLLVMOptions host;
+        host.deviceMemory = true;
+        manager.addPass(createConvertNagHostToLLVM(host));
+      }))
+    return error;
+  return lowered;
+}
+
+json::Value nag::cuda::toJSON(const LoweredProgram &program) {
+  json::Value manifest = nag::toJSON(program.manifest);
+  json::Object &object = *manifest.getAsObject();
+  json::Array kernels;
+  for (const KernelInfo &kernel : program.kernels)
+    kernels.push_back(json::Object{{"name", kernel.name},
+                                   {"grid", json::Array(kernel.grid)},
+                                   {"block", json::Array(kernel.block)},
+                                   {"shared_bytes", kernel.sharedBytes},
+                                   {"arguments", kernel.arguments}});
+  object["target"] = "cuda";
+  object["chip"] = program.chip;
+  object["scratch_bytes"] = program.scratchBytes;
+  object["kernels"] = std::move(kernels);
+  return manifest;
+}

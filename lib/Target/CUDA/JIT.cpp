@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A program whose host functions run in this process and whose kernels run on a
+// CUDA device.
+#include "nag/Runtime/CUDA/Device.h"
+#include "nag/Target/CPU/Compiler.h"
+#include "nag/Target/CUDA/Compiler.h"
+#include "nag/Target/CompiledProgram.h"
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::cuda;
+using runtime::Buffer;
+using runtime::cuda::CUDADevice;
+using runtime::cuda::LoadedModule;
+
+namespace {
+
+/// What the generated host functions see of the program: the context of the
+/// nag_gpu_* functions. The first failure is kept and ends all later work.
+class LaunchContext {
+public:
+  explicit LaunchContext(CUDADevice &cudaDevice) : device(cudaDevice) {}
+
+  Error load(const LoweredProgram &program, StringRef image);
+
+  void launch(int64_t kernel, const int64_t *sizes, void **arguments);
+  void copy(void *to, const void *from, int64_t bytes);
+  void *getScratch() const { return scratch.get(); }
+  void *getConstant(const void *host, int64_t bytes);
+
+  /// The failure since the last call, or that of the work still in the stream.
+  Error finish();
+
+private:
+  void keep(Error error);
+
+  struct Kernel {
+    std::string name;
+    runtime::cuda::Function function;
+  };
+
+  CUDADevice &device;
+  std::unique_ptr<LoadedModule> module;
+  std::vector<Kernel> kernels;
+  Buffer scratch;
+  DenseMap<const void *, Buffer> constants;
+  std::string failure;
+};
+
+class CUDAProgram : public CompiledProgram {
+public:
+  static Expected<std::unique_ptr<runtime::Program>>
+  create(LoweredProgram lowered, StringRef image, SmallVector<char, 0> object,
+         StringRef deviceName);
+  ~CUDAProgram() override { releaseWorkspace(); }
+
+  runtime::Device &device() override { return *gpu; }
+
+protected:
+  Error beginCall() override { return gpu->makeCurrent(); }
+  Error finishCall() override { return context->finish(); }
+
+private:
+  std::unique_ptr<CUDADevice> gpu;
+  std::unique_ptr<LaunchContext> context;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// LaunchContext
+//===----------------------------------------------------------------------===//
+
+Error LaunchContext::load(const LoweredProgram &program, StringRef image) {
+  auto loaded = LoadedModule::load(device, image);
+  if (!loaded)
+    return loaded.takeError();
+  module = std::move(*loaded);
+  for (const KernelInfo &info : program.kernels) {
+    auto function = module->getKernel(info.name, info.sharedBytes);
+    if (!function)
+      return function.takeError();
+    kernels.push_back({info.name, *function});
+  }
+  auto buffer = Buffer::create(device, program.scratchBytes, /*zeroed=*/false);
+  if (!buffer)
+    return buffer.takeError();
+  scratch = std::move(*buffer);
+  return Error::success();
+}
+
+void LaunchContext::keep(Error error) {
+  if (error && failure.empty())
+    failure = toString(std::move(error));
+  else
+    consumeError(std::move(error));
+}
+
+void LaunchContext::launch(int64_t number, const int64_t *sizes,
+                           void **arguments) {
+  if (!failure.empty())
+    return;
+  const Kernel &kernel = kernels[number];
+  runtime::cuda::Result result = device.getDriver()->cuLaunchKernel(
+      kernel.function, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4],
+      sizes[5], sizes[6], device.getStream(), arguments, nullptr);
+  if (result != 0)
+    keep(device.getDriver().check(result, "kernel '" + kernel.name + "'"));
+}
+
+void LaunchContext::copy(void *to, const void *from, int64_t bytes) {
+  if (failure.empty())
+    keep(device.copy(to, from, bytes));
+}
+
+/// Constants stand in the loaded host code: their addresses are theirs alone.
+void *LaunchContext::getConstant(const void *host, int64_t bytes) {
+  Buffer &constant = constants[host];
+  if (constant.get() || !failure.empty())
+    return constant.get();
+  auto buffer = Buffer::create(device, bytes, /*zeroed=*/false);
+  if (!buffer) {
+    keep(buffer.takeError());
+    return nullptr;
+  }
+  constant = std::move(*buffer);
+  keep(device.copyToDevice(constant.get(), host, bytes));
+  return constant.get();
+}
+
+Error LaunchContext::finish() {
+  keep(device.synchronize());
+  if (failure.empty())
+    return Error::success();
+  return createStringError(std::exchange(failure, std::string()));
+}
+
+static void launchKernel(LaunchContext *context, int64_t kernel,
+                         const int64_t *sizes, void **arguments) {
+  context->launch(kernel, sizes, arguments);
+}
+static void copyMemory(LaunchContext *context, void *to, const void *from,
+                       int64_t bytes) {
+  context->copy(to, from, bytes);
+}
+static void *getScratch(LaunchContext *context) {
+  return context->getScratch();
+}
+static void *getConstant(LaunchContext *context, const void *host,
+                         int64_t bytes) {
+  return context->getConstant(host, bytes);
+}
+
+//===----------------------------------------------------------------------===//
+// CUDAProgram
+//===----------------------------------------------------------------------===//
+
+Expected<std::unique_ptr<runtime::Program>>
+CUDAProgram::create(LoweredProgram lowered, StringRef image,
+                    SmallVector<char, 0> object, StringRef deviceName) {
+  auto program = std::make_unique<CUDAProgram>();
+  auto gpu = CUDADevice::open(deviceName);
+  if (!gpu)
+    return gpu.takeError();
+  program->gpu = std::move(*gpu);
+  if (!program->gpu->supports(lowered.chip))
+    return createStringError("expected a device that runs code for " +
+                             lowered.chip + ", but got " +
+                             program->gpu->getDescription());
+  program->context = std::make_unique<LaunchContext>(*program->gpu);
+  if (Error error = program->context->load(lowered, image))
+    return error;
+  HostSymbol symbols[] = {
+      {"nag_gpu_context", program->context.get()},
+      {"nag_gpu_launch", reinterpret_cast<void *>(&launchKernel)},
+      {"nag_gpu_copy", reinterpret_cast<void *>(&copyMemory)},
+      {"nag_gpu_scratch", reinterpret_cast<void *>(&getScratch)},
+      {"nag_gpu_constant", reinterpret_cast<void *>(&getConstant)}};
+  if (Error error = program->load(std::move(lowered.manifest),
+                                  std::move(object), symbols))
+    return error;
+  return program;
+}
+
+Expected<std::unique_ptr<runtime::Program>>
+nag::cuda::createProgram(mlir::ModuleOp program, const CompileOptions &options,
+                         StringRef deviceName) {
+  auto lowered = lower(program, options);
+  if (!lowered)
+    return lowered.takeError();
+  LLVMContext context;
+  std::string ptx;
+  if (lowered->device) {
+    auto device =
+        translateToLLVM(lowered->getDeviceModule(), lowered->chip, context);
+    if (!device)
+      return device.takeError();
+    auto text = emitPTX(**device, lowered->chip);
+    if (!text)
+      return text.takeError();
+    ptx = std::move(*text);
+  }
+  auto host = cpu::translateToLLVM(program, context);
+  if (!host)
+    return host.takeError();
+  auto object = cpu::emitObject(**host);
+  if (!object)
+    return object.takeError();
+  return CUDAProgram::create(std::move(*lowered), ptx, std::move(*object),
+                             deviceName);
+}
