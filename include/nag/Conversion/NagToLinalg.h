@@ -9,11 +9,12 @@
 
 namespace nag {
 
-/// Replaces `ops` by one loop over their rows. They stand in one block, in
-/// order, have the same number of rows, and read one another's results only
-/// as rows, lanes or streams. Fails with an error at the op that does not fit.
+class RowGroup;
+
+/// Replaces the ops of `group` by one loop over their rows. Fails with an error
+/// at the op that does not fit.
 mlir::LogicalResult lowerRowwiseOps(mlir::RewriterBase &rewriter,
-                                    llvm::ArrayRef<mlir::Operation *> ops);
+                                    const RowGroup &group);
 
 /// All patterns of -convert-nag-to-linalg besides the row loop.
 void populateNagToLinalgPatterns(mlir::RewritePatternSet &patterns);

@@ -3,6 +3,7 @@
 // group to one loop, and applies the patterns of the other ops.
 #include "nag/Conversion/NagToLinalg.h"
 #include "nag/Conversion/Passes.h"
+#include "nag/Conversion/RowGroup.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -66,39 +67,6 @@ void nag::replaceComputed(RewriterBase &rewriter, Value result,
 
 namespace {
 
-/// A run of row-wise ops that can share one loop.
-class RowGroup {
-public:
-  bool accepts(RowwiseOpInterface op) const {
-    if (ops.empty())
-      return true;
-    if (op.getNumRows() != cast<RowwiseOpInterface>(ops.front()).getNumRows())
-      return false;
-    return llvm::all_of(op->getOpOperands(), [&](OpOperand &operand) {
-      return fits(operand.get(), op.getOperandRole(operand.getOperandNumber()));
-    });
-  }
-  void add(Operation *op) { ops.push_back(op); }
-  ArrayRef<Operation *> getOps() const { return ops; }
-
-private:
-  /// True when the loop has `value` at hand for an operand of role `role`.
-  bool fits(Value value, RowRole role) const {
-    Operation *producer = value.getDefiningOp();
-    if (producer && isa<DirectionOp, LogNormOp>(producer))
-      return fits(producer->getOperand(0), RowRole::Stream);
-    if (producer && isa<MakeStreamOp>(producer))
-      return fits(producer->getOperand(0), RowRole::Row) &&
-             fits(producer->getOperand(1), RowRole::Lane);
-    if (!llvm::is_contained(ops, producer))
-      return true;
-    unsigned index = cast<OpResult>(value).getResultNumber();
-    return cast<RowwiseOpInterface>(producer).getResultRole(index) == role;
-  }
-
-  SmallVector<Operation *> ops;
-};
-
 struct ConvertNagToLinalgPass
     : nag::impl::ConvertNagToLinalgBase<ConvertNagToLinalgPass> {
   void runOnOperation() override {
@@ -124,7 +92,7 @@ private:
     IRRewriter rewriter(function.getContext());
     bool isKernel = function->hasAttr(kKernelAttrName);
     for (const RowGroup &group : collectGroups(function, isKernel))
-      if (failed(lowerRowwiseOps(rewriter, group.getOps())))
+      if (failed(lowerRowwiseOps(rewriter, group)))
         return failure();
     eraseDeadStreams(function, rewriter);
     return success();

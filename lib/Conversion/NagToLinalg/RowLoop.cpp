@@ -2,6 +2,7 @@
 // One loop over the rows of a group of row-wise ops: loads their rows, inlines
 // their row programs, puts their results into the destinations.
 #include "nag/Conversion/NagToLinalg.h"
+#include "nag/Conversion/RowGroup.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/IR/RowBuilder.h"
 
@@ -22,44 +23,26 @@ static constexpr int64_t kMaxChunks = 64;
 
 namespace {
 
-/// A tensor, or the part of a stream: 0 is its direction, 1 its log-norm.
-using Part = std::pair<Value, unsigned>;
-
 /// A tensor that the loop computes.
-struct Output {
-  Part part;
-  RowRole role;
-  RankedTensorType type;
-  /// What the tensor replaces: the part itself or projections of a stream.
-  SmallVector<Value> replaced;
+struct Output : RowOutput {
+  Output(RowOutput output) : RowOutput(std::move(output)) {}
   /// The tensor's destination in the shape of the loop.
   Value destination;
-
-  bool isSum() const { return role == RowRole::Sum; }
 };
 
 class RowLoop {
 public:
-  RowLoop(RewriterBase &rewriterToUse, ArrayRef<Operation *> groupedOps)
+  RowLoop(RewriterBase &rewriterToUse, const RowGroup &rowGroup)
       : rewriter(rewriterToUse),
-        builder(groupedOps.back()->getLoc(), groupedOps.back()),
-        ops(groupedOps),
-        numRows(cast<RowwiseOpInterface>(groupedOps.front()).getNumRows()) {}
+        builder(rowGroup.getOps().back()->getLoc(), rowGroup.getOps().back()),
+        group(rowGroup), numRows(rowGroup.getNumRows()) {}
 
   LogicalResult lower();
 
 private:
   // What the loop reads and writes.
-  Part resolve(Value tensor) const;
-  Part resolveStream(Value stream, unsigned index) const;
-  bool isInside(Operation *op) const { return llvm::is_contained(ops, op); }
-  bool isUsedOutside(Value value) const;
   LogicalResult collectInputs();
-  LogicalResult collectInput(Part part, RowRole role, Operation *reader);
   void collectOutputs();
-  void collectStreamOutputs(Value stream);
-  void addOutput(Part part, RowRole role, RankedTensorType type,
-                 ArrayRef<Value> replaced);
 
   // The loops; each returns one tensor per output, in the loop's shape.
   SmallVector<Value> emitSingleRow();
@@ -75,21 +58,18 @@ private:
 
   // The work for one row.
   SmallVector<Value> emitRow(Value row, ArrayRef<Value> slices);
-  void emitOp(RowwiseOpInterface op, Value row);
-  Value load(Part part, Value row);
+  Value load(RowPart part, Value row);
   Value place(Value value, Value slice);
 
   void replaceOps(ArrayRef<Value> results);
 
   RewriterBase &rewriter;
   ImplicitLocOpBuilder builder;
-  ArrayRef<Operation *> ops;
+  const RowGroup &group;
   int64_t numRows;
   /// Tensors from outside as [rows, d] or [rows].
   DenseMap<Value, Value> inputs;
   SmallVector<Output> outputs;
-  /// The row or the scalar that stands for a part in the row at hand.
-  DenseMap<Part, Value> rowValues;
 };
 
 } // namespace
@@ -98,124 +78,27 @@ private:
 // What the loop reads and writes
 //===----------------------------------------------------------------------===//
 
-Part RowLoop::resolve(Value tensor) const {
-  if (auto direction = tensor.getDefiningOp<DirectionOp>())
-    return resolveStream(direction.getStream(), 0);
-  if (auto logNorm = tensor.getDefiningOp<LogNormOp>())
-    return resolveStream(logNorm.getStream(), 1);
-  return {tensor, 0};
-}
-
-Part RowLoop::resolveStream(Value stream, unsigned index) const {
-  if (auto make = stream.getDefiningOp<MakeStreamOp>())
-    return resolve(make->getOperand(index));
-  return {stream, index};
-}
-
-/// True when the tensor or stream is needed after the loop.
-bool RowLoop::isUsedOutside(Value value) const {
-  return llvm::any_of(value.getUsers(), [&](Operation *user) {
-    if (isInside(user))
-      return false;
-    if (isa<MakeStreamOp, DirectionOp, LogNormOp>(user))
-      return isUsedOutside(user->getResult(0));
-    return true;
-  });
-}
-
-/// The shape in which the loop writes a tensor: [rows, d] or [rows]; that of
-/// the tensor for a sum.
-static RankedTensorType getLoopType(RankedTensorType type, RowRole role,
-                                    int64_t numRows) {
-  if (role == RowRole::Sum)
-    return type;
-  SmallVector<int64_t> shape{numRows};
-  if (role == RowRole::Row)
-    shape.push_back(type.getShape().back());
-  return RankedTensorType::get(shape, type.getElementType());
-}
-
-void RowLoop::addOutput(Part part, RowRole role, RankedTensorType type,
-                        ArrayRef<Value> replaced) {
-  Output output;
-  output.part = part;
-  output.role = role;
-  output.type = type;
-  output.replaced.assign(replaced.begin(), replaced.end());
-  Value named = replaced.empty() ? part.first : replaced.front();
-  output.destination =
-      getDestination(builder, named, getLoopType(type, role, numRows));
-  outputs.push_back(std::move(output));
-}
-
-/// The parts of a stream that are read outside, each by all its projections.
-/// A stream that leaves as a whole is replaced by one made of both parts.
-void RowLoop::collectStreamOutputs(Value stream) {
-  SmallVector<Value> projections[2];
-  bool leaves = false;
-  for (Operation *user : stream.getUsers()) {
-    if (isa<DirectionOp, LogNormOp>(user)) {
-      if (isUsedOutside(user->getResult(0)))
-        projections[isa<LogNormOp>(user)].push_back(user->getResult(0));
-    } else if (!isInside(user)) {
-      leaves = true;
-    }
-  }
-  auto type = cast<StreamType>(stream.getType());
-  if (leaves || !projections[0].empty())
-    addOutput({stream, 0}, RowRole::Row, type.getDirectionType(),
-              projections[0]);
-  if (leaves || !projections[1].empty())
-    addOutput({stream, 1}, RowRole::Lane, type.getLogNormType(),
-              projections[1]);
-}
-
-LogicalResult RowLoop::collectInput(Part part, RowRole role,
-                                    Operation *reader) {
-  auto [value, index] = part;
-  if (isInside(value.getDefiningOp()) || inputs.contains(value))
-    return success();
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type)
-    return reader->emitOpError("expected streams to be split before, by "
-                               "-nag-split-streams, but got ")
-           << value.getType();
-  inputs[value] = reshapeTo(builder, builder.getLoc(), value,
-                            getLoopType(type, role, numRows).getShape());
-  return success();
-}
-
 LogicalResult RowLoop::collectInputs() {
-  for (Operation *op : ops)
-    for (OpOperand &operand : op->getOpOperands()) {
-      RowRole role = cast<RowwiseOpInterface>(op).getOperandRole(
-          operand.getOperandNumber());
-      Value value = operand.get();
-      if (role == RowRole::Whole)
-        continue;
-      if (role != RowRole::Stream) {
-        if (failed(collectInput(resolve(value), role, op)))
-          return failure();
-        continue;
-      }
-      if (failed(collectInput(resolveStream(value, 0), RowRole::Row, op)) ||
-          failed(collectInput(resolveStream(value, 1), RowRole::Lane, op)))
-        return failure();
-    }
+  auto read = group.collectInputs();
+  if (failed(read))
+    return failure();
+  for (auto [tensor, role] : *read) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    inputs[tensor] = reshapeTo(builder, builder.getLoc(), tensor,
+                               getRowsType(type, role, numRows).getShape());
+  }
   return success();
 }
 
 void RowLoop::collectOutputs() {
-  for (Operation *op : ops)
-    for (OpResult result : op->getResults()) {
-      RowRole role =
-          cast<RowwiseOpInterface>(op).getResultRole(result.getResultNumber());
-      if (role == RowRole::Stream)
-        collectStreamOutputs(result);
-      else if (isUsedOutside(result))
-        addOutput({result, 0}, role, cast<RankedTensorType>(result.getType()),
-                  {result});
-    }
+  for (RowOutput &computed : group.collectOutputs()) {
+    Output output(std::move(computed));
+    Value named =
+        output.replaced.empty() ? output.part.first : output.replaced.front();
+    output.destination = getDestination(
+        builder, named, getRowsType(output.type, output.role, numRows));
+    outputs.push_back(std::move(output));
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -308,44 +191,13 @@ static Value toStorageType(ImplicitLocOpBuilder &builder, Value value,
   });
 }
 
-Value RowLoop::load(Part part, Value row) {
-  Value &value = rowValues[part];
-  if (value)
-    return value;
-  Value tensor = inputs.lookup(part.first);
+Value RowLoop::load(RowPart part, Value row) {
+  Value value, tensor = inputs.lookup(part.first);
   if (cast<RankedTensorType>(tensor.getType()).getRank() == 1)
     value = tensor::ExtractOp::create(builder, tensor, row);
   else
     value = extractRow(builder, tensor, row);
-  return value = toComputeType(builder, value);
-}
-
-void RowLoop::emitOp(RowwiseOpInterface op, Value row) {
-  SmallVector<Value> operands;
-  for (OpOperand &operand : op->getOpOperands()) {
-    Value value = operand.get();
-    switch (op.getOperandRole(operand.getOperandNumber())) {
-    case RowRole::Stream:
-      operands.push_back(load(resolveStream(value, 0), row));
-      operands.push_back(load(resolveStream(value, 1), row));
-      break;
-    case RowRole::Whole:
-      if (auto type = dyn_cast<RankedTensorType>(value.getType());
-          type && type.getRank() == 0)
-        value = tensor::ExtractOp::create(builder, value, ValueRange());
-      operands.push_back(value);
-      break;
-    default:
-      operands.push_back(load(resolve(value), row));
-    }
-  }
-  SmallVector<Value> values = op.buildRow(builder, operands, row);
-  const Value *next = values.begin();
-  for (OpResult result : op->getResults()) {
-    rowValues[{result, 0}] = *next++;
-    if (op.getResultRole(result.getResultNumber()) == RowRole::Stream)
-      rowValues[{result, 1}] = *next++;
-  }
+  return toComputeType(builder, value);
 }
 
 /// Makes the linalg op behind `row` compute in `slice` instead of a tensor of
@@ -391,12 +243,17 @@ Value RowLoop::place(Value value, Value slice) {
 /// Emits all ops for one row. Returns, for each output, its slice filled; for
 /// a sum, the row's term.
 SmallVector<Value> RowLoop::emitRow(Value row, ArrayRef<Value> slices) {
-  rowValues.clear();
-  for (Operation *op : ops)
-    emitOp(cast<RowwiseOpInterface>(op), row);
+  auto getPart = [&](RowPart part) { return load(part, row); };
+  auto getWhole = [&](Value tensor) -> Value {
+    auto type = dyn_cast<RankedTensorType>(tensor.getType());
+    if (type && type.getRank() == 0)
+      return tensor::ExtractOp::create(builder, tensor, ValueRange());
+    return tensor;
+  };
+  auto values = group.buildRow(builder, row, {getPart, getWhole});
   SmallVector<Value> results;
   for (auto [output, slice] : llvm::zip_equal(outputs, slices)) {
-    Value value = rowValues.lookup(output.part);
+    Value value = values.lookup(output.part);
     results.push_back(output.isSum() ? value : place(value, slice));
   }
   return results;
@@ -609,14 +466,13 @@ void RowLoop::replaceOps(ArrayRef<Value> results) {
     if (parts.size() == 2)
       rewriter.replaceAllUsesWith(
           stream, MakeStreamOp::create(builder, parts[0], parts[1]));
-  for (Operation *op : llvm::reverse(ops)) {
+  for (Operation *op : llvm::reverse(group.getOps())) {
     eraseDeadStreamOps(rewriter, op);
     rewriter.eraseOp(op);
   }
 }
 
 LogicalResult RowLoop::lower() {
-  builder.setInsertionPoint(ops.back());
   if (failed(collectInputs()))
     return failure();
   collectOutputs();
@@ -632,6 +488,6 @@ LogicalResult RowLoop::lower() {
 }
 
 LogicalResult nag::lowerRowwiseOps(RewriterBase &rewriter,
-                                   ArrayRef<Operation *> ops) {
-  return RowLoop(rewriter, ops).lower();
+                                   const RowGroup &group) {
+  return RowLoop(rewriter, group).lower();
 }
