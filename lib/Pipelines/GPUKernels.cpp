@@ -15,7 +15,9 @@ using namespace nag;
 static void addDeviceCode(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
-  manager.addPass(createConvertMathToPolynomials());
+  ConvertMathToPolynomialsOptions functions;
+  functions.withoutLibrary = true;
+  manager.addPass(createConvertMathToPolynomials(functions));
   manager.addPass(createConvertNVGPUToNVVMPass());
   manager.addPass(createConvertVectorToSCFPass());
   manager.addPass(memref::createExpandStridedMetadataPass());

@@ -74,8 +74,15 @@ def ConvertMathToPolynomials : Pass<"convert-math-to-polynomials"> {
   let summary = "replaces f32 exp, log, log1p, tanh and erf by arithmetic";
   let description = [{
     On scalars and on vectors. Other types stay, for the C library.
+
+    With `without-library`, for machines that have none, also f32 sin, cos, rsqrt and powf (computed by way of f64) and f64 exp, sin
+    and cos. What is one instruction, such as a square root, becomes a call of LLVM's intrinsic.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+  let options = [
+    Option<"withoutLibrary", "without-library", "bool", "false", "expand what the C library would do">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+      "::mlir::vector::VectorDialect"];
 }
 
 def DropKernelResults : Pass<"nag-drop-kernel-results", "::mlir::func::FuncOp"> {

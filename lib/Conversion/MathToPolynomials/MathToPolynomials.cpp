@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // convert-math-to-polynomials: f32 math functions as arithmetic that vectors
 // do as well as scalars.
+#include "WithoutLibrary.h"
 #include "nag/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -9,6 +10,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
 namespace nag {
 #define GEN_PASS_DEF_CONVERTMATHTOPOLYNOMIALS
@@ -27,7 +29,24 @@ namespace {
 
 struct ConvertMathToPolynomialsPass
     : nag::impl::ConvertMathToPolynomialsBase<ConvertMathToPolynomialsPass> {
+  using ConvertMathToPolynomialsBase::ConvertMathToPolynomialsBase;
+
   void runOnOperation() override {
+    if (withoutLibrary)
+      rewrite(nag::populateMathWithoutLibraryPatterns);
+    expandPolynomials();
+    if (withoutLibrary)
+      rewrite(nag::populateMathToIntrinsicsPatterns);
+  }
+
+private:
+  void rewrite(function_ref<void(RewritePatternSet &)> populate) {
+    RewritePatternSet patterns(&getContext());
+    populate(patterns);
+    walkAndApplyPatterns(getOperation(), std::move(patterns));
+  }
+
+  void expandPolynomials() {
     SmallVector<Operation *> functions;
     getOperation()->walk([&](Operation *op) {
       if (llvm::is_contained(kFunctions, op->getName().getStringRef()) &&
