@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How the rows of a kernel are spread over blocks and threads.
+#ifndef NAG_CONVERSION_NAGTOGPU_ROWGEOMETRY_H
+#define NAG_CONVERSION_NAGTOGPU_ROWGEOMETRY_H
+
+#include "RowProgram.h"
+#include "nag/Conversion/NagToGPU.h"
+
+#include <map>
+
+namespace nag {
+
+inline constexpr int64_t kWarpSize = 32;
+
+/// How the elements of rows of one length are spread over the threads of a
+/// row: thread t holds, of chunk k, the `width` elements from number
+/// (k * threads + t) * width - shift on. The shift is 0 where every row begins
+/// at an aligned address (period 0), else what the row's beginning in memory,
+/// row * stride, is past a multiple of `period` elements.
+struct RowLayout {
+  int64_t length = 1;
+  int64_t width = 1;
+  int64_t period = 0;
+  int64_t stride = 0;
+  /// The position is one element, the same for all threads.
+  bool isPoint = false;
+
+  /// True when a thread holds the elements of the same numbers in both.
+  bool sharesPositions(const RowLayout &other) const {
+    return isPoint || other.isPoint ||
+           (width == other.width && period == other.period &&
+            (period == 0 || stride == other.stride));
+  }
+  RowLayout withLength(int64_t elements) const {
+    RowLayout layout = *this;
+    layout.length = elements;
+    return layout;
+  }
+};
+
+class RowGeometry {
+public:
+  RowGeometry(RowProgram &program, const GPUTarget &target);
+
+  /// The layout of rows of this length, or of other tensors of a row program
+  /// with as many elements.
+  RowLayout getLayout(int64_t length) const;
+  int64_t getNumChunks(const RowLayout &layout) const;
+  /// True when every thread's elements of chunk `chunk` lie in the row.
+  bool isFull(const RowLayout &layout, int64_t chunk) const;
+
+  Dim3 getGrid() const { return {blocks, segments, 1}; }
+  Dim3 getBlock() const { return {threadsPerRow * rowsPerBlock, 1, 1}; }
+  /// Rows in flight: each goes through rows slot, slot + slots, ...
+  int64_t getNumSlots() const { return blocks * rowsPerBlock; }
+  /// Slots that have a row.
+  int64_t getNumBusySlots() const { return std::min(getNumSlots(), numRows); }
+
+  int64_t numRows;
+  /// A power of two up to a warp's 32, or whole warps.
+  int64_t threadsPerRow = 1;
+  int64_t rowsPerBlock = 1;
+  int64_t blocks = 1;
+  /// Parts of a row, for blocks of their own.
+  int64_t segments = 1;
+  /// Rows that a slot goes through, one after the other.
+  int64_t passes = 1;
+  /// A row's elements live in registers; else every use reads them anew.
+  bool onChip = true;
+
+private:
+  void collectLayouts(RowProgram &program);
+  void addRows(mlir::RankedTensorType type, int64_t rows);
+  int64_t getNumVectors(const RowLayout &layout) const;
+  void chooseThreads(RowProgram &program);
+  void chooseBlocks(RowProgram &program, const GPUTarget &target);
+
+  /// By length of row.
+  std::map<int64_t, RowLayout> layouts;
+  /// The layout with the most elements.
+  RowLayout widest;
+};
+
+} // namespace nag
+
+#endif // NAG_CONVERSION_NAGTOGPU_ROWGEOMETRY_H

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Thread code of rows: the passes over rows, the ops of a row in order, its
+// results.
+#include "RowThreads.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nag;
+
+RowThreads::RowThreads(DeviceFunction &deviceFunction, RowProgram &rowProgram,
+                       const RowGeometry &rowGeometry)
+    : function(deviceFunction), builder(deviceFunction.builder),
+      program(rowProgram), geometry(rowGeometry) {}
+
+void RowThreads::emit() {
+  emitThreadIndices();
+  for (const RowArgument &argument : program.getArguments())
+    if (argument.role == RowRole::Whole &&
+        !isa<RankedTensorType>(argument.value.getType()))
+      uniforms[argument.value] =
+          loadUniform(memories.lookup(argument.value), constant(0), false);
+  emitPasses();
+}
+
+void RowThreads::emitThreadIndices() {
+  Value id = gpu::ThreadIdOp::create(builder, gpu::Dimension::x);
+  Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
+  lane = arith::RemUIOp::create(builder, id, constant(kWarpSize));
+  thread = id;
+  blockSlot = constant(0);
+  if (geometry.rowsPerBlock > 1) {
+    Value threads = constant(geometry.threadsPerRow);
+    thread = arith::RemUIOp::create(builder, id, threads);
+    blockSlot = arith::DivUIOp::create(builder, id, threads);
+  }
+  slot = arith::MulIOp::create(builder, block, constant(geometry.rowsPerBlock),
+                               arith::IntegerOverflowFlags::nsw);
+  slot = offset(slot, blockSlot);
+  if (geometry.segments > 1)
+    segment = gpu::BlockIdOp::create(builder, gpu::Dimension::y);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+void RowThreads::emitPasses() {
+  Values sums = createZeroSums();
+  if (geometry.passes == 1) {
+    storeSums(emitRow(slot, sums));
+    return;
+  }
+  auto loop = scf::ForOp::create(builder, constant(0),
+                                 constant(geometry.passes), constant(1), sums);
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    Value step = arith::MulIOp::create(builder, loop.getInductionVar(),
+                                       constant(geometry.getNumSlots()),
+                                       arith::IntegerOverflowFlags::nsw);
+    Values added = emitRow(offset(slot, step), loop.getRegionIterArgs());
+    // The next row reuses the shared memory.
+    if (usesShared)
+      synchronize();
+    if (!added.empty())
+      scf::YieldOp::create(builder, added);
+  }
+  storeSums(loop.getResults());
+}
+
+/// All of the program for one row. Returns the sums with the row's terms.
+RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
+  row = rowIndex;
+  isActive = {};
+  if (geometry.passes * geometry.getNumSlots() != geometry.numRows)
+    isActive = isBelow(row, constant(geometry.numRows));
+  scalars.map(program.getRowIndex(), row);
+  for (auto [argument, value] : uniforms)
+    scalars.map(argument, value);
+  for (const RowArgument &argument : program.getArguments()) {
+    if (argument.role == RowRole::Lane)
+      scalars.map(argument.value, loadUniform(memories.lookup(argument.value),
+                                              row, /*perRow=*/true));
+    else if (argument.role == RowRole::Row)
+      getShift(geometry.getLayout(getNumElements(argument.value)));
+  }
+  loadRows();
+  for (Operation &op : program.getBody())
+    emitOp(&op);
+  return emitResults(sums);
+}
+
+/// Loads the rows that fit into registers, before anything waits for other
+/// threads.
+void RowThreads::loadRows() {
+  for (const RowArgument &argument : program.getArguments()) {
+    if (argument.role != RowRole::Row)
+      continue;
+    RowLayout layout = geometry.getLayout(getNumElements(argument.value));
+    getRowBase(layout.stride);
+    bool isReadWhole =
+        llvm::any_of(argument.value.getUsers(), [](Operation *user) {
+          return !isa<tensor::ExtractOp, tensor::ExtractSliceOp>(user);
+        });
+    if (!geometry.onChip || !isReadWhole)
+      continue;
+    forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
+      pull(argument.value, position);
+      return Values();
+    });
+  }
+}
+
+/// Scalars are computed at once, elements when they are asked for.
+void RowThreads::emitOp(Operation *op) {
+  if (isa<tensor::EmptyOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp,
+          tensor::ExtractSliceOp, linalg::FillOp>(op))
+    return;
+  if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+    RowPattern pattern = getRowPattern(generic);
+    bool isOneGroup = pattern == RowPattern::GroupSum &&
+                      getNumElements(generic.getResult(0)) == 1;
+    if (pattern == RowPattern::Reduction || isOneGroup)
+      emitReduction(generic);
+    return;
+  }
+  if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
+    Value scalar = scalars.lookupOrNull(getRowSource(extract.getTensor()));
+    scalars.map(extract.getResult(), scalar ? scalar : emitPoint(extract));
+    return;
+  }
+  Operation *clone = builder.clone(*op, scalars);
+  // A scalar is rounded before elements use it: fused into their additions, the
+  // mean of equal elements would differ from them.
+  if (auto product = dyn_cast<arith::MulFOp>(clone))
+    product.setFastmath(arith::FastMathFlags::none);
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+RowThreads::Values RowThreads::emitResults(ValueRange sums) {
+  SmallVector<unsigned> rows;
+  Values added(sums);
+  Value *sum = added.begin();
+  for (auto [index, output] : llvm::enumerate(program.getOutputs())) {
+    Value result = program.getResults()[index];
+    bool isTensor = isa<RankedTensorType>(result.getType());
+    if (output.role == RowRole::Row) {
+      prepare(result, getLayout(result));
+      rows.push_back(index);
+    } else if (output.isSum() && isTensor) {
+      RowLayout layout = getSumLayout(result);
+      prepare(result, layout);
+      for (int64_t chunk = 0; chunk < geometry.getNumChunks(layout);
+           ++chunk, ++sum)
+        *sum = addToSum(*sum, pull(result, getPosition(layout, chunk)));
+    } else if (output.isSum()) {
+      *sum = addToSum(*sum, scalars.lookup(result));
+      ++sum;
+    } else {
+      storeLane(scalars.lookup(result), destinations[index]);
+    }
+  }
+  storeRows(rows);
+  return added;
+}
+
+Value RowThreads::addToSum(Value sum, Value term) {
+  term = toType(term, getElementTypeOrSelf(sum.getType()));
+  Value added = arith::AddFOp::create(builder, sum, term);
+  if (isActive)
+    added = arith::SelectOp::create(builder, isActive, added, sum);
+  return added;
+}
+
+/// A scalar of the row, from its first thread.
+void RowThreads::storeLane(Value value, Value memory) {
+  Value isFirst = arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
+                                        thread, constant(0));
+  auto branch = scf::IfOp::create(builder, both(isFirst, isActive), false);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  memref::StoreOp::create(builder, toType(value, element), memory, row);
+}
+
+/// Results of one layout go out together: a row that one of them overwrites has
+/// been read by all by then.
+void RowThreads::storeRows(ArrayRef<unsigned> results) {
+  SmallVector<unsigned> left(results), later;
+  while (!left.empty()) {
+    RowLayout layout = getLayout(program.getResults()[left.front()]);
+    SmallVector<unsigned> together;
+    later.clear();
+    for (unsigned index : left) {
+      RowLayout own = getLayout(program.getResults()[index]);
+      bool fits = own.sharesPositions(layout) && own.length == layout.length;
+      (fits ? together : later).push_back(index);
+    }
+    forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
+      Values vectors;
+      for (unsigned index : together)
+        vectors.push_back(pull(program.getResults()[index], position));
+      for (auto [index, vector] : llvm::zip_equal(together, vectors)) {
+        Value memory = destinations[index];
+        Type element = cast<MemRefType>(memory.getType()).getElementType();
+        storeVector(toType(vector, element), memory, getRowBase(layout.length),
+                    layout.length,
+                    /*aligned=*/true, position);
+      }
+      return Values();
+    });
+    std::swap(left, later);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Sums over rows
+//===----------------------------------------------------------------------===//
+
+/// A thread's elements of a sum are the same for all rows.
+RowLayout RowThreads::getSumLayout(Value tensor) {
+  RowLayout layout = getLayout(tensor);
+  layout.period = 0;
+  return layout;
+}
+
+/// One vector per chunk of a sum of rows, one scalar for one of scalars.
+RowThreads::Values RowThreads::createZeroSums() {
+  Values sums;
+  for (auto [output, result] :
+       llvm::zip_equal(program.getOutputs(), program.getResults())) {
+    if (!output.isSum())
+      continue;
+    Type element = builder.getF32Type();
+    if (!isa<RankedTensorType>(result.getType())) {
+      sums.push_back(zero(element));
+      continue;
+    }
+    RowLayout layout = getSumLayout(result);
+    sums.append(geometry.getNumChunks(layout),
+                zero(VectorType::get({layout.width}, element)));
+  }
+  return sums;
+}
+
+/// Each slot's sums to its row of the destinations, [slots, c] or [slots].
+void RowThreads::storeSums(ValueRange sums) {
+  row = slot;
+  isActive = {};
+  if (geometry.getNumBusySlots() < geometry.getNumSlots())
+    isActive = isBelow(slot, constant(geometry.getNumBusySlots()));
+  rowBases.clear();
+  for (auto [output, result, memory] : llvm::zip_equal(
+           program.getOutputs(), program.getResults(), destinations)) {
+    if (!output.isSum())
+      continue;
+    if (!isa<RankedTensorType>(result.getType())) {
+      storeLane(sums.front(), memory);
+      sums = sums.drop_front();
+      continue;
+    }
+    RowLayout layout = getSumLayout(result);
+    bool aligned = isAligned(memory, layout.length, layout.width);
+    for (int64_t chunk = 0; chunk < geometry.getNumChunks(layout); ++chunk) {
+      RowPosition position = createPosition(layout, constant(chunk));
+      position.isBounded = !geometry.isFull(layout, chunk);
+      Type element = cast<MemRefType>(memory.getType()).getElementType();
+      storeVector(toType(sums.front(), element), memory,
+                  getRowBase(layout.length), layout.length, aligned, position);
+      sums = sums.drop_front();
+    }
+  }
+}
