@@ -119,12 +119,13 @@ def measure_one(config, scan, seconds):
     params, moments = start(config, 0, scan)
     text, _ = text_data.load()
     batch = text_data.random_batch(text, config.batch, config.seq, np.random.default_rng(0))
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     step_function = jax_model.compiled_train_step(config, scan).lower(params, moments, *batch, 1.0, 1e-3, 2.0).compile()
-    compile_seconds = time.perf_counter() - begin
+    compile_seconds, compile_cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
     times = timed_steps(step_function, params, moments, batch, seconds)
     memory = step_function.memory_analysis()
-    return {"jax": jax.__version__, "compile_s": round(compile_seconds, 2), "steps": len(times),
+    return {"jax": jax.__version__, "compile_s": round(compile_seconds, 2),
+            "compile_cpu_s": round(compile_cpu_seconds, 2), "steps": len(times),
             "step_ms": round(1e3 * float(np.median(times)), 2), "best_step_ms": round(1e3 * min(times), 2),
             "tokens_per_s": round(config.batch * config.seq / float(np.median(times))),
             "peak_rss_mb": round(peak_bytes() / 1e6, 1), "imported_rss_mb": round(idle / 1e6, 1),

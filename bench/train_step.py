@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Training steps per second and peak memory: nagc against JAX (jit), same model, batch and threads, in one run.
 
-Prints one JSON line per preset. `speed_ratio` above 1 and `memory_ratio` below 1 are in nagc's favour. Memory is the peak
-resident set of a process that trains, the compiler's (or Python's and XLA's) own code and data included.
+Prints one JSON line per preset, then the same as the table of the README. `speed_ratio` above 1 and `memory_ratio` below 1
+are in nagc's favour. Memory is the peak resident set of a process that trains, the compiler's (or Python's and XLA's) own
+code and data included.
 """
 
 import argparse
@@ -47,6 +48,14 @@ def measure_jax(preset, seconds, threads):
     return json.loads(output.splitlines()[-1])
 
 
+def print_table(results):
+    print("\n| preset | tokens/s, nagc | tokens/s, JAX | ratio | peak memory, nagc | JAX |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for r in results:
+        print(f"| {r['preset']} | {r['nagc']['tokens_per_s']:,} | {r['jax']['tokens_per_s']:,} | {r['speed_ratio']:.2f} | "
+              f"{r['nagc']['peak_rss_mb']:,.0f} MB | {r['jax']['peak_rss_mb']:,.0f} MB |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
@@ -56,15 +65,18 @@ def main():
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=8, help="how long JAX is timed")
     options = parser.parse_args()
+    results = []
     for preset in options.presets:
         ours = measure_nagc(options.build, preset, options.residual, options.steps, options.threads)
         jax = measure_jax(preset, options.seconds, options.threads)
-        print(json.dumps({
+        results.append({
             "preset": preset, "nagc": ours,
             "jax": {key: jax[key] for key in ("tokens_per_s", "peak_rss_mb", "steps", "compile_s")},
             "speed_ratio": round(ours["tokens_per_s"] / jax["tokens_per_s"], 3),
             "memory_ratio": round(ours["peak_rss_mb"] / jax["peak_rss_mb"], 3),
-        }), flush=True)
+        })
+        print(json.dumps(results[-1]), flush=True)
+    print_table(results)
 
 
 if __name__ == "__main__":
