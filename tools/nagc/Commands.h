@@ -40,6 +40,7 @@ Command getFlopsCommand();
 Command getGenerateCommand();
 Command getModelCommand();
 Command getReportCommand();
+Command getRunCommand();
 Command getTrainCommand();
 
 /// Writes a file so that it appears whole or not at all; "-" is the standard

@@ -11,14 +11,17 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
       threads("threads", cl::sub(command), cl::init(0), cl::value_desc("T"),
               cl::desc("Threads (default: one per processor)")),
       target("target", cl::sub(command), cl::init("cpu"),
-             cl::value_desc("name"), cl::desc("Where to run (default: cpu)")),
-      device("device", cl::sub(command), cl::value_desc("name"),
-             cl::desc("Device of the target; the cpu has none to choose")),
-      chip("chip", cl::sub(command), cl::value_desc("name"),
-           cl::desc("Chip of the target; the cpu is this computer's")),
+             cl::value_desc("cpu|cuda"),
+             cl::desc("Where to run (default: cpu)")),
+      device("device", cl::sub(command), cl::value_desc("vm|number"),
+             cl::desc("Device of the target cuda: the PTX machine or a GPU "
+                      "(default: 0)")),
+      chip("chip", cl::sub(command), cl::value_desc("sm_80|sm_90a"),
+           cl::desc("Chip of the target cuda (default: sm_80)")),
       precision("precision", cl::sub(command), cl::init("f32"),
-                cl::value_desc("f32"),
-                cl::desc("Precision of contractions (default: f32)")) {}
+                cl::value_desc("f32|tf32"),
+                cl::desc("How contractions of f32 tensors multiply; tf32 on "
+                         "the target cuda (default: f32)")) {}
 
 Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   driver::TargetOptions options;
@@ -50,6 +53,20 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
   if (Error error = result->model->expectFunctions(result->options.functions))
     return error;
   return result;
+}
+
+Expected<std::unique_ptr<runtime::Program>>
+SessionOptions::compile(StringRef differentiated) const {
+  auto chosen = getTarget();
+  if (!chosen)
+    return chosen.takeError();
+  auto model = driver::Model::read(input);
+  if (!model)
+    return model.takeError();
+  driver::CompileOptions options;
+  options.target = *chosen;
+  options.differentiate = differentiated.str();
+  return (*model)->compile(options);
 }
 
 DataOptions::DataOptions(cl::SubCommand &command)

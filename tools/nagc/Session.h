@@ -40,6 +40,10 @@ public:
 
   /// Reads the model and sets up the chosen target.
   llvm::Expected<std::unique_ptr<Model>> open(Purpose purpose) const;
+  /// Reads any module and compiles all its functions, and the derivative of
+  /// `differentiated` unless that is empty.
+  llvm::Expected<std::unique_ptr<runtime::Program>>
+  compile(llvm::StringRef differentiated) const;
 
 private:
   llvm::Expected<driver::TargetOptions> getTarget() const;

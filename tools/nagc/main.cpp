@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
   const Command commands[] = {getModelCommand(),    getCompileCommand(),
                               getTrainCommand(),    getEvalCommand(),
                               getGenerateCommand(), getFlopsCommand(),
-                              getReportCommand()};
+                              getReportCommand(),   getRunCommand()};
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;

@@ -5,6 +5,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include <dlfcn.h>
 
 using namespace llvm;
 using namespace nag::runtime::cuda;
@@ -14,16 +15,30 @@ static constexpr int kOldestVersion = 12000;
 
 static constexpr StringLiteral kMachineLibrary = "libnagptxvm-cuda.so";
 
+/// The program or shared library that holds this code.
+static std::string getOwnFile() {
+  static int anchor;
+  Dl_info info;
+  if (dladdr(&anchor, &info) && info.dli_fname)
+    return info.dli_fname;
+  return {};
+}
+
 std::string nag::runtime::cuda::getDriverLibrary(StringRef device) {
   if (device != "vm")
     return "libcuda.so.1";
   if (auto path = sys::Process::GetEnv("NAG_PTXVM_LIBRARY"))
     return *path;
-  static int anchor;
-  SmallString<128> path(sys::fs::getMainExecutable(nullptr, &anchor));
-  sys::path::remove_filename(path);
-  sys::path::append(path, "..", "lib", kMachineLibrary);
-  return std::string(path);
+  // This code is in a program (bin/) or in the Python package (nag/).
+  SmallString<128> folder(getOwnFile());
+  sys::path::remove_filename(folder);
+  for (StringRef up : {"../lib", "../../lib", "."}) {
+    SmallString<128> path(folder);
+    sys::path::append(path, up, kMachineLibrary);
+    if (sys::fs::exists(path))
+      return std::string(path);
+  }
+  return kMachineLibrary.str();
 }
 
 Error Driver::check(Result result, const Twine &what) const {
