@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The parts of the GEMM emitter. A kernel multiplies tiles: threads copy tiles
+// of both operands to shared memory some stages ahead, as they lie in global
+// memory, multiply them, and write the sums through the output.
+#ifndef NAG_LIB_CONVERSION_NAGTOGPU_GEMM_H
+#define NAG_LIB_CONVERSION_NAGTOGPU_GEMM_H
+
+#include "ThreadCode.h"
+#include "nag/Conversion/NagToGPU.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "llvm/ADT/SetVector.h"
+
+namespace nag::gemm {
+
+/// What multiplies: FFMA, or tensor cores on bf16 or on tf32 operands.
+enum class Unit { FMA, BF16, TF32 };
+
+/// An operand of a product over k. In memory it is [rows, k] where k is
+/// contiguous, else [k, rows].
+struct Operand {
+  mlir::Value tensor;
+  bool kContiguous;
+
+  mlir::Type getElementType() const {
+    return mlir::cast<mlir::RankedTensorType>(tensor.getType())
+        .getElementType();
+  }
+  int64_t getElementBytes() const {
+    return getElementType().getIntOrFloatBitWidth() / 8;
+  }
+};
+
+/// result[m, n] = the sum over k of a[m, k] b[n, k], added up in f32.
+struct Problem {
+  int64_t m, n, k;
+  Operand a, b;
+  mlir::Value result;
+  Unit unit;
+};
+
+/// How a kernel is cut into blocks, warps and stages. Tiles are powers of two.
+struct Schedule {
+  int64_t tileM, tileN, tileK;
+  int64_t warpsM, warpsN;
+  int64_t stages;
+  int64_t splitK;
+
+  int64_t getThreads() const { return 32 * warpsM * warpsN; }
+  int64_t getWarpTileM() const { return tileM / warpsM; }
+  int64_t getWarpTileN() const { return tileN / warpsN; }
+};
+
+/// Describes a contraction of supported types; fails with an error at the op
+/// for others. `op` is a nag.linear or nag.weight_grad.
+mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
+
+/// The schedule that a cost model takes for the fastest on a chip.
+Schedule chooseSchedule(const Problem &problem, const GPUTarget &target);
+/// A tile in shared memory: lines of bytes as they lie in global memory, with
+/// the 16-byte chunks of line l permuted: chunk c lies at
+/// `c ^ (((l >> shift) & mask) << scale)`, so that the lines that a warp
+/// reads at once do not meet in one bank. A place is the sum of a part that
+/// depends on the thread and a constant; they share no bits.
+struct SharedTile {
+  int64_t lines, lineBytes;
+  unsigned shift = 0, mask = 0, scale = 0;
+
+  int64_t getBytes() const { return lines * lineBytes; }
+  /// The offset of the thread's part of a place.
+  mlir::Value getThreadOffset(ThreadCode &code, mlir::Value line,
+                              mlir::Value byte) const;
+  /// The pointer to a place, from the thread's part as a pointer's `offset`
+  /// from the tile's start `base`.
+  mlir::Value getPointer(ThreadCode &code, mlir::Value base,
+                         mlir::Value threadOffset, int64_t line,
+                         int64_t byte) const;
+
+private:
+  int64_t permutation(int64_t line) const {
+    return (line >> shift & mask) << scale << 4;
+  }
+};
+
+/// The tile of an operand for a unit: `rows` x `depth` elements.
+SharedTile getSharedTile(const Operand &operand, int64_t rows, int64_t depth,
+                         Unit unit);
+
+/// The threads of a block and what they know of their place.
+struct BlockPlace {
+  mlir::Value thread, lane, warpM, warpN;
+  /// The first row and column of the block's tile, and its first k.
+  mlir::Value row, column, k;
+};
+
+/// Copies tiles of one operand from global to shared memory, asynchronously
+/// where rows are aligned to 4 bytes.
+class TileCopy {
+public:
+  /// `extent` is the operand's number of rows, `firstRow` the tile's first.
+  TileCopy(ThreadCode &code, const Operand &operand, const SharedTile &tile,
+           int64_t extent, mlir::Value firstRow, const Problem &problem,
+           const Schedule &schedule, const BlockPlace &place,
+           mlir::Value globalStart, mlir::Value sharedStart);
+
+  /// Where this thread starts to read the first tile, and the bytes from one
+  /// tile to the next along k.
+  mlir::Value getFirst() const { return first; }
+  int64_t getStepBytes() const { return stepBytes; }
+  /// Copies the tile whose first k is `k` to the slot at `slot` bytes.
+  void issue(mlir::Value from, mlir::Value k, mlir::Value slot);
+
+private:
+  void copy(mlir::Value from, mlir::Value to, mlir::Value inside);
+  mlir::Value isInside(mlir::Value k, int64_t line, int64_t element);
+
+  ThreadCode &code;
+  const SharedTile tile;
+  bool kContiguous;
+  int64_t extent, depth;
+  bool rowEdge, kEdge;
+  int64_t elementBytes, width, units, threads, lineStride, stepBytes;
+  mlir::Value firstRow, line, element, active, first, shared, threadOffset;
+};
+
+/// Row-wise ops right after a contraction that combine its result with other
+/// tensors place by place. Results that others read are stored.
+class Epilogue {
+public:
+  /// Takes the ops that it can from the front of `following`.
+  Epilogue(const Problem &problem, llvm::ArrayRef<mlir::Operation *> following);
+
+  unsigned getNumOps() const { return steps.size(); }
+  /// Tensors of the shape of the result that are read, and of rank 0.
+  llvm::ArrayRef<mlir::Value> getInputs() const { return inputs.getArrayRef(); }
+  llvm::ArrayRef<mlir::Value> getScalars() const {
+    return scalars.getArrayRef();
+  }
+  /// Tensors that are stored.
+  llvm::ArrayRef<mlir::Value> getOutputs() const { return outputs; }
+
+  /// For some places next to one another: from their sums, and per input their
+  /// elements, per output its elements. All are f32.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
+  apply(ThreadCode &code, mlir::ValueRange sums,
+        llvm::ArrayRef<llvm::SmallVector<mlir::Value>> inputElements,
+        mlir::ValueRange scalarValues) const;
+
+private:
+  struct Step {
+    mlir::Operation *op;
+    /// The row program, with the op's operands and the row as arguments.
+    std::unique_ptr<mlir::Block> program;
+    llvm::SmallVector<mlir::Value> results;
+  };
+
+  bool append(RowwiseOpInterface op);
+  std::unique_ptr<mlir::Block>
+  buildProgram(RowwiseOpInterface op, llvm::SmallVector<mlir::Value> &results);
+
+  const Problem &problem;
+  llvm::SmallVector<Step> steps;
+  llvm::SetVector<mlir::Value> computed, inputs, scalars;
+  llvm::SmallVector<mlir::Value> outputs;
+};
+
+/// Where a kernel puts its sums.
+class Output {
+public:
+  /// Without an epilogue, the sums go to the one output.
+  Output(ThreadCode &code, const Problem &problem, const Schedule &schedule,
+         mlir::ValueRange outputBuffers);
+  void setEpilogue(const Epilogue &program, mlir::ValueRange inputBuffers,
+                   mlir::ValueRange scalarBuffers);
+  /// Moves the outputs' start.
+  void skip(mlir::Value bytes);
+
+  /// The most consecutive columns that one store takes to memory.
+  int64_t getWidth() const;
+  /// Sets the thread's place; `store` counts from it.
+  void moveTo(mlir::Value row, mlir::Value column);
+  /// Stores f32 sums to consecutive columns.
+  void store(int64_t row, int64_t column, mlir::ValueRange sums);
+
+private:
+  /// A buffer of the shape of the result, and the thread's place in it.
+  struct Place {
+    mlir::Value start, thread;
+    mlir::Type elementType;
+    int64_t bytes;
+  };
+
+  Place getPlace(mlir::Value buffer);
+  mlir::Value isInside(int64_t row, int64_t column);
+  mlir::Value extend(mlir::Value value);
+  llvm::SmallVector<mlir::Value> loadElements(const Place &place,
+                                              int64_t offset, int64_t count);
+  void storeElements(const Place &place, int64_t offset,
+                     mlir::ValueRange values);
+  void storeAll(int64_t offset, mlir::ValueRange sums);
+
+  ThreadCode &code;
+  int64_t rows, columns;
+  bool rowEdge, columnEdge;
+  llvm::SmallVector<Place> outputs, inputs;
+  llvm::SmallVector<mlir::Value> scalars;
+  const Epilogue *epilogue = nullptr;
+  mlir::Value threadRow, threadColumn;
+};
+
+/// Multiplies tiles in shared memory.
+class Multiplier {
+public:
+  virtual ~Multiplier() = default;
+  /// The accumulators of a thread, zero.
+  virtual llvm::SmallVector<mlir::Value> getZeros() = 0;
+  /// Adds the product of the tiles in the slot at `slot` bytes.
+  virtual llvm::SmallVector<mlir::Value>
+  multiply(mlir::Value slot, mlir::ValueRange accumulators) = 0;
+  virtual void store(mlir::ValueRange accumulators, Output &output) = 0;
+};
+
+/// `sharedA` and `sharedB` are where the tiles of slot 0 start.
+std::unique_ptr<Multiplier>
+createFMAMultiplier(ThreadCode &code, const Problem &problem,
+                    const Schedule &schedule, const BlockPlace &place,
+                    mlir::Value sharedA, mlir::Value sharedB);
+
+std::unique_ptr<Multiplier>
+createTensorCoreMultiplier(ThreadCode &code, const Problem &problem,
+                           const Schedule &schedule, const BlockPlace &place,
+                           mlir::Value sharedA, mlir::Value sharedB);
+
+/// The bytes of shared memory through which tensor cores' sums leave.
+int64_t getStageBytes(const Schedule &schedule);
+/// The bytes of shared memory that a block needs.
+int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
+
+/// Launches the kernel, and a second one that adds up split parts.
+void emit(KernelLowering &kernel, const Problem &problem,
+          const Schedule &schedule, const Epilogue &epilogue);
+
+/// Adds the splits of `parts`, [splits, rows, columns], in their order.
+void emitSplitSum(KernelLowering &kernel, const Problem &problem,
+                  const Schedule &schedule, const Epilogue &epilogue,
+                  mlir::Value parts);
+
+/// The buffers of an epilogue as arguments of a launch, and an output that
+/// reads them from the arguments of a device function.
+llvm::SmallVector<mlir::Value> getBuffers(KernelLowering &kernel,
+                                          const Epilogue &epilogue);
+Output createOutput(ThreadCode &code, const Problem &problem,
+                    const Schedule &schedule, const Epilogue &epilogue,
+                    llvm::ArrayRef<mlir::Value> arguments);
+
+} // namespace nag::gemm
+
+#endif // NAG_LIB_CONVERSION_NAGTOGPU_GEMM_H

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The way of a GEMM's sums to memory.
+#include "Gemm.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::gemm;
+
+Output::Output(ThreadCode &owner, const Problem &problem,
+               const Schedule &schedule, ValueRange outputBuffers)
+    : code(owner), rows(problem.m), columns(problem.n),
+      rowEdge(problem.m % schedule.tileM != 0),
+      columnEdge(problem.n % schedule.tileN != 0) {
+  for (Value buffer : outputBuffers)
+    outputs.push_back(getPlace(buffer));
+}
+
+void Output::setEpilogue(const Epilogue &program, ValueRange inputBuffers,
+                         ValueRange scalarBuffers) {
+  epilogue = &program;
+  for (Value buffer : inputBuffers)
+    inputs.push_back(getPlace(buffer));
+  for (Value buffer : scalarBuffers) {
+    Place place = getPlace(buffer);
+    Value scalar = code.load(place.elementType, place.start, place.bytes);
+    scalars.push_back(extend(scalar));
+  }
+}
+
+Output::Place Output::getPlace(Value buffer) {
+  Type type = cast<MemRefType>(buffer.getType()).getElementType();
+  return {code.pointer(buffer, Space::Global), Value(), type,
+          type.getIntOrFloatBitWidth() / 8};
+}
+
+int64_t Output::getWidth() const {
+  int64_t width = 4;
+  for (const Place &place : outputs)
+    width = std::max<int64_t>(width, 16 / place.bytes);
+  while (columns % width != 0)
+    width /= 2;
+  return width;
+}
+
+void Output::skip(Value bytes) {
+  for (Place &place : outputs)
+    place.start = code.offset(place.start, bytes);
+}
+
+void Output::moveTo(Value row, Value column) {
+  threadRow = row;
+  threadColumn = column;
+  Value line = code.mul(code.extend(row), columns);
+  Value index = code.add(line, code.extend(column));
+  for (Place &place : llvm::concat<Place>(outputs, inputs))
+    place.thread = code.offset(place.start, code.mul(index, place.bytes));
+}
+
+/// Null where all elements of the tile are inside.
+Value Output::isInside(int64_t row, int64_t column) {
+  Value inside;
+  if (rowEdge)
+    inside = code.less(code.add(threadRow, row), rows);
+  if (columnEdge) {
+    Value insideRow = code.less(code.add(threadColumn, column), columns);
+    inside = inside ? code.both(inside, insideRow) : insideRow;
+  }
+  return inside;
+}
+
+/// A float, or a vector of them, in f32.
+Value Output::extend(Value value) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  if (getElementTypeOrSelf(value).isF32())
+    return value;
+  Type type = builder.getF32Type();
+  if (auto vector = dyn_cast<VectorType>(value.getType()))
+    type = VectorType::get(vector.getShape(), type);
+  return arith::ExtFOp::create(builder, type, value);
+}
+
+SmallVector<Value> Output::loadElements(const Place &place, int64_t offset,
+                                        int64_t count) {
+  auto type = VectorType::get(count, place.elementType);
+  int64_t bytes = place.bytes;
+  Value vector = code.load(type, code.offset(place.thread, offset * bytes),
+                           std::min<int64_t>(16, bytes * count));
+  return vector::ToElementsOp::create(code.getBuilder(), extend(vector))
+      .getResults();
+}
+
+void Output::storeElements(const Place &place, int64_t offset,
+                           ValueRange values) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  int64_t count = values.size(), bytes = place.bytes;
+  auto type = VectorType::get(count, builder.getF32Type());
+  Value vector = vector::FromElementsOp::create(builder, type, values);
+  if (!place.elementType.isF32())
+    vector = arith::TruncFOp::create(
+        builder, VectorType::get(count, place.elementType), vector);
+  code.store(vector, code.offset(place.thread, offset * bytes),
+             std::min<int64_t>(16, bytes * count));
+}
+
+void Output::storeAll(int64_t offset, ValueRange sums) {
+  if (!epilogue)
+    return storeElements(outputs.front(), offset, sums);
+  SmallVector<SmallVector<Value>> elements;
+  for (const Place &input : inputs)
+    elements.push_back(loadElements(input, offset, sums.size()));
+  for (auto [place, values] :
+       llvm::zip_equal(outputs, epilogue->apply(code, sums, elements, scalars)))
+    storeElements(place, offset, values);
+}
+
+void Output::store(int64_t row, int64_t column, ValueRange sums) {
+  int64_t count = sums.size();
+  // Vectors straddle neither the edge nor their alignment.
+  if (columns % count != 0) {
+    for (auto [index, sum] : llvm::enumerate(sums))
+      store(row, column + index, sum);
+    return;
+  }
+  int64_t offset = row * columns + column;
+  Value inside = isInside(row, column);
+  if (!inside)
+    return storeAll(offset, sums);
+  code.ifTrue(inside, [&] { storeAll(offset, sums); });
+}
+
+SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
+                                    const Epilogue &epilogue) {
+  SmallVector<Value> buffers;
+  for (ArrayRef<Value> tensors :
+       {epilogue.getOutputs(), epilogue.getInputs(), epilogue.getScalars()})
+    for (Value tensor : tensors)
+      buffers.push_back(kernel.getBuffer(tensor));
+  return buffers;
+}
+
+Output gemm::createOutput(ThreadCode &code, const Problem &problem,
+                          const Schedule &schedule, const Epilogue &epilogue,
+                          ArrayRef<Value> arguments) {
+  size_t outputs = epilogue.getOutputs().size();
+  size_t inputs = epilogue.getInputs().size();
+  Output output(code, problem, schedule, arguments.take_front(outputs));
+  output.setEpilogue(epilogue, arguments.slice(outputs, inputs),
+                     arguments.drop_front(outputs + inputs));
+  return output;
+}

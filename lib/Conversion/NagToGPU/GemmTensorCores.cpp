@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// GEMM tiles multiplied on tensor cores: mma.sync m16n8k16 on bf16 and m16n8k8
+// on tf32 operands, with f32 sums. Fragments as in the PTX ISA, "Matrix
+// Fragments for mma.m16n8k16 with floating point type" and "mma.m16n8k8".
+#include "Gemm.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::gemm;
+
+/// Both units multiply 16 rows of A and 8 of B, 32 bytes of k at a time.
+static constexpr int64_t kRowsA = 16, kRowsB = 8, kStepBytes = 32;
+/// One load of fragments: 16 rows of an operand by one step of k, as four
+/// matrices of 8 rows by 16 bytes.
+static constexpr int64_t kLoadRows = 16;
+
+namespace {
+/// How the four matrices of a load follow one another: for A rows first, for B
+/// k first, so that the registers are in the order of mma.sync.
+enum class MatrixOrder { RowsFirst, DepthFirst };
+
+/// Loads one operand's fragments for one warp.
+class FragmentLoader {
+public:
+  FragmentLoader(ThreadCode &owner, const Operand &operand, Unit arithmetic,
+                 int64_t rows, int64_t depth, int64_t warpRow,
+                 MatrixOrder order, Value sharedStart, Value warp, Value lane);
+
+  /// The four registers of 16 rows and the k of one step.
+  SmallVector<Value> load(Value base, int64_t row, int64_t step);
+  Value getBase(Value slot) { return code.offset(shared, slot); }
+
+private:
+  void placeMatrixRows(Value warpRow, Value lane);
+  void placeElements(Value warpRow, Value lane);
+  SmallVector<Value> loadMatrices(Value pointer);
+  SmallVector<Value> loadElements(Value base, int64_t row, int64_t step);
+  Value roundToTF32(Value bits);
+
+  ThreadCode &code;
+  SharedTile tile;
+  Unit unit;
+  bool kContiguous;
+  MatrixOrder order;
+  int64_t elementBytes;
+  Value shared, threadOffset;
+};
+} // namespace
+
+FragmentLoader::FragmentLoader(ThreadCode &owner, const Operand &operand,
+                               Unit arithmetic, int64_t rows, int64_t depth,
+                               int64_t warpRows, MatrixOrder matrixOrder,
+                               Value sharedStart, Value warp, Value lane)
+    : code(owner), tile(getSharedTile(operand, rows, depth, arithmetic)),
+      unit(arithmetic), kContiguous(operand.kContiguous), order(matrixOrder),
+      elementBytes(operand.getElementBytes()), shared(sharedStart) {
+  Value warpRow = code.mul(warp, warpRows);
+  if (!kContiguous && unit == Unit::TF32)
+    placeElements(warpRow, lane);
+  else
+    placeMatrixRows(warpRow, lane);
+}
+
+/// Lane l gives ldmatrix row l % 8 of matrix l / 8.
+void FragmentLoader::placeMatrixRows(Value warpRow, Value lane) {
+  Value matrix = code.div(lane, 8), inMatrix = code.rem(lane, 8);
+  Value low = code.bitAnd(matrix, 1), high = code.shiftRight(matrix, 1);
+  bool rowsFirst = order == MatrixOrder::RowsFirst;
+  Value rowHalf = code.mul(rowsFirst ? low : high, 8);
+  Value depthHalf = rowsFirst ? high : low;
+  if (kContiguous) {
+    Value line = code.add(warpRow, code.add(inMatrix, rowHalf));
+    threadOffset = tile.getThreadOffset(code, line, code.mul(depthHalf, 16));
+    return;
+  }
+  Value line = code.add(inMatrix, code.mul(depthHalf, 8));
+  Value row = code.add(warpRow, rowHalf);
+  threadOffset = tile.getThreadOffset(code, line, code.mul(row, elementBytes));
+}
+
+/// Lane l holds row l / 4 and k l % 4 of each matrix.
+void FragmentLoader::placeElements(Value warpRow, Value lane) {
+  Value row = code.add(warpRow, code.div(lane, 4));
+  threadOffset = tile.getThreadOffset(code, code.rem(lane, 4),
+                                      code.mul(row, elementBytes));
+}
+
+static SmallVector<Value> unpack(ImplicitLocOpBuilder &builder, Value members) {
+  SmallVector<Value> values;
+  auto type = cast<LLVM::LLVMStructType>(members.getType());
+  for (int64_t index = 0, end = type.getBody().size(); index < end; ++index)
+    values.push_back(LLVM::ExtractValueOp::create(builder, members, index));
+  return values;
+}
+
+SmallVector<Value> FragmentLoader::loadMatrices(Value pointer) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  MLIRContext *context = builder.getContext();
+  auto type = LLVM::LLVMStructType::getLiteral(
+      context, SmallVector<Type>(4, builder.getI32Type()));
+  auto layout = kContiguous ? NVVM::MMALayout::row : NVVM::MMALayout::col;
+  auto shape = NVVM::LdStMatrixShapeAttr::get(context, 8, 8);
+  Value matrices =
+      NVVM::LdMatrixOp::create(builder, type, pointer, /*num=*/4, layout, shape,
+                               NVVM::LdStMatrixEltType::B16);
+  return unpack(builder, matrices);
+}
+
+SmallVector<Value> FragmentLoader::loadElements(Value base, int64_t row,
+                                                int64_t step) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  SmallVector<Value> values;
+  for (int64_t matrix = 0; matrix < 4; ++matrix) {
+    bool rowsFirst = order == MatrixOrder::RowsFirst;
+    int64_t rowHalf = rowsFirst ? matrix % 2 : matrix / 2;
+    int64_t depthHalf = rowsFirst ? matrix / 2 : matrix % 2;
+    Value pointer =
+        tile.getPointer(code, base, threadOffset, 8 * step + 4 * depthHalf,
+                        (row + 8 * rowHalf) * elementBytes);
+    values.push_back(code.load(builder.getI32Type(), pointer, elementBytes));
+  }
+  return values;
+}
+
+Value FragmentLoader::roundToTF32(Value bits) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  Value number = arith::BitcastOp::create(builder, builder.getF32Type(), bits);
+  return NVVM::ConvertFloatToTF32Op::create(builder, builder.getI32Type(),
+                                            number, NVVM::FPRoundingMode::RNA);
+}
+
+SmallVector<Value> FragmentLoader::load(Value base, int64_t row, int64_t step) {
+  int64_t stepLines = kStepBytes / elementBytes;
+  SmallVector<Value> values;
+  if (!kContiguous && unit == Unit::TF32)
+    values = loadElements(base, row, step);
+  else if (kContiguous)
+    values = loadMatrices(
+        tile.getPointer(code, base, threadOffset, row, step * kStepBytes));
+  else
+    values = loadMatrices(tile.getPointer(
+        code, base, threadOffset, step * stepLines, row * elementBytes));
+  if (unit == Unit::TF32)
+    for (Value &value : values)
+      value = roundToTF32(value);
+  return values;
+}
+
+namespace {
+class TensorCoreMultiplier : public Multiplier {
+public:
+  TensorCoreMultiplier(ThreadCode &owner, const Problem &problem,
+                       const Schedule &schedule, const BlockPlace &blockPlace,
+                       Value sharedA, Value sharedB);
+
+  SmallVector<Value> getZeros() override {
+    Value zero = code.zero(code.getBuilder().getF32Type());
+    return SmallVector<Value>(warpM / kRowsA * (warpN / kRowsB) * 4, zero);
+  }
+  SmallVector<Value> multiply(Value slot, ValueRange accumulators) override;
+  void store(ValueRange accumulators, Output &output) override;
+
+private:
+  void multiplyAdd(ArrayRef<Value> rows, ArrayRef<Value> columns,
+                   MutableArrayRef<Value> sums);
+  void stage(ValueRange accumulators);
+  void storeStaged(int64_t row, Output &output);
+  int64_t getWidth(const Output &output) const {
+    return std::min(output.getWidth(), warpN / 8);
+  }
+  Value getStagePointer(Value row, Value column);
+
+  ThreadCode &code;
+  BlockPlace place;
+  Unit unit;
+  int64_t warpM, warpN, steps;
+  FragmentLoader a, b;
+  Value stageStart;
+  int64_t warpsN;
+};
+} // namespace
+
+TensorCoreMultiplier::TensorCoreMultiplier(ThreadCode &owner,
+                                           const Problem &problem,
+                                           const Schedule &schedule,
+                                           const BlockPlace &blockPlace,
+                                           Value sharedA, Value sharedB)
+    : code(owner), place(blockPlace), unit(problem.unit),
+      warpM(schedule.getWarpTileM()), warpN(schedule.getWarpTileN()),
+      steps(schedule.tileK * problem.a.getElementBytes() / kStepBytes),
+      a(code, problem.a, unit, schedule.tileM, schedule.tileK, warpM,
+        MatrixOrder::RowsFirst, sharedA, place.warpM, place.lane),
+      b(code, problem.b, unit, schedule.tileN, schedule.tileK, warpN,
+        MatrixOrder::DepthFirst, sharedB, place.warpN, place.lane),
+      stageStart(sharedA), warpsN(schedule.warpsN) {}
+
+void TensorCoreMultiplier::multiplyAdd(ArrayRef<Value> rows,
+                                       ArrayRef<Value> columns,
+                                       MutableArrayRef<Value> sums) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  auto type = LLVM::LLVMStructType::getLiteral(
+      builder.getContext(), SmallVector<Type>(4, builder.getF32Type()));
+  bool isBF16 = unit == Unit::BF16;
+  auto operandType = isBF16 ? NVVM::MMATypes::bf16 : NVVM::MMATypes::tf32;
+  SmallVector<int64_t> shape = {kRowsA, kRowsB, isBF16 ? 16 : 8};
+  Value result = NVVM::MmaOp::create(
+      builder, type, rows, columns, ValueRange(ArrayRef<Value>(sums)), shape,
+      /*b1Op=*/std::nullopt, /*intOverflow=*/std::nullopt,
+      std::array{operandType, operandType},
+      std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+  llvm::copy(unpack(builder, result), sums.begin());
+}
+
+SmallVector<Value> TensorCoreMultiplier::multiply(Value slot,
+                                                  ValueRange accumulators) {
+  SmallVector<Value> sums(accumulators);
+  Value baseA = a.getBase(slot), baseB = b.getBase(slot);
+  for (int64_t step = 0; step < steps; ++step) {
+    SmallVector<Value> columns;
+    for (int64_t column = 0; column < warpN; column += kLoadRows)
+      columns.append(b.load(baseB, column, step));
+    MutableArrayRef<Value> rest = sums;
+    for (int64_t row = 0; row < warpM; row += kRowsA) {
+      SmallVector<Value> rows = a.load(baseA, row, step);
+      for (int64_t column = 0; column < warpN / kRowsB; ++column) {
+        multiplyAdd(rows, ArrayRef<Value>(columns).slice(2 * column, 2),
+                    rest.take_front(4));
+        rest = rest.drop_front(4);
+      }
+    }
+  }
+  return sums;
+}
+
+std::unique_ptr<Multiplier> gemm::createTensorCoreMultiplier(
+    ThreadCode &code, const Problem &problem, const Schedule &schedule,
+    const BlockPlace &place, Value sharedA, Value sharedB) {
+  return std::make_unique<TensorCoreMultiplier>(code, problem, schedule, place,
+                                                sharedA, sharedB);
+}
+
+//===----------------------------------------------------------------------===//
+// The sums on their way out
+//===----------------------------------------------------------------------===//
+
+/// A warp turns 16 rows of its sums at a time in shared memory, so that lanes
+/// hold neighbours and store 16 bytes. Lines are padded such that neither the
+/// fragments' pairs nor the lanes' vectors meet in a bank.
+static int64_t getStageLine(int64_t warpN) {
+  int64_t floats = warpN + warpN / 32 * 4;
+  return (floats + 23) / 32 * 32 + 8;
+}
+
+int64_t gemm::getStageBytes(const Schedule &schedule) {
+  int64_t warps = schedule.warpsM * schedule.warpsN;
+  return warps * kRowsA * getStageLine(schedule.getWarpTileN()) * 4;
+}
+
+Value TensorCoreMultiplier::getStagePointer(Value row, Value column) {
+  Value padded = code.add(column, code.mul(code.div(column, 32), 4));
+  Value index = code.add(code.mul(row, getStageLine(warpN)), padded);
+  return code.offset(stageStart, code.mul(index, 4));
+}
+
+/// Lane l holds columns 2 * (l % 4) and the next of row l / 4, then of the row
+/// 8 further.
+void TensorCoreMultiplier::stage(ValueRange accumulators) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  auto type = VectorType::get(2, builder.getF32Type());
+  Value row = code.div(place.lane, 4);
+  Value column = code.mul(code.rem(place.lane, 4), 2);
+  Value start = getStagePointer(row, column);
+  for (auto [index, half] :
+       llvm::enumerate(llvm::seq<int64_t>(0, accumulators.size() / 2))) {
+    int64_t block = index / 2 * kRowsB;
+    int64_t offset =
+        index % 2 * 8 * getStageLine(warpN) + block + block / 32 * 4;
+    Value pair = vector::FromElementsOp::create(
+        builder, type, accumulators.slice(2 * half, 2));
+    code.store(pair, code.offset(start, offset * 4), 8);
+  }
+}
+
+void TensorCoreMultiplier::storeStaged(int64_t row, Output &output) {
+  int64_t width = getWidth(output);
+  int64_t unitsPerRow = warpN / width;
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  auto type = VectorType::get(width, builder.getF32Type());
+  Value threadRow = code.div(place.lane, unitsPerRow);
+  Value threadColumn = code.mul(code.rem(place.lane, unitsPerRow), width);
+  Value start = getStagePointer(threadRow, threadColumn);
+  for (int64_t first = 0; first < kRowsA * unitsPerRow; first += 32) {
+    int64_t unitRow = first / unitsPerRow;
+    int64_t column = first % unitsPerRow * width;
+    int64_t offset = unitRow * getStageLine(warpN) + column + column / 32 * 4;
+    Value vector = code.load(type, code.offset(start, offset * 4),
+                             std::min<int64_t>(16, 4 * width));
+    output.store(row + unitRow, column,
+                 vector::ToElementsOp::create(builder, vector).getResults());
+  }
+}
+
+void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
+  int64_t width = getWidth(output), unitsPerRow = warpN / width;
+  Value warp = code.add(code.mul(place.warpM, warpsN), place.warpN);
+  Value row = code.add(place.row, code.mul(place.warpM, warpM));
+  Value column = code.add(place.column, code.mul(place.warpN, warpN));
+  output.moveTo(
+      code.add(row, code.div(place.lane, unitsPerRow)),
+      code.add(column, code.mul(code.rem(place.lane, unitsPerRow), width)));
+  // The tiles make room.
+  code.barrier();
+  stageStart =
+      code.offset(stageStart, code.mul(warp, kRowsA * getStageLine(warpN) * 4));
+  int64_t sums = warpN / kRowsB * 4;
+  for (int64_t block = 0; block < warpM / kRowsA; ++block) {
+    if (block > 0)
+      code.warpBarrier();
+    stage(accumulators.slice(block * sums, sums));
+    code.warpBarrier();
+    storeStaged(block * kRowsA, output);
+  }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Tiles of GEMM operands in shared memory, and the copies that fill them.
+#include "Gemm.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::gemm;
+
+//===----------------------------------------------------------------------===//
+// SharedTile
+//===----------------------------------------------------------------------===//
+
+SharedTile gemm::getSharedTile(const Operand &operand, int64_t rows,
+                               int64_t depth, Unit unit) {
+  SharedTile tile;
+  int64_t lineElements = operand.kContiguous ? depth : rows;
+  tile.lines = operand.kContiguous ? rows : depth;
+  tile.lineBytes = lineElements * operand.getElementBytes();
+  // Threads read [k, rows] along lines, which needs no permutation.
+  if (!operand.kContiguous && unit == Unit::FMA)
+    return tile;
+  // Lanes read single elements of 4 lines.
+  if (!operand.kContiguous && unit == Unit::TF32) {
+    tile.mask = 3;
+    tile.scale = 1;
+    return tile;
+  }
+  int64_t linesPerBankRow = std::max<int64_t>(1, 128 / tile.lineBytes);
+  int64_t chunks = tile.lineBytes / 16;
+  tile.shift = llvm::Log2_64(linesPerBankRow);
+  tile.mask = std::min<int64_t>(chunks, 8) - 1;
+  return tile;
+}
+
+Value SharedTile::getThreadOffset(ThreadCode &code, Value line,
+                                  Value byte) const {
+  Value start = code.mul(line, lineBytes);
+  if (mask == 0)
+    return code.add(start, byte);
+  Value permuted = code.bitAnd(code.shiftRight(line, shift), mask);
+  return code.add(start,
+                  code.bitXor(byte, code.shiftLeft(permuted, scale + 4)));
+}
+
+Value SharedTile::getPointer(ThreadCode &code, Value base, Value threadOffset,
+                             int64_t line, int64_t byte) const {
+  // Where the constant only adds, it becomes a part of the address.
+  int64_t permuted = permutation(line);
+  if (mask == 0)
+    return code.offset(code.offset(base, threadOffset),
+                       line * lineBytes + byte);
+  Value offset = code.bitXor(threadOffset, byte ^ permuted);
+  return code.offset(code.offset(base, offset), line * lineBytes);
+}
+
+//===----------------------------------------------------------------------===//
+// TileCopy
+//===----------------------------------------------------------------------===//
+
+/// The bytes of one copy: the largest power of two up to 16 that lines are
+/// multiples of.
+static int64_t getCopyWidth(int64_t lineBytes) {
+  int64_t width = 16;
+  while (lineBytes % width != 0)
+    width /= 2;
+  return width;
+}
+
+TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
+                   const SharedTile &sharedTile, int64_t rows,
+                   Value tileFirstRow, const Problem &problem,
+                   const Schedule &schedule, const BlockPlace &place,
+                   Value globalStart, Value sharedStart)
+    : code(owner), tile(sharedTile), kContiguous(operand.kContiguous),
+      extent(rows), depth(problem.k), elementBytes(operand.getElementBytes()),
+      threads(schedule.getThreads()), firstRow(tileFirstRow),
+      shared(sharedStart) {
+  int64_t tileRows = kContiguous ? tile.lines : tile.lineBytes / elementBytes;
+  rowEdge = extent % tileRows != 0;
+  kEdge = depth % (schedule.tileK * schedule.splitK) != 0;
+  lineStride = (kContiguous ? depth : extent) * elementBytes;
+  stepBytes = schedule.tileK * (kContiguous ? elementBytes : lineStride);
+  width = getCopyWidth(lineStride);
+  units = tile.getBytes() / width;
+
+  int64_t unitsPerLine = tile.lineBytes / width;
+  line = code.div(place.thread, unitsPerLine);
+  Value byte = code.mul(code.rem(place.thread, unitsPerLine), width);
+  element = code.div(byte, elementBytes);
+  if (units < threads)
+    active = code.less(place.thread, units);
+  threadOffset = tile.getThreadOffset(code, line, byte);
+
+  Value outer = kContiguous ? firstRow : place.k;
+  Value inner = kContiguous ? place.k : firstRow;
+  Value start = code.mul(code.extend(code.add(outer, line)), lineStride);
+  Value column = code.mul(code.extend(code.add(inner, element)), elementBytes);
+  first = code.offset(code.offset(globalStart, start), column);
+}
+
+/// Whether the unit at a constant distance from the thread's first is inside
+/// the operand; null where all are.
+Value TileCopy::isInside(Value k, int64_t lineOffset, int64_t elementOffset) {
+  Value lineIndex = code.add(line, lineOffset);
+  Value elementIndex = code.add(element, elementOffset);
+  Value row = code.add(kContiguous ? lineIndex : elementIndex, firstRow);
+  Value depthIndex = code.add(kContiguous ? elementIndex : lineIndex, k);
+  Value inside;
+  if (rowEdge)
+    inside = code.less(row, extent);
+  if (kEdge) {
+    Value insideDepth = code.less(depthIndex, depth);
+    inside = inside ? code.both(inside, insideDepth) : insideDepth;
+  }
+  return inside;
+}
+
+/// One unit; where it is not inside the operand, zeros.
+void TileCopy::copy(Value from, Value to, Value inside) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  if (width >= 4) {
+    Value bytes;
+    if (inside)
+      bytes = code.select(inside, code.constant(width), code.constant(0));
+    auto modifier = width == 16 ? NVVM::LoadCacheModifierKind::CG
+                                : NVVM::LoadCacheModifierKind::CA;
+    NVVM::CpAsyncOp::create(builder, to, from, width, modifier, bytes);
+    return;
+  }
+  // Units of two bytes go through a register.
+  Type type = builder.getI16Type();
+  if (!inside)
+    return code.store(code.load(type, from, width), to, width);
+  code.store(code.zero(type), to, width);
+  code.ifTrue(inside,
+              [&] { code.store(code.load(type, from, width), to, width); });
+}
+
+void TileCopy::issue(Value from, Value k, Value slot) {
+  Value base = code.offset(shared, slot);
+  int64_t unitsPerLine = tile.lineBytes / width;
+  auto copyAll = [&] {
+    for (int64_t unit = 0; unit < units; unit += threads) {
+      int64_t lineOffset = unit / unitsPerLine;
+      int64_t byteOffset = unit % unitsPerLine * width;
+      Value to =
+          tile.getPointer(code, base, threadOffset, lineOffset, byteOffset);
+      Value source = code.offset(from, lineOffset * lineStride + byteOffset);
+      copy(source, to, isInside(k, lineOffset, byteOffset / elementBytes));
+    }
+  };
+  if (active)
+    code.ifTrue(active, copyAll);
+  else
+    copyAll();
+}

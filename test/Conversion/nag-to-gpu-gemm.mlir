@@ -1,0 +1,104 @@
+// RUN: nag-opt %s -convert-nag-to-gpu | FileCheck %s
+// RUN: nag-opt %s -convert-nag-to-gpu=tf32 | FileCheck %s --check-prefix=TF32
+
+// Fused multiply-adds: operands in shared memory as they lie in global memory.
+// CHECK-LABEL: func.func @f32
+// CHECK:         gpu.launch_func @device::@f32 blocks in ({{.*}}) threads in (%c64{{.*}}) dynamic_shared_memory_size %c12288_i32
+func.func @f32(%x: tensor<4x8x64xf32>, %w: tensor<32x64xf32>, %out: tensor<4x8x32xf32>) -> tensor<4x8x32xf32>
+    attributes {nag.kernel} {
+  %y = nag.linear %x, %w : (tensor<4x8x64xf32>, tensor<32x64xf32>) -> tensor<4x8x32xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<4x8x32xf32>, tensor<4x8x32xf32>) -> tensor<4x8x32xf32>
+  return %0 : tensor<4x8x32xf32>
+}
+
+// CHECK-LABEL: func.func @forward
+// CHECK-LABEL: func.func @input_gradient
+// CHECK-LABEL: func.func @weight_gradient
+func.func @forward(%x: tensor<64x256xbf16>, %w: tensor<64x256xbf16>, %out: tensor<64x64xbf16>) -> tensor<64x64xbf16>
+    attributes {nag.kernel} {
+  %y = nag.linear %x, %w : (tensor<64x256xbf16>, tensor<64x256xbf16>) -> tensor<64x64xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  return %0 : tensor<64x64xbf16>
+}
+func.func @input_gradient(%x: tensor<64x64xbf16>, %w: tensor<64x64xbf16>, %out: tensor<64x64xbf16>)
+    -> tensor<64x64xbf16> attributes {nag.kernel} {
+  %y = nag.linear %x, %w {transpose_weight} : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  return %0 : tensor<64x64xbf16>
+}
+func.func @weight_gradient(%x: tensor<64x64xbf16>, %w: tensor<64x64xbf16>, %out: tensor<64x64xbf16>)
+    -> tensor<64x64xbf16> attributes {nag.kernel} {
+  %y = nag.weight_grad %x, %w : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  return %0 : tensor<64x64xbf16>
+}
+
+// Rows of 33 elements: copied two bytes at a time, through registers.
+// CHECK-LABEL: func.func @odd
+func.func @odd(%x: tensor<64x33xbf16>, %w: tensor<64x33xbf16>, %out: tensor<64x64xbf16>) -> tensor<64x64xbf16>
+    attributes {nag.kernel} {
+  %y = nag.linear %x, %w : (tensor<64x33xbf16>, tensor<64x33xbf16>) -> tensor<64x64xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
+  return %0 : tensor<64x64xbf16>
+}
+
+
+// Row-wise ops on the sums: one launch; the activation's input is stored since
+// it leaves the kernel, the activation is not.
+// CHECK-LABEL: func.func @fused
+// CHECK-SAME:    (%[[X:.*]]: memref<32x64xf32>, %[[W:.*]]: memref<32x64xf32>, %[[R:.*]]: memref<32x32xf32>, %[[Y:.*]]: memref<32x32xf32>, %[[S:.*]]: memref<32x32xf32>)
+// CHECK:         gpu.launch_func @device::@fused
+// CHECK-SAME:      args(%[[X]] : memref<32x64xf32>, %[[W]] : memref<32x64xf32>, %[[Y]] : memref<32x32xf32>, %[[S]] : memref<32x32xf32>, %[[R]] : memref<32x32xf32>)
+// CHECK-NOT:     gpu.launch_func
+func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32xf32>, %a: tensor<32x32xf32>,
+                 %b: tensor<32x32xf32>) -> (tensor<32x32xf32>, tensor<32x32xf32>) attributes {nag.kernel} {
+  %y = nag.linear %x, %w : (tensor<32x64xf32>, tensor<32x64xf32>) -> tensor<32x32xf32>
+  %z = nag.relu2 %y : (tensor<32x32xf32>) -> tensor<32x32xf32>
+  %s = arith.addf %z, %r : tensor<32x32xf32>
+  %0 = bufferization.materialize_in_destination %y in %a : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  %1 = bufferization.materialize_in_destination %s in %b : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  return %0, %1 : tensor<32x32xf32>, tensor<32x32xf32>
+}
+
+// CHECK-LABEL: gpu.func @f32
+// CHECK:         nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg
+// CHECK:         llvm.intr.fma
+// CHECK-NOT:     nvvm.mma.sync
+// CHECK:         gpu.return
+
+// TF32-LABEL: gpu.func @f32
+// TF32:         nvvm.ldmatrix
+// TF32:         nvvm.convert.float.to.tf32 %{{.*}} {rnd = #nvvm.fp_rnd_mode<rna>}
+// TF32:         nvvm.mma.sync
+// TF32-SAME:    multiplicandAPtxType = #nvvm.mma_type<tf32>
+// TF32-SAME:    shape = #nvvm.shape<m = 16, n = 8, k = 8>
+
+// CHECK-LABEL: gpu.func @forward
+// CHECK:         scf.for
+// CHECK:           nvvm.cp.async.wait.group 2
+// CHECK:           gpu.barrier
+// CHECK:           nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg
+// CHECK:           nvvm.cp.async.commit.group
+// CHECK:           nvvm.ldmatrix %{{.*}} {{{.*}}layout = #nvvm.mma_layout<row>, num = 4 : i32
+// CHECK:           nvvm.mma.sync
+// CHECK-SAME:      multiplicandAPtxType = #nvvm.mma_type<bf16>
+// CHECK-SAME:      shape = #nvvm.shape<m = 16, n = 8, k = 16>
+
+// The weight is read as (in, out): transposed on its way to registers.
+// CHECK-LABEL: gpu.func @input_gradient
+// CHECK-DAG:     nvvm.ldmatrix %{{.*}} {{{.*}}layout = #nvvm.mma_layout<row>
+// CHECK-DAG:     nvvm.ldmatrix %{{.*}} {{{.*}}layout = #nvvm.mma_layout<col>
+
+// CHECK-LABEL: gpu.func @weight_gradient
+// CHECK-NOT:     layout = #nvvm.mma_layout<row>, num
+// CHECK:         nvvm.ldmatrix %{{.*}} {{{.*}}layout = #nvvm.mma_layout<col>
+
+// CHECK-LABEL: gpu.func @odd
+// CHECK-NOT:     nvvm.cp.async.shared.global
+// CHECK:         llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr<1> -> i16
+// CHECK:         llvm.store %{{.*}}, %{{.*}} {alignment = 2 : i64} : i16, !llvm.ptr<3>
+// CHECK:         gpu.return
+
+// CHECK-LABEL: gpu.func @fused
+// CHECK:         arith.mulf
+// CHECK:         gpu.return
