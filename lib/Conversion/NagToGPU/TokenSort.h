@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Positions sorted by token on the device: a stable radix sort.
+#ifndef NAG_LIB_CONVERSION_NAGTOGPU_TOKENSORT_H
+#define NAG_LIB_CONVERSION_NAGTOGPU_TOKENSORT_H
+
+#include "KernelCode.h"
+#include "nag/Conversion/NagToGPU.h"
+
+namespace nag {
+
+/// Buffers of i32 in scratch memory.
+struct SortedTokens {
+  /// [N]: the positions by token, and of equal tokens in their order.
+  mlir::Value positions;
+  /// [rows + 1]: where each token's positions begin; those of token v end where
+  /// those of v + 1 begin.
+  mlir::Value begins;
+};
+
+/// Launches the sort of `count` tokens, a memref<count x i32> with values below
+/// `rows`. Tokens outside of [0, rows) are left out or counted as others; no
+/// access is out of bounds.
+SortedTokens sortTokens(KernelLowering &kernel, mlir::Value tokens,
+                        int64_t count, int64_t rows);
+
+} // namespace nag
+
+#endif // NAG_LIB_CONVERSION_NAGTOGPU_TOKENSORT_H

@@ -1,0 +1,45 @@
+// RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s
+// RUN: nag-opt %s --nag-gpu-kernels | FileCheck %s --check-prefix=DEVICE
+
+// One block per tile of queries, head and sequence: 2 tiles of 64, 4 heads, 2 sequences.
+// CHECK-LABEL: func.func @forward
+// CHECK-DAG: %[[BLOCKS:.*]] = arith.constant 16 : index
+// CHECK-DAG: %[[THREADS:.*]] = arith.constant 128 : index
+// CHECK: gpu.launch_func @device::@forward blocks in (%[[BLOCKS]], %{{.*}}, %{{.*}}) threads in (%[[THREADS]],
+// CHECK-NOT: gpu.launch_func
+func.func @forward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tensor<2x100x64xf32>, %o: tensor<2x100x128xf32>,
+    %lse: tensor<2x4x100xf32>) attributes {nag.kernel} {
+  %r, %s = nag.attention %q, %k, %v {heads = 4, kv_heads = 2}
+      : (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> (tensor<2x100x128xf32>, tensor<2x4x100xf32>)
+  %0 = bufferization.materialize_in_destination %r in %o : (tensor<2x100x128xf32>, tensor<2x100x128xf32>) -> tensor<2x100x128xf32>
+  %1 = bufferization.materialize_in_destination %s in %lse : (tensor<2x4x100xf32>, tensor<2x4x100xf32>) -> tensor<2x4x100xf32>
+  return
+}
+
+// The sums <result, result_grad> first; then one block per tile of keys and
+// key-value head, and one per tile of queries and head. Nothing is T x T.
+// CHECK-LABEL: func.func @backward
+// CHECK: gpu.alloc () : memref<2x4x100xf32>
+// CHECK-NOT: gpu.alloc
+// CHECK: gpu.launch_func @device::@backward_delta
+// CHECK: gpu.launch_func @device::@backward_key
+// CHECK: gpu.launch_func @device::@backward_query
+func.func @backward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tensor<2x100x64xf32>, %o: tensor<2x100x128xf32>,
+    %lse: tensor<2x4x100xf32>, %do: tensor<2x100x128xf32>, %dq: tensor<2x100x128xf32>, %dk: tensor<2x100x64xf32>,
+    %dv: tensor<2x100x64xf32>) attributes {nag.kernel} {
+  %r:3 = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2, window = 9}
+      : (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>, tensor<2x100x128xf32>, tensor<2x4x100xf32>, tensor<2x100x128xf32>)
+      -> (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>)
+  %0 = bufferization.materialize_in_destination %r#0 in %dq : (tensor<2x100x128xf32>, tensor<2x100x128xf32>) -> tensor<2x100x128xf32>
+  %1 = bufferization.materialize_in_destination %r#1 in %dk : (tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> tensor<2x100x64xf32>
+  %2 = bufferization.materialize_in_destination %r#2 in %dv : (tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> tensor<2x100x64xf32>
+  return
+}
+
+// The running softmax: base 2, and no function of a library.
+// DEVICE: gpu.module @device
+// DEVICE: llvm.func @forward(
+// DEVICE-NOT: llvm.call @
+// DEVICE: llvm.nvvm.ex2.approx
+// DEVICE-NOT: atomic
+// DEVICE: llvm.func @backward_delta(
