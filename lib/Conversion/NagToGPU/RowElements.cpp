@@ -94,22 +94,24 @@ Value RowThreads::pull(Value tensor, RowPosition &position) {
   if (Value known = position.values.lookup(source))
     return known;
   Value value = compute(source, position);
-  position.values[source] = value;
+  // What is held in shared memory is not to take registers too.
+  if (!findHeld(source, position))
+    position.values[source] = value;
   return value;
 }
 
 Value RowThreads::compute(Value source, RowPosition &position) {
   int64_t width = position.layout.width, length = getNumElements(source);
   if (auto argument = dyn_cast<BlockArgument>(source)) {
-    Value memory = memories.lookup(argument), base = constant(0);
-    bool isRow = !isWholeMemory(program, argument);
-    if (isRow)
-      base = getRowBase(length);
-    bool aligned = isRow || (position.layout.period == 0 &&
-                             isAligned(memory, width, width));
-    Value vector = loadVector(memory, base, length, aligned, position);
-    return isRow ? toType(vector, getElementTypeOrSelf(argument.getType()))
-                 : vector;
+    Value memory = memories.lookup(argument);
+    if (isWholeMemory(program, argument))
+      return loadVector(memory, constant(0), length,
+                        position.layout.period == 0 &&
+                            isAligned(memory, width, width),
+                        position);
+    Value vector = findHeld(argument, position) ? loadHeld(argument, position)
+                                                : loadRow(argument, position);
+    return toType(vector, getElementTypeOrSelf(argument.getType()));
   }
   if (auto slice = source.getDefiningOp<tensor::ExtractSliceOp>()) {
     Value memory = memories.lookup(slice.getSource());

@@ -17,14 +17,18 @@ static constexpr int64_t kSectorBytes = 32;
 static constexpr int64_t kMaxThreads = 1024;
 /// Elements of rows that a thread of a small block keeps in registers.
 static constexpr int64_t kRegisterElements = 64;
-/// The same for blocks of 1024 threads, of at most 64 registers each.
-static constexpr int64_t kLargeBlockElements = 48;
+/// The registers of a multiprocessor, and how many a thread needs besides those
+/// for elements.
+static constexpr int64_t kRegisters = 64 * 1024, kOtherRegisters = 44;
+/// Shared memory that is left to reductions, and to exchanges of elements.
+static constexpr int64_t kReductionBytes = 4 * 1024;
+static constexpr int64_t kExchangeBytes = 48 * 1024;
 static constexpr int64_t kBlockThreads = 128;
 
 RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target)
     : numRows(program.getNumRows()) {
   collectLayouts(program);
-  chooseThreads(program);
+  chooseThreads(program, target);
   chooseBlocks(program, target);
 }
 
@@ -117,28 +121,38 @@ bool RowGeometry::isFull(const RowLayout &layout, int64_t chunk) const {
 // Threads and blocks
 //===----------------------------------------------------------------------===//
 
+/// True when operands are read in their place.
+static bool isInPlace(linalg::GenericOp op) {
+  return llvm::all_of(op.getDpsInputOperands(), [&](OpOperand *operand) {
+    return LinearAccess(op, *operand).isIdentity() ||
+           !isa<BlockArgument>(getRowSource(operand->get()));
+  });
+}
+
+/// True when threads may read one another's elements.
+static bool exchangesElements(RowProgram &program) {
+  return llvm::any_of(
+      program.getBody().getOps<linalg::GenericOp>(), [](linalg::GenericOp op) {
+        RowPattern pattern = getRowPattern(op);
+        return pattern == RowPattern::GroupSum ||
+               pattern == RowPattern::ColumnSum || !isInPlace(op);
+      });
+}
+
 /// True when every element of the results depends on elements of rows in the
 /// same place only, so that a row may be cut.
 static bool isElementwise(RowProgram &program) {
   for (const RowOutput &output : program.getOutputs())
     if (output.role != RowRole::Row)
       return false;
-  auto isInPlace = [](OpOperand &operand) {
-    auto argument = dyn_cast<BlockArgument>(getRowSource(operand.get()));
-    auto op = cast<linalg::GenericOp>(operand.getOwner());
-    return LinearAccess(op, operand).isIdentity() || !argument;
-  };
   for (Operation &op : program.getBody()) {
     if (isa<tensor::ExtractOp>(op))
       return false;
     auto generic = dyn_cast<linalg::GenericOp>(op);
     if (!generic)
       continue;
-    if (getRowPattern(generic) != RowPattern::Map)
+    if (getRowPattern(generic) != RowPattern::Map || !isInPlace(generic))
       return false;
-    for (OpOperand *input : generic.getDpsInputOperands())
-      if (!isInPlace(*input))
-        return false;
   }
   return true;
 }
@@ -159,13 +173,14 @@ static int64_t getNumWarpThreads(int64_t vectors, int64_t maxChunks) {
   return best;
 }
 
-void RowGeometry::chooseThreads(RowProgram &program) {
-  int64_t vectors = getNumVectors(widest), rows = 0;
+void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
+  int64_t vectors = getNumVectors(widest);
+  SmallVector<RowArgument> wideRows;
   for (const RowArgument &argument : program.getArguments())
     if (argument.role == RowRole::Row &&
         getNumElements(argument.value) * 2 > widest.length)
-      ++rows;
-  rows = std::max<int64_t>(rows, 1);
+      wideRows.push_back(argument);
+  int64_t rows = std::max<int64_t>(wideRows.size(), 1);
   if (vectors <= kWarpSize) {
     threadsPerRow = static_cast<int64_t>(llvm::bit_ceil<uint64_t>(vectors));
     return;
@@ -180,8 +195,33 @@ void RowGeometry::chooseThreads(RowProgram &program) {
     return;
   }
   threadsPerRow = getNumWarpThreads(vectors, maxChunks);
-  int64_t held = getNumChunks(widest) * widest.width * rows;
-  onChip = threadsPerRow < kMaxThreads || held <= kLargeBlockElements;
+  int64_t reserved =
+      exchangesElements(program) ? kExchangeBytes : kReductionBytes;
+  chooseMemory(wideRows, target.maxSharedBytes - reserved);
+}
+
+/// Leaves the chunks that registers do not hold to shared memory.
+void RowGeometry::chooseMemory(ArrayRef<RowArgument> rows,
+                               int64_t sharedBytes) {
+  int64_t chunks = getNumChunks(widest), width = widest.width;
+  int64_t most = kRegisters / threadsPerRow - kOtherRegisters;
+  int64_t excess = chunks * width * std::max<int64_t>(rows.size(), 1) - most;
+  for (const RowArgument &row : llvm::reverse(rows)) {
+    if (excess <= 0)
+      break;
+    int64_t bytes = width * threadsPerRow *
+                    getElementBytes(getElementTypeOrSelf(row.tensor.getType()));
+    int64_t moved = std::min({chunks, int64_t(llvm::divideCeil(excess, width)),
+                              (sharedBytes - heldBytes) / bytes});
+    held.push_back({row.value, chunks - moved, heldBytes});
+    heldBytes += moved * bytes;
+    excess -= moved * width;
+  }
+  onChip = excess <= 0;
+  if (onChip)
+    return;
+  held.clear();
+  heldBytes = 0;
 }
 
 void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {

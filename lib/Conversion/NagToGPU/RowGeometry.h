@@ -65,14 +65,24 @@ public:
   int64_t segments = 1;
   /// Rows that a slot goes through, one after the other.
   int64_t passes = 1;
-  /// A row's elements live in registers; else every use reads them anew.
+  /// A row is read once and stays on the chip; else every use reads it anew.
   bool onChip = true;
+  /// Chunks that wait in shared memory rather than in registers, from number
+  /// `firstChunk` of an argument of the program on, and where, in bytes.
+  struct HeldRow {
+    mlir::Value argument;
+    int64_t firstChunk;
+    int64_t offset;
+  };
+  llvm::SmallVector<HeldRow> held;
+  int64_t heldBytes = 0;
 
 private:
   void collectLayouts(RowProgram &program);
   void addRows(mlir::RankedTensorType type, int64_t rows);
   int64_t getNumVectors(const RowLayout &layout) const;
-  void chooseThreads(RowProgram &program);
+  void chooseThreads(RowProgram &program, const GPUTarget &target);
+  void chooseMemory(llvm::ArrayRef<RowArgument> rows, int64_t sharedBytes);
   void chooseBlocks(RowProgram &program, const GPUTarget &target);
 
   /// By length of row.

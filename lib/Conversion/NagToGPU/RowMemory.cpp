@@ -5,6 +5,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -12,6 +13,32 @@
 
 using namespace mlir;
 using namespace nag;
+
+/// Bytes of a vector or a scalar.
+static unsigned getVectorBytes(Type type) {
+  auto vector = cast<VectorType>(type);
+  return vector.getNumElements() * vector.getElementTypeBitWidth() / 8;
+}
+
+/// The shared memory that the launch asks for.
+static Value getDynamicSharedMemory(ImplicitLocOpBuilder &builder) {
+  constexpr StringLiteral name = "dynamic_shared";
+  constexpr unsigned sharedSpace = 3;
+  auto device = builder.getInsertionBlock()
+                    ->getParentOp()
+                    ->getParentOfType<gpu::GPUModuleOp>();
+  if (!device.lookupSymbol(name)) {
+    // External and without size, as CUDA declares it.
+    OpBuilder atStart = OpBuilder::atBlockBegin(device.getBody());
+    auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
+    LLVM::GlobalOp::create(atStart, device.getLoc(), type,
+                           /*isConstant=*/false, LLVM::Linkage::External, name,
+                           Attribute(), /*alignment=*/128, sharedSpace);
+  }
+  return LLVM::AddressOfOp::create(
+      builder, LLVM::LLVMPointerType::get(builder.getContext(), sharedSpace),
+      name);
+}
 
 //===----------------------------------------------------------------------===//
 // Values
@@ -186,6 +213,63 @@ void RowThreads::storeVector(Value vector, Value memory, Value base,
       store.setAlignment(llvm::divideCeil(element.getIntOrFloatBitWidth(), 8));
     });
   });
+}
+
+Value RowThreads::loadRow(Value argument, RowPosition &position) {
+  int64_t length = getNumElements(argument);
+  return loadVector(memories.lookup(argument), getRowBase(length), length,
+                    /*aligned=*/true, position);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows in shared memory
+//===----------------------------------------------------------------------===//
+
+/// Where chunk `position` of a row waits; null where it is in registers.
+const RowGeometry::HeldRow *RowThreads::findHeld(Value source,
+                                                 const RowPosition &position) {
+  if (position.layout.isPoint)
+    return nullptr;
+  for (const RowGeometry::HeldRow &entry : geometry.held)
+    if (entry.argument == source && position.chunk >= entry.firstChunk)
+      return &entry;
+  return nullptr;
+}
+
+/// A place of the thread's own: no thread reads what another has put there.
+Value RowThreads::getHeldAddress(Value source, RowPosition &position) {
+  const RowGeometry::HeldRow &entry = *findHeld(source, position);
+  int64_t before =
+      entry.firstChunk * geometry.threadsPerRow * position.layout.width;
+  Type element =
+      cast<MemRefType>(memories.lookup(source).getType()).getElementType();
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  Value place =
+      arith::IndexCastOp::create(builder, builder.getI64Type(), position.place);
+  Value base = getDynamicSharedMemory(builder);
+  Value start =
+      LLVM::GEPOp::create(builder, base.getType(), builder.getI8Type(), base,
+                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(
+                              entry.offset - before * bytes)});
+  Value size =
+      arith::ConstantIntOp::create(builder, builder.getI64Type(), bytes);
+  Value distance = arith::MulIOp::create(builder, place, size,
+                                         arith::IntegerOverflowFlags::nsw);
+  return LLVM::GEPOp::create(builder, base.getType(), builder.getI8Type(),
+                             start, ArrayRef<LLVM::GEPArg>{distance});
+}
+
+void RowThreads::hold(Value argument, Value vector, RowPosition &position) {
+  LLVM::StoreOp::create(builder, vector, getHeldAddress(argument, position),
+                        /*alignment=*/getVectorBytes(vector.getType()));
+}
+
+Value RowThreads::loadHeld(Value argument, RowPosition &position) {
+  Type element =
+      cast<MemRefType>(memories.lookup(argument).getType()).getElementType();
+  auto type = VectorType::get({position.layout.width}, element);
+  return LLVM::LoadOp::create(builder, type, getHeldAddress(argument, position),
+                              /*alignment=*/getVectorBytes(type));
 }
 
 //===----------------------------------------------------------------------===//

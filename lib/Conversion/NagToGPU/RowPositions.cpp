@@ -78,17 +78,19 @@ RowPosition RowThreads::createPosition(const RowLayout &layout, Value chunk) {
         offset(position.first,
                arith::MulIOp::create(builder, segment, constant(chunks * step),
                                      arith::IntegerOverflowFlags::nsw));
+  APInt number;
+  if (matchPattern(chunk, m_ConstantInt(&number))) {
+    position.chunk = number.getSExtValue();
+    position.first = offset(position.first, position.chunk * step);
+  } else {
+    Value distance = arith::MulIOp::create(builder, chunk, constant(step),
+                                           arith::IntegerOverflowFlags::nsw);
+    position.first = offset(position.first, distance);
+  }
+  position.place = position.first;
   if (Value shift = getShift(layout))
     position.first = arith::SubIOp::create(builder, position.first, shift,
                                            arith::IntegerOverflowFlags::nsw);
-  APInt number;
-  if (matchPattern(chunk, m_ConstantInt(&number)))
-    position.first = offset(position.first, number.getSExtValue() * step);
-  else
-    position.first =
-        offset(position.first,
-               arith::MulIOp::create(builder, chunk, constant(step),
-                                     arith::IntegerOverflowFlags::nsw));
   position.isBounded = !geometry.isFull(layout, chunks - 1);
   return position;
 }

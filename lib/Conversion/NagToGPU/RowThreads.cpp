@@ -106,10 +106,16 @@ void RowThreads::loadRows() {
         llvm::any_of(argument.value.getUsers(), [](Operation *user) {
           return !isa<tensor::ExtractOp, tensor::ExtractSliceOp>(user);
         });
-    if (!geometry.onChip || !isReadWhole)
+    bool isHeld = llvm::any_of(geometry.held, [&](const auto &entry) {
+      return entry.argument == argument.value;
+    });
+    if (!geometry.onChip || !(isReadWhole || isHeld))
       continue;
     forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
-      pull(argument.value, position);
+      if (findHeld(argument.value, position))
+        hold(argument.value, loadRow(argument.value, position), position);
+      else
+        pull(argument.value, position);
       return Values();
     });
   }

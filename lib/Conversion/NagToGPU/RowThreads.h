@@ -16,6 +16,10 @@ namespace nag {
 struct RowPosition {
   RowLayout layout;
   mlir::Value first;
+  /// The same without the row's shift: the thread's place among all.
+  mlir::Value place;
+  /// The chunk's number, where it is known.
+  int64_t chunk = 0;
   /// False when all elements are known to be in the row.
   bool isBounded = false;
   RowPosition *parent = nullptr;
@@ -125,6 +129,12 @@ private:
   Values getNeutrals(mlir::linalg::GenericOp op);
 
   // Memory.
+  const RowGeometry::HeldRow *findHeld(mlir::Value source,
+                                       const RowPosition &position);
+  mlir::Value getHeldAddress(mlir::Value source, RowPosition &position);
+  void hold(mlir::Value argument, mlir::Value vector, RowPosition &position);
+  mlir::Value loadHeld(mlir::Value argument, RowPosition &position);
+  mlir::Value loadRow(mlir::Value argument, RowPosition &position);
   mlir::Value loadVector(mlir::Value memory, mlir::Value base, int64_t length,
                          bool aligned, RowPosition &position);
   void storeVector(mlir::Value vector, mlir::Value memory, mlir::Value base,

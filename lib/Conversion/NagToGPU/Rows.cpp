@@ -51,8 +51,9 @@ FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
     }
     operands.push_back(result);
   }
-  DeviceFunction function = kernel.createLaunch(
-      "", operands, geometry.getGrid(), geometry.getBlock());
+  DeviceFunction function =
+      kernel.createLaunch("", operands, geometry.getGrid(), geometry.getBlock(),
+                          geometry.heldBytes);
   RowThreads threads(function, program, geometry);
   ArrayRef<Value> arguments = function.arguments;
   for (const RowArgument &argument : program.getArguments()) {
