@@ -5,7 +5,7 @@
 PRESET ?= release
 BUILD = $(if $(filter debug,$(PRESET)),build-debug,build)
 
-.PHONY: quickstart check setup configure build clean
+.PHONY: quickstart check sanitize setup configure build clean
 
 quickstart: configure
 	cmake --build $(BUILD) --target nagc
@@ -13,6 +13,11 @@ quickstart: configure
 
 check: build
 	.venv/bin/python scripts/check.py --build $(BUILD)
+
+# The unit and lit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize:
+	$(MAKE) build PRESET=debug
+	.venv/bin/python scripts/check.py --build build-debug unit lit
 
 setup:
 	scripts/setup.sh

@@ -14,6 +14,12 @@ config.test_exec_root = os.path.join(config.nag_build, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(config.nag_build, "bin"), config.llvm_tools, os.environ["PATH"]]
 )
+# `--param roundtrip=1`: the tests of passes and ops alone, whose input must also survive printing and parsing, as text and
+# as bytecode.
+if lit_config.params.get("roundtrip"):
+    config.suffixes = [".mlir"]
+    config.test_exec_root = os.path.join(config.nag_build, "test-roundtrip")
+    config.substitutions.append(("nag-opt", "nag-opt --verify-roundtrip"))
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%source", config.nag_source))
 config.substitutions.append(("%build", config.nag_build))
