@@ -44,8 +44,9 @@ void nag::buildGPULaunchPipeline(OpPassManager &manager,
 }
 
 void nag::buildGPUCodegenPipeline(OpPassManager &manager) {
-  addDeviceCode(manager.nest<gpu::GPUModuleOp>());
+  // Launches number the device's kernels, which are gpu.funcs until then.
   manager.addPass(createConvertNagLaunchesToLLVM());
+  addDeviceCode(manager.nest<gpu::GPUModuleOp>());
 }
 
 void nag::buildGPUKernelsPipeline(OpPassManager &manager,

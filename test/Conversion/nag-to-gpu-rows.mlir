@@ -1,0 +1,113 @@
+// RUN: nag-opt %s --convert-nag-to-gpu --canonicalize --cse --split-input-file | FileCheck %s
+
+// Narrow rows: four threads each, of 16 bytes. bf16 in memory, f32 in registers.
+// CHECK-LABEL: func.func @narrow
+// CHECK: gpu.launch_func @device::@narrow blocks in (%[[ONE:.*]], %[[ONE]], %[[ONE]]) threads in (%[[THREADS:.*]], %[[ONE]], %[[ONE]])
+// CHECK: gpu.func @narrow(%[[X:.*]]: memref<192xbf16>, %[[OUT:.*]]: memref<192xbf16>)
+// CHECK-SAME: known_block_size = array<i32: 32, 1, 1>, known_grid_size = array<i32: 1, 1, 1>
+// CHECK: %[[ACTIVE:.*]] = arith.cmpi slt, %[[ROW:.*]], %c6
+// CHECK: scf.if %[[ACTIVE]]
+// CHECK-NEXT: vector.load %[[X]][%[[PLACE:.*]]] : memref<192xbf16>, vector<8xbf16>
+// CHECK: arith.extf {{.*}} to vector<8xf32>
+// CHECK: arith.truncf {{.*}} to vector<8xbf16>
+// CHECK: scf.if %[[ACTIVE]]
+// CHECK-NEXT: vector.store %{{.*}}, %[[OUT]][%[[PLACE]]] : memref<192xbf16>, vector<8xbf16>
+func.func @narrow(%x: tensor<6x32xbf16>, %out: tensor<6x32xbf16>) -> tensor<6x32xbf16> attributes {nag.kernel} {
+  %y = nag.relu2 %x : (tensor<6x32xbf16>) -> tensor<6x32xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<6x32xbf16>, tensor<6x32xbf16>) -> tensor<6x32xbf16>
+  return %0 : tensor<6x32xbf16>
+}
+
+// -----
+
+// A row of two warps: read once, then five shuffles, one exchange, and the results from registers.
+// CHECK-LABEL: gpu.func @wide
+// CHECK-SAME: workgroup(%[[SUMS:.*]] : memref<2xf32, 3>)
+// CHECK-COUNT-8: vector.load {{.*}} vector<4xf32>
+// CHECK-NOT: vector.load
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK: memref.store %{{.*}}, %[[SUMS]]
+// CHECK: gpu.barrier
+// CHECK: memref.load %[[SUMS]]
+// CHECK-COUNT-1: gpu.shuffle xor
+// CHECK-NOT: gpu.barrier
+// CHECK-COUNT-8: vector.store {{.*}} vector<4xf32>
+// CHECK-NOT: vector.store
+func.func @wide(%x: tensor<4x2048xf32>, %out: tensor<4x2048xf32>) -> tensor<4x2048xf32> attributes {nag.kernel} {
+  %y = nag.rms_norm %x : (tensor<4x2048xf32>) -> tensor<4x2048xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<4x2048xf32>, tensor<4x2048xf32>) -> tensor<4x2048xf32>
+  return %0 : tensor<4x2048xf32>
+}
+
+// -----
+
+// Halves of heads of 64: eight lanes apart. Sums of heads: over sixteen lanes. No shared memory.
+// CHECK-LABEL: gpu.func @heads
+// CHECK-NOT: workgroup
+// CHECK: %[[C8:.*]] = arith.constant 8 : i32
+// CHECK: gpu.shuffle xor %{{.*}}, %[[C8]]
+// CHECK-NOT: vector.load {{.*}}memref<1024xf32>{{$}}
+// CHECK-NOT: gpu.barrier
+func.func @heads(%x: tensor<1x8x128xf32>, %c: tensor<8x32xf32>, %s: tensor<8x32xf32>, %out: tensor<1x8x128xf32>) -> tensor<1x8x128xf32> attributes {nag.kernel} {
+  %y = nag.rotary %x, %c, %s {heads = 2} : (tensor<1x8x128xf32>, tensor<8x32xf32>, tensor<8x32xf32>) -> tensor<1x8x128xf32>
+  %z = nag.rms_norm %y {groups = 2} : (tensor<1x8x128xf32>) -> tensor<1x8x128xf32>
+  %0 = bufferization.materialize_in_destination %z in %out : (tensor<1x8x128xf32>, tensor<1x8x128xf32>) -> tensor<1x8x128xf32>
+  return %0 : tensor<1x8x128xf32>
+}
+
+// -----
+
+// Heads of 24: lanes do not pair up, elements go through shared memory.
+// CHECK-LABEL: gpu.func @odd_heads
+// CHECK-SAME: memref<{{[0-9]+}}xf32, 3>
+// CHECK: nvvm.bar.warp.sync
+func.func @odd_heads(%x: tensor<1x8x72xf32>, %c: tensor<8x12xf32>, %s: tensor<8x12xf32>, %out: tensor<1x8x72xf32>) -> tensor<1x8x72xf32> attributes {nag.kernel} {
+  %y = nag.rotary %x, %c, %s {heads = 3} : (tensor<1x8x72xf32>, tensor<8x12xf32>, tensor<8x12xf32>) -> tensor<1x8x72xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<1x8x72xf32>, tensor<1x8x72xf32>) -> tensor<1x8x72xf32>
+  return %0 : tensor<1x8x72xf32>
+}
+
+// -----
+
+// Rows of odd length begin anywhere: vectors at aligned addresses, single elements at the edges.
+// CHECK-LABEL: gpu.func @odd
+// CHECK: %[[BASE:.*]] = arith.muli %{{.*}}, %c257
+// CHECK: %[[SHIFT:.*]] = arith.remui %[[BASE]], %c16
+// CHECK: vector.load {{.*}} vector<8xbf16>
+// CHECK: vector.maskedload {{.*}}alignment = 2
+// CHECK: vector.store {{.*}} vector<8xbf16>
+// CHECK: vector.maskedstore {{.*}}alignment = 2
+func.func @odd(%x: tensor<16x257xbf16>, %out: tensor<16x257xbf16>) -> tensor<16x257xbf16> attributes {nag.kernel} {
+  %y = nag.relu2 %x : (tensor<16x257xbf16>) -> tensor<16x257xbf16>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<16x257xbf16>, tensor<16x257xbf16>) -> tensor<16x257xbf16>
+  return %0 : tensor<16x257xbf16>
+}
+
+// -----
+
+// A sum over rows: partial sums in memory, one for each group of threads, then a launch that adds them up. No atomics.
+// CHECK-LABEL: func.func @sum
+// CHECK: %[[PARTIALS:.*]] = gpu.alloc
+// CHECK: gpu.launch_func @device::@sum {{.*}}args(%{{.*}} : memref<65536xf32>, %[[PARTIALS]] : memref<[[SLOTS:[0-9]+]]xf32>)
+// CHECK: gpu.launch_func @device::@sum_sums {{.*}}args(%[[PARTIALS]] : memref<[[SLOTS]]xf32>, %{{.*}} : memref<1xf32>)
+// CHECK-NOT: atomic
+func.func @sum(%x: tensor<1024x64xf32>, %out: tensor<f32>) -> tensor<f32> attributes {nag.kernel} {
+  %n = nag.squared_norm %x : (tensor<1024x64xf32>) -> tensor<f32>
+  %0 = bufferization.materialize_in_destination %n in %out : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  return %0 : tensor<f32>
+}
+
+// -----
+
+// What 1024 threads have no registers for waits in the shared memory that the launch asks for.
+// CHECK-LABEL: func.func @held
+// CHECK: dynamic_shared_memory_size
+// CHECK: llvm.mlir.global external @dynamic_shared() {addr_space = 3 : i32, alignment = 128 : i64} : !llvm.array<0 x i8>
+// CHECK: gpu.func @held
+// CHECK: llvm.store {{.*}} vector<8xbf16>, !llvm.ptr<3>
+// CHECK: llvm.load {{.*}} !llvm.ptr<3> -> vector<8xbf16>
+func.func @held(%r: tensor<2x16384xbf16>, %f: tensor<2x16384xbf16>, %g: tensor<2xf32>, %dr: tensor<2x16384xbf16>, %ds: tensor<2xf32>, %out: tensor<2x16384xbf16>) -> tensor<2x16384xbf16> attributes {nag.kernel} {
+  %a, %b, %c = nag.rotate_vjp %r, %f, %g, %dr, %ds : (tensor<2x16384xbf16>, tensor<2x16384xbf16>, tensor<2xf32>, tensor<2x16384xbf16>, tensor<2xf32>) -> (tensor<2x16384xbf16>, tensor<2x16384xbf16>, tensor<2xf32>)
+  %0 = bufferization.materialize_in_destination %a in %out : (tensor<2x16384xbf16>, tensor<2x16384xbf16>) -> tensor<2x16384xbf16>
+  return %0 : tensor<2x16384xbf16>
+}
