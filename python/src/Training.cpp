@@ -47,7 +47,6 @@ static void setOptions(TrainerOptions &options, nb::dict values) {
       {"checkpoint_interval", &TrainerOptions::checkpointInterval},
       {"keep", &TrainerOptions::keepCheckpoints}};
   const std::pair<const char *, double TrainerOptions::*> numbers[] = {
-      {"lr", &TrainerOptions::learningRate},
       {"decay_floor", &TrainerOptions::decayFloor},
       {"clip", &TrainerOptions::clip}};
   for (auto [name, field] : integers)
@@ -56,6 +55,8 @@ static void setOptions(TrainerOptions &options, nb::dict values) {
   for (auto [name, field] : numbers)
     if (values.contains(name))
       options.*field = nb::cast<double>(values[name]);
+  if (values.contains("lr"))
+    options.learningRate = nb::cast<double>(values["lr"]);
   if (values.contains("seed"))
     options.seed = nb::cast<uint64_t>(values["seed"]);
   if (values.contains("resume"))
@@ -80,7 +81,7 @@ static nb::tuple train(const Program &program,
                        double validationFraction, double bytesPerToken,
                        nb::dict values, bool progress) {
   runtime::Program &compiled = program.state->get();
-  TrainerOptions options = TrainerOptions::getDefaults(compiled);
+  TrainerOptions options;
   setOptions(options, values);
   check(options.check(), ErrorKind::Argument);
   if (progress)
