@@ -3,7 +3,7 @@
 
 // Fused multiply-adds: operands in shared memory as they lie in global memory.
 // CHECK-LABEL: func.func @f32
-// CHECK:         gpu.launch_func @device::@f32 blocks in ({{.*}}) threads in (%c64{{.*}}) dynamic_shared_memory_size %c12288_i32
+// CHECK:         gpu.launch_func @device::@f32 blocks in ({{[^)]*}}) threads in (%c64{{[^)]*}}) dynamic_shared_memory_size %c12288_i32
 func.func @f32(%x: tensor<4x8x64xf32>, %w: tensor<32x64xf32>, %out: tensor<4x8x32xf32>) -> tensor<4x8x32xf32>
     attributes {nag.kernel} {
   %y = nag.linear %x, %w : (tensor<4x8x64xf32>, tensor<32x64xf32>) -> tensor<4x8x32xf32>
@@ -15,7 +15,7 @@ func.func @f32(%x: tensor<4x8x64xf32>, %w: tensor<32x64xf32>, %out: tensor<4x8x3
 // CHECK-LABEL: func.func @input_gradient
 // CHECK-LABEL: func.func @weight_gradient
 func.func @forward(%x: tensor<64x256xbf16>, %w: tensor<64x256xbf16>, %out: tensor<64x64xbf16>) -> tensor<64x64xbf16>
-    attributes {nag.kernel} {
+    attributes {nag.kernel, nag.schedule = {tile = [64, 64, 32], warps = [2, 2], stages = 3}} {
   %y = nag.linear %x, %w : (tensor<64x256xbf16>, tensor<64x256xbf16>) -> tensor<64x64xbf16>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
   return %0 : tensor<64x64xbf16>
@@ -42,6 +42,19 @@ func.func @odd(%x: tensor<64x33xbf16>, %w: tensor<64x33xbf16>, %out: tensor<64x6
   return %0 : tensor<64x64xbf16>
 }
 
+// A split sum: parts in scratch memory, added up by a second launch.
+// CHECK-LABEL: func.func @split
+// CHECK:         %[[PARTS:.*]] = gpu.alloc () : memref<4x32x32xf32>
+// CHECK:         gpu.launch_func @device::@split blocks in (%c1{{[_0-9]*}}, %c4{{[^)]*}})
+// CHECK-SAME:      args(%{{.*}} : memref<512x32xf32>, %{{.*}} : memref<512x32xf32>, %[[PARTS]] : memref<4x32x32xf32>)
+// CHECK:         gpu.launch_func @device::@split_sum
+// CHECK-SAME:      args(%[[PARTS]] : memref<4x32x32xf32>, %{{.*}} : memref<32x32xf32>)
+func.func @split(%dy: tensor<512x32xf32>, %x: tensor<512x32xf32>, %out: tensor<32x32xf32>) -> tensor<32x32xf32>
+    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 4}} {
+  %y = nag.weight_grad %dy, %x : (tensor<512x32xf32>, tensor<512x32xf32>) -> tensor<32x32xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  return %0 : tensor<32x32xf32>
+}
 
 // Row-wise ops on the sums: one launch; the activation's input is stored since
 // it leaves the kernel, the activation is not.
@@ -61,6 +74,7 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
 }
 
 // CHECK-LABEL: gpu.func @f32
+// CHECK-SAME:    nag.schedule = {split_k = 1 : i64, stages = 3 : i64, tile = [32, 32, 16], warps = [2, 1]}
 // CHECK:         nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg
 // CHECK:         llvm.intr.fma
 // CHECK-NOT:     nvvm.mma.sync
@@ -74,8 +88,9 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
 // TF32-SAME:    shape = #nvvm.shape<m = 16, n = 8, k = 8>
 
 // CHECK-LABEL: gpu.func @forward
+// CHECK-SAME:    nag.schedule = {split_k = 1 : i64, stages = 3 : i64, tile = [64, 64, 32], warps = [2, 2]}
 // CHECK:         scf.for
-// CHECK:           nvvm.cp.async.wait.group 2
+// CHECK:           nvvm.cp.async.wait.group 1
 // CHECK:           gpu.barrier
 // CHECK:           nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg
 // CHECK:           nvvm.cp.async.commit.group
@@ -98,6 +113,9 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
 // CHECK:         llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr<1> -> i16
 // CHECK:         llvm.store %{{.*}}, %{{.*}} {alignment = 2 : i64} : i16, !llvm.ptr<3>
 // CHECK:         gpu.return
+
+// CHECK-LABEL: gpu.func @split_sum
+// CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
 
 // CHECK-LABEL: gpu.func @fused
 // CHECK:         arith.mulf

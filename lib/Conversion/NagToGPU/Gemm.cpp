@@ -76,8 +76,10 @@ FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
   FailureOr<Problem> problem = describe(op, kernel.getTarget());
   if (failed(problem))
     return failure();
-  Schedule schedule = chooseSchedule(*problem, kernel.getTarget());
+  FailureOr<Schedule> schedule = getSchedule(op, *problem, kernel.getTarget());
+  if (failed(schedule))
+    return failure();
   Epilogue epilogue(*problem, ops.drop_front());
-  emit(kernel, *problem, schedule, epilogue);
+  emit(kernel, *problem, *schedule, epilogue);
   return 1 + epilogue.getNumOps();
 }

@@ -13,6 +13,13 @@
 
 namespace nag::gemm {
 
+/// On a contraction, or on a kernel function for all of its, by hand; on device
+/// functions what was taken: {tile = [m, n, k], warps = [m, n], stages = 3,
+/// split_k = 1}. A block computes tile[0] x tile[1] of the result, tile[2]
+/// elements of the sum at a time; its warps form a grid over the tile; operands
+/// are copied stages - 1 tiles ahead; split_k blocks share a tile.
+inline constexpr llvm::StringLiteral kScheduleAttrName = "nag.schedule";
+
 /// What multiplies: FFMA, or tensor cores on bf16 or on tf32 operands.
 enum class Unit { FMA, BF16, TF32 };
 
@@ -51,12 +58,23 @@ struct Schedule {
   int64_t getWarpTileN() const { return tileN / warpsN; }
 };
 
+/// How many tiles along k one block multiplies.
+int64_t countSteps(const Problem &problem, const Schedule &schedule);
+
 /// Describes a contraction of supported types; fails with an error at the op
 /// for others. `op` is a nag.linear or nag.weight_grad.
 mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
 
 /// The schedule that a cost model takes for the fastest on a chip.
 Schedule chooseSchedule(const Problem &problem, const GPUTarget &target);
+/// The schedule that the op's kernel function asks for, else the model's.
+/// Fails, with an error at the op, where the op cannot follow it.
+mlir::FailureOr<Schedule> getSchedule(mlir::Operation *op,
+                                      const Problem &problem,
+                                      const GPUTarget &target);
+mlir::DictionaryAttr toAttr(const Schedule &schedule,
+                            mlir::MLIRContext *context);
+
 /// A tile in shared memory: lines of bytes as they lie in global memory, with
 /// the 16-byte chunks of line l permuted: chunk c lies at
 /// `c ^ (((l >> shift) & mask) << scale)`, so that the lines that a warp

@@ -15,6 +15,14 @@ using namespace nag::gemm;
 /// so that blocks that run at once share operands in the cache.
 static constexpr int64_t kRasterRows = 8;
 
+int64_t gemm::countSteps(const Problem &problem, const Schedule &schedule) {
+  int64_t steps =
+      llvm::divideCeilSigned(problem.k, schedule.tileK * schedule.splitK);
+  // LLVM takes a loop of one step apart and moves multiply-adds to the stores
+  // of their sums, with all operands in registers until then.
+  return problem.unit == Unit::FMA ? std::max<int64_t>(steps, 2) : steps;
+}
+
 int64_t gemm::getSharedBytes(const Problem &problem, const Schedule &schedule) {
   int64_t bytes = schedule.tileM * problem.a.getElementBytes() +
                   schedule.tileN * problem.b.getElementBytes();
@@ -31,9 +39,7 @@ public:
          const Schedule &gemmSchedule, const Epilogue &gemmEpilogue)
       : builder(device.builder), code(builder), problem(gemmProblem),
         schedule(gemmSchedule), epilogue(gemmEpilogue),
-        arguments(device.arguments),
-        tiles(llvm::divideCeilSigned(problem.k,
-                                     schedule.tileK * schedule.splitK)) {}
+        arguments(device.arguments), tiles(countSteps(problem, schedule)) {}
 
   void build();
 
@@ -195,6 +201,8 @@ void gemm::emit(KernelLowering &kernel, const Problem &problem,
   DeviceFunction device =
       kernel.createLaunch("", buffers, grid, {schedule.getThreads(), 1, 1},
                           getSharedBytes(problem, schedule));
+  device.function->setAttr(kScheduleAttrName,
+                           toAttr(schedule, host.getContext()));
   Kernel(device, problem, schedule, epilogue).build();
   if (schedule.splitK > 1)
     emitSplitSum(kernel, problem, schedule, epilogue, buffers.back());

@@ -12,6 +12,117 @@ using namespace nag;
 using namespace nag::gemm;
 
 //===----------------------------------------------------------------------===//
+// The attribute
+//===----------------------------------------------------------------------===//
+
+DictionaryAttr gemm::toAttr(const Schedule &schedule, MLIRContext *context) {
+  Builder builder(context);
+  auto attr = [&](StringRef name, ArrayRef<int64_t> sizes) {
+    Attribute value = sizes.size() == 1
+                          ? Attribute(builder.getI64IntegerAttr(sizes.front()))
+                          : builder.getI64ArrayAttr(sizes);
+    return builder.getNamedAttr(name, value);
+  };
+  return builder.getDictionaryAttr(
+      {attr("tile", {schedule.tileM, schedule.tileN, schedule.tileK}),
+       attr("warps", {schedule.warpsM, schedule.warpsN}),
+       attr("stages", schedule.stages), attr("split_k", schedule.splitK)});
+}
+
+static FailureOr<SmallVector<int64_t>> readSizes(Operation *op,
+                                                 DictionaryAttr schedule,
+                                                 StringRef name, size_t count) {
+  SmallVector<Attribute> values;
+  if (auto array = schedule.getAs<ArrayAttr>(name))
+    values.assign(array.begin(), array.end());
+  else if (Attribute value = schedule.get(name))
+    values.push_back(value);
+  SmallVector<int64_t> sizes;
+  for (Attribute value : values)
+    if (auto integer = dyn_cast<IntegerAttr>(value))
+      sizes.push_back(integer.getInt());
+  if (values.size() != count || sizes.size() != count)
+    return op->emitOpError("expected ")
+           << count << " integers as '" << name << "' of '" << kScheduleAttrName
+           << "', but got " << schedule;
+  return sizes;
+}
+
+static FailureOr<Schedule> fromAttr(Operation *op, DictionaryAttr attr) {
+  auto tile = readSizes(op, attr, "tile", 3);
+  auto warps = readSizes(op, attr, "warps", 2);
+  auto stages = readSizes(op, attr, "stages", 1);
+  auto splitK = attr.get("split_k") ? readSizes(op, attr, "split_k", 1)
+                                    : SmallVector<int64_t>{1};
+  if (failed(tile) || failed(warps) || failed(stages) || failed(splitK))
+    return failure();
+  return Schedule{(*tile)[0],  (*tile)[1],   (*tile)[2],  (*warps)[0],
+                  (*warps)[1], (*stages)[0], (*splitK)[0]};
+}
+
+/// What any unit's code can do; else what it expects.
+static std::optional<std::string> findFault(const Schedule &schedule) {
+  for (int64_t size : {schedule.tileM, schedule.tileN, schedule.tileK,
+                       schedule.warpsM, schedule.warpsN})
+    if (size < 1 || size > 256 || !llvm::isPowerOf2_64(size))
+      return "powers of two up to 256 as 'tile' and 'warps'";
+  if (schedule.warpsM > schedule.tileM || schedule.warpsN > schedule.tileN ||
+      schedule.getThreads() > 1024)
+    return "at most 32 'warps', each with a part of the tile";
+  if (schedule.stages < 2 || schedule.stages > 16)
+    return "2 to 16 'stages'";
+  if (schedule.splitK < 1 || schedule.splitK > 65535)
+    return "a 'split_k' from 1 to 65535";
+  return std::nullopt;
+}
+
+/// The same for one problem on one chip.
+static std::optional<std::string> findFault(const Problem &problem,
+                                            const Schedule &schedule,
+                                            const GPUTarget &target) {
+  int64_t rows = schedule.getWarpTileM(), columns = schedule.getWarpTileN();
+  auto isFMASize = [](int64_t size) { return size == 4 || size == 8; };
+  if (problem.unit == Unit::FMA) {
+    if (rows % 4 != 0 || columns % 8 != 0 || !isFMASize(rows / 4) ||
+        !isFMASize(columns / 8))
+      return "warps that compute 16 or 32 rows and 32 or 64 columns";
+  } else if (rows % 16 != 0 || columns % 32 != 0 || rows * columns > 4096) {
+    return "warps that compute a multiple of 16 rows and of 32 columns, at "
+           "most 4096 sums";
+  }
+  int64_t least = problem.unit == Unit::BF16 ? 16 : 8;
+  if (schedule.tileK < least || schedule.tileK > 128)
+    return "a tile of k from " + std::to_string(least) + " to 128";
+  if (getSharedBytes(problem, schedule) > target.maxSharedBytes)
+    return "at most " + std::to_string(target.maxSharedBytes) +
+           " bytes of shared memory";
+  return std::nullopt;
+}
+
+FailureOr<Schedule> gemm::getSchedule(Operation *op, const Problem &problem,
+                                      const GPUTarget &target) {
+  Attribute attr = op->getAttr(kScheduleAttrName);
+  if (!attr)
+    attr = op->getParentOfType<func::FuncOp>()->getAttr(kScheduleAttrName);
+  if (!attr)
+    return chooseSchedule(problem, target);
+  auto dictionary = dyn_cast<DictionaryAttr>(attr);
+  if (!dictionary)
+    return op->emitOpError("expected a dictionary as '")
+           << kScheduleAttrName << "', but got " << attr;
+  FailureOr<Schedule> schedule = fromAttr(op, dictionary);
+  if (failed(schedule))
+    return failure();
+  std::optional<std::string> fault = findFault(*schedule);
+  if (!fault)
+    fault = findFault(problem, *schedule, target);
+  if (fault)
+    return op->emitOpError("expected a schedule with ")
+           << *fault << ", but got " << attr;
+  return schedule;
+}
+
+//===----------------------------------------------------------------------===//
 // The model
 //===----------------------------------------------------------------------===//
 

@@ -79,7 +79,8 @@ TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
       shared(sharedStart) {
   int64_t tileRows = kContiguous ? tile.lines : tile.lineBytes / elementBytes;
   rowEdge = extent % tileRows != 0;
-  kEdge = depth % (schedule.tileK * schedule.splitK) != 0;
+  kEdge =
+      depth != countSteps(problem, schedule) * schedule.tileK * schedule.splitK;
   lineStride = (kContiguous ? depth : extent) * elementBytes;
   stepBytes = schedule.tileK * (kContiguous ? elementBytes : lineStride);
   width = getCopyWidth(lineStride);

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A bf16 GEMM of 4096^3 as this compiler emits it, beside a straightforward CUDA C++ one (bench/gemm_mma.cu) that nvcc compiles.
+
+    bench/gemm.py [--build build] [--size 4096] [--rows 512] [--chip sm_80]
+
+Both run on the PTX machine on `rows` x `rows` of the result with the whole sum: blocks are alike, so what one counts per
+multiply-add is what the full size has. Registers are ptxas's.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+CUDA = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin"
+SOURCE = Path(__file__).resolve().parent / "gemm_mma.cu"
+
+
+def run(*command, **options):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"{Path(command[0]).name}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout + done.stderr
+
+
+def choose_schedule(build, size, chip):
+    """The schedule that the cost model takes for the full size."""
+    tensor = f"tensor<{size}x{size}xbf16>"
+    text = (f"func.func @gemm(%a: {tensor}, %b: {tensor}, %out: {tensor}) -> {tensor} attributes {{nag.kernel}} {{\n"
+            f"  %c = nag.linear %a, %b : ({tensor}, {tensor}) -> {tensor}\n"
+            f"  %d = bufferization.materialize_in_destination %c in %out : ({tensor}, {tensor}) -> {tensor}\n"
+            f"  return %d : {tensor}\n}}\n")
+    out = run(build / "bin/nag-opt", f"-convert-nag-to-gpu=chip={chip}", input=text)
+    return re.search(r"nag\.schedule = (\{[^}]*\})", out)[1]
+
+
+def compile_nag(build, folder, rows, depth, schedule, chip):
+    operand, result = f"tensor<{rows}x{depth}xbf16>", f"tensor<{rows}x{rows}xbf16>"
+    module = folder / "gemm.mlir"
+    module.write_text(
+        f"func.func @gemm(%a: {operand} {{nag.name = \"a\"}}, %b: {operand} {{nag.name = \"b\"}}) "
+        f"-> ({result} {{nag.name = \"c\"}}) {{\n"
+        f"  %c = nag.linear %a, %b {{nag.schedule = {schedule}}} : ({operand}, {operand}) -> {result}\n"
+        f"  return %c : {result}\n}}\n")
+    run(build / "bin/nagc", "compile", module, "--target", "cuda", "--chip", chip, "--emit", "ptx", "-o", folder)
+    kernel, = json.loads((folder / "manifest.json").read_text())["kernels"]
+    tile = [int(size) for size in re.search(r"tile = \[([^\]]*)\]", schedule)[1].split(",")]
+    return {"ptx": folder / "kernels.ptx", "entry": kernel["name"], "grid": kernel["grid"], "block": kernel["block"],
+            "shared": kernel["shared_bytes"], "tile": tile, "scalars": []}
+
+
+def compile_cuda(folder, rows, depth, chip):
+    ptx = folder / "reference.ptx"
+    run(CUDA / "nvcc", "-O3", f"-arch={chip}", "--ptx", SOURCE, "-o", ptx)
+    return {"ptx": ptx, "entry": "gemm", "grid": [rows // 128, rows // 128, 1], "block": [256, 1, 1], "shared": 0,
+            "tile": [128, 128, 32], "scalars": [f"s32:{rows}", f"s32:{depth}"]}
+
+
+def execute(build, folder, kernel, rows, depth):
+    """Runs the kernel with all checks on random operands and compares it with numpy."""
+    generator = np.random.default_rng(0)
+    operands = [generator.standard_normal((rows, depth), dtype=np.float32).astype(ml_dtypes.bfloat16) for _ in "ab"]
+    arguments = []
+    for name, operand in zip("ab", operands):
+        np.save(folder / f"{name}.npy", operand.view(np.uint16))
+        arguments += ["--arg", f"npy:{folder / name}.npy"]
+    arguments += ["--arg", f"u16[{rows * rows}]:uninit", "--out", f"2={folder / 'c.npy'}"]
+    for scalar in kernel["scalars"]:
+        arguments += ["--arg", scalar]
+    out = run(build / "bin/ptx-vm", "run", kernel["ptx"], "--entry", kernel["entry"], "--json",
+              "--grid", ",".join(map(str, kernel["grid"])), "--block", ",".join(map(str, kernel["block"])),
+              "--shared", kernel["shared"], *arguments)
+    exact = operands[0].astype(np.float64) @ operands[1].astype(np.float64).T
+    result = np.load(folder / "c.npy").view(ml_dtypes.bfloat16).reshape(rows, rows).astype(np.float64)
+    return json.loads(out), np.abs(result - exact).max() / np.abs(exact).max()
+
+
+def assemble(folder, kernel, chip):
+    text = run(CUDA / "ptxas", "-v", f"-arch={chip}", kernel["ptx"], "-o", folder / "kernel.cubin")
+    return int(re.search(r"Used (\d+) registers", text)[1]), int(re.search(r"(\d+) bytes spill stores", text)[1])
+
+
+def measure(build, folder, kernel, rows, depth, chip):
+    out, error = execute(build, folder, kernel, rows, depth)
+    counters, classes = out["counters"], out["counters"]["warp_instructions_by_class"]
+    registers, spills = assemble(folder, kernel, chip)
+    tile_m, tile_n, _ = kernel["tile"]
+    blocks = kernel["grid"][0] * kernel["grid"][1]
+    model = 2 * (blocks * (tile_m + tile_n) * depth + rows * rows)
+    requested = counters["global_bytes_read"] + counters["global_bytes_written"]
+    mma, flops = counters["mma_instructions"], counters["tensor_flops"]
+    return {
+        "tile": f"{tile_m} x {tile_n}",
+        "findings": len(out["findings"]),
+        "largest error / largest element": f"{error:.1e}",
+        "tensor-core share of FLOPs": f"{flops / (flops + counters['other_flops']):.4f}",
+        "warp instructions per mma": f"{counters['warp_instructions'] / mma:.2f}",
+        "shared loads (ldmatrix) per mma": f"{(classes['matrix-load'] + classes['load-shared']) / mma:.2f}",
+        "shared bank conflicts": counters["shared_bank_conflicts"],
+        "sectors / ideal": f"{counters['global_sectors'] / counters['global_sectors_ideal']:.4f}",
+        "bytes requested / tile model": f"{requested / model:.4f}",
+        "bytes requested per multiply-add": f"{requested / (rows * rows * depth):.5f}",
+        "registers, bytes spilled": f"{registers}, {spills}",
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--chip", default="sm_80")
+    options = parser.parse_args()
+    rows, depth, chip = options.rows, options.size, options.chip
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        schedule = choose_schedule(options.build, options.size, chip)
+        ours = compile_nag(options.build, folder, rows, depth, schedule, chip)
+        columns = {"nagc": measure(options.build, folder, ours, rows, depth, chip)}
+        if (CUDA / "nvcc").exists():
+            theirs = compile_cuda(folder, rows, depth, chip)
+            columns["nvcc"] = measure(options.build, folder, theirs, rows, depth, chip)
+    print(f"GEMM {rows} x {rows} x {depth} of bf16, {chip}, {schedule}")
+    print(f"{'':34}" + "".join(f"{name:>14}" for name in columns))
+    for name in columns["nagc"]:
+        print(f"{name:34}" + "".join(f"{column[name]:>14}" for column in columns.values()))
+
+
+if __name__ == "__main__":
+    main()
