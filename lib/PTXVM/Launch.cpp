@@ -59,12 +59,14 @@ std::optional<LaunchResult> checkShape(const KernelInfo &kernel, Dim3 grid,
   return std::nullopt;
 }
 
-void countInstructions(const Program &program,
+void countInstructions(const Launch &launch,
                        const std::vector<InstructionCount> &counts,
                        Counters &counters) {
-  for (size_t pc = 0; pc < counts.size(); ++pc) {
-    const Inst &inst = program.code[pc];
-    const InstructionCount &count = counts[pc];
+  for (size_t k = 0; k < counts.size(); ++k) {
+    const InstructionCount &count = counts[k];
+    if (count.warps == 0)
+      continue;
+    const Inst &inst = launch.program->code[launch.kernelCode->codeBegin + k];
     counters.warpInstructions += count.warps;
     counters.threadInstructions += count.lanes;
     counters.warpInstructionsByClass[inst.klass] += count.warps;
@@ -98,7 +100,7 @@ void runWorkers(Launch &state, unsigned workers, Counters &counters) {
       runner.runAll();
       std::lock_guard<std::mutex> lock(guard);
       counters.add(runner.result());
-      countInstructions(*state.program, runner.instructions(), counters);
+      countInstructions(state, runner.instructions(), counters);
     } catch (const std::bad_alloc &) {
       state.abort(LaunchStatus::OutOfResources, "out of host memory");
     }
@@ -167,8 +169,7 @@ LaunchResult launch(const Module &module, const KernelInfo &kernel, Dim3 grid,
   state.findings = &findings;
   if (state.checks(Check::Races) && grid.count() <= fenceTableLimit)
     state.fenceClocks = std::vector<std::atomic<uint32_t>>(grid.count());
-  if ((state.checks(Check::Races) || options.profile) &&
-      !state.memory->clearLaunchShadows())
+  if (!state.memory->beginLaunch(options.profile, state.checks(Check::Races)))
     return refuse(LaunchStatus::OutOfResources,
                   "not enough address space for race checks and profiling");
   if (!state.checks(Check::Uninitialized))
@@ -176,7 +177,8 @@ LaunchResult launch(const Module &module, const KernelInfo &kernel, Dim3 grid,
   LaunchResult result;
   result.counters.launches = 1;
   state.start = std::chrono::steady_clock::now();
-  runWorkers(state, workerCount(options, grid.count()), result.counters);
+  state.workers = workerCount(options, grid.count());
+  runWorkers(state, state.workers, result.counters);
   result.seconds = std::chrono::duration<double>(
                        std::chrono::steady_clock::now() - state.start)
                        .count();

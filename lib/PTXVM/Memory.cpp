@@ -196,17 +196,21 @@ uint64_t *DeviceMemory::raceShadow(uint64_t address) {
   return reinterpret_cast<uint64_t *>(races + (address - base) / 4 * 24);
 }
 
-bool DeviceMemory::clearLaunchShadows() {
+bool DeviceMemory::beginLaunch(bool needsTouched, bool needsRaces) {
   uint64_t inUse = roundUp(top - base, 4096);
-  auto clear = [&](uint8_t *&range, uint64_t factor) {
-    if (!range)
-      range = reserve(reserved * factor + 4096);
-    else
-      madvise(range, inUse * factor, MADV_DONTNEED);
-  };
-  clear(touched, 1);
-  clear(races, 6);
-  return touched && races;
+  if (needsTouched && !touched)
+    touched = reserve(reserved + 4096);
+  else if (needsTouched)
+    madvise(touched, inUse, MADV_DONTNEED);
+  if (needsRaces && !races)
+    races = reserve(reserved * 6 + 4096);
+  // Records of the race check name their launch, modulo the width they have
+  // for it.
+  if (needsRaces && ++epoch == epochs) {
+    madvise(races, inUse * 6, MADV_DONTNEED);
+    epoch = 0;
+  }
+  return (!needsTouched || touched) && (!needsRaces || races);
 }
 
 void DeviceMemory::stopTracking() {

@@ -75,10 +75,14 @@ public:
   }
   /// One byte per byte, cleared per launch: 1 read, 2 written in this launch.
   uint8_t *touchedShadow(uint64_t address);
-  /// Three words per four bytes, cleared per launch (see Checks/Races.h).
+  /// Three words per four bytes (see Checks/Races.cpp).
   uint64_t *raceShadow(uint64_t address);
-  /// False where the system refuses the address space.
-  bool clearLaunchShadows();
+  /// Prepares the two shadows above, where wanted; false where the system
+  /// refuses the address space.
+  bool beginLaunch(bool needsTouched, bool needsRaces);
+  /// Tells the launches apart that share the race shadow: below `epochs`.
+  uint64_t launchEpoch() const { return epoch; }
+  static constexpr uint64_t epochs = 64;
   template <typename Fn> void forEachLive(Fn visit) const {
     for (const auto &[address, allocation] : allocations)
       if (!allocation.isFree)
@@ -98,6 +102,7 @@ private:
   uint64_t reserved = 0;
   uint64_t top = base;
   uint64_t used = 0;
+  uint64_t epoch = 0;
   uint8_t *bytes = nullptr;
   uint8_t *written = nullptr;
   uint8_t *touched = nullptr;

@@ -48,7 +48,10 @@ private:
                        unsigned bytes, AccessKind kind, uint64_t address);
   bool checkLocalLane(Warp &warp, const Inst &inst, unsigned lane,
                       unsigned bytes, AccessKind kind, uint64_t address);
-  bool insideShared(uint64_t address, unsigned bytes) const;
+  bool passesQuickly(Warp &warp, const Inst &inst, Space space, uint32_t mask,
+                     unsigned bytes, AccessKind kind, const Access &where);
+  uint8_t *shadowOf(Space space, uint64_t low, uint64_t end);
+  bool insideShared(uint64_t address, unsigned bytes);
   std::string nearestShared(uint64_t address) const;
   void checkAsync(Warp &warp, const Inst &inst, unsigned lane, unsigned bytes,
                   AccessKind kind, uint64_t address);
@@ -61,8 +64,9 @@ private:
 
   Block &block;
   Allocation lastAllocation; // most lanes hit the one of before
+  uint64_t sharedBegin = 0, sharedEnd = 0; // of the variable hit last
   std::vector<uint8_t> sharedWritten, localWritten;
-  std::vector<uint64_t> sharedRaces; // three words per two bytes
+  std::vector<uint64_t> sharedRaces; // three words per four bytes
   // Asynchronous copies: who wrote each shared byte, and in which group.
   struct AsyncMark {
     uint32_t thread = ~0u;

@@ -7,28 +7,26 @@
 namespace ptxvm {
 namespace {
 
-/// Blocks are told apart modulo 2^27, clocks modulo 2^20.
-constexpr uint64_t blockMask = 0x7ffffff;
+/// One access to one granule in 64 bits: epoch of the launch 6, block 21, clock
+/// 20, thread 10, bytes of the granule 4, atomic 1 (bit 2), valid 1 (bit 0).
+/// Blocks and clocks are told apart modulo their width.
+constexpr uint64_t blockMask = 0x1fffff, clockMask = 0xfffff;
+constexpr uint64_t granule = 4;
 
-/// One access to one granule in 64 bits: block 27, clock 20, thread 10, bytes
-/// of the granule 4, atomic 1 (bit 2), valid 1 (bit 0).
 struct Record {
   uint64_t bits = 0;
 
-  static Record make(uint64_t block, uint32_t clock, unsigned thread,
-                     unsigned bytes, bool atomic) {
-    return {(block & blockMask) << 37 | uint64_t(clock & 0xfffff) << 17 |
-            uint64_t(thread) << 7 | uint64_t(bytes) << 3 |
-            uint64_t(atomic) << 2 | 1};
-  }
   bool valid() const { return bits & 1; }
   bool atomic() const { return bits >> 2 & 1; }
   unsigned bytes() const { return bits >> 3 & 0xf; }
   unsigned thread() const { return bits >> 7 & 0x3ff; }
-  uint32_t clock() const { return bits >> 17 & 0xfffff; }
-  uint64_t block() const { return bits >> 37; }
+  uint32_t clock() const { return bits >> 17 & clockMask; }
+  uint64_t block() const { return bits >> 37 & blockMask; }
+  uint64_t epoch() const { return bits >> 58; }
+  /// Neither block nor launch tell them apart.
+  bool sameBlock(Record other) const { return (bits ^ other.bits) >> 37 == 0; }
   bool sameThread(Record other) const {
-    return block() == other.block() && thread() == other.thread();
+    return sameBlock(other) && thread() == other.thread();
   }
 };
 
@@ -37,16 +35,43 @@ struct Record {
 class RaceDetector {
 public:
   RaceDetector(BlockChecks &owner, Warp &current, const Inst &instruction,
-               Space where)
-      : checks(owner), warp(current), inst(instruction), space(where) {}
+               Space where, bool atomicAccess)
+      : checks(owner), warp(current), inst(instruction), space(where),
+        isAtomic(atomicAccess), known(owner.clocks.known[current.index].data()),
+        ownClock(owner.clocks.own[current.index] & clockMask) {
+    const Launch &launch = *owner.block.launch;
+    isAlone = space == Space::Shared || launch.workers == 1;
+    base = launch.memory->launchEpoch() << 58 |
+           (owner.block.index & blockMask) << 37 | uint64_t(ownClock) << 17 |
+           uint64_t(isAtomic) << 2 | 1;
+  }
 
-  void visit(unsigned lane, uint64_t address, unsigned bytes, AccessKind kind);
+  void read(unsigned lane, uint64_t address, unsigned bytes);
+  void write(unsigned lane, uint64_t address, unsigned bytes);
 
 private:
+  Record self(unsigned lane, uint64_t at, uint64_t address,
+              unsigned bytes) const {
+    unsigned touched = 0xf;
+    if (at < address || at + granule > address + bytes) {
+      touched = 0;
+      for (unsigned k = 0; k < granule; ++k)
+        touched |= unsigned(at + k >= address && at + k < address + bytes) << k;
+    }
+    return {base | uint64_t(warp.thread(lane)) << 7 | uint64_t(touched) << 3};
+  }
+  uint64_t *cell(uint64_t address) const {
+    return space == Space::Shared
+               ? &checks.sharedRaces[address / granule * 3]
+               : checks.block.launch->memory->raceShadow(address);
+  }
   bool ordered(Record before) const;
+  bool races(Record before, Record now) const {
+    return (before.bits & now.bits & 0x78) && !before.sameThread(now) &&
+           !(isAtomic && before.atomic()) && !ordered(before);
+  }
   void conflict(Record other, bool otherWrites, bool writes, unsigned lane,
                 uint64_t address);
-  uint64_t *cell(uint64_t address) const;
   static Record load(uint64_t *word) {
     return {__atomic_load_n(word, __ATOMIC_RELAXED)};
   }
@@ -58,24 +83,26 @@ private:
   Warp &warp;
   const Inst &inst;
   Space space;
+  bool isAtomic;
+  bool isAlone; // no other host thread looks at the cells
+  const uint32_t *known;
+  uint32_t ownClock;
+  uint64_t base = 0; // of the records of this access
 };
-
-uint64_t *RaceDetector::cell(uint64_t address) const {
-  if (space == Space::Shared)
-    return &checks.sharedRaces[address / 4 * 3];
-  return checks.block.launch->memory->raceShadow(address);
-}
 
 bool RaceDetector::ordered(Record before) const {
   if (!before.valid())
     return true;
-  if (before.block() != (checks.block.index & blockMask))
-    return checks.orderedByFence(before.block(), before.clock());
+  if (!before.sameBlock({base})) {
+    // Cells keep what earlier launches, and in shared memory earlier blocks,
+    // left behind.
+    return space == Space::Shared || before.epoch() != Record{base}.epoch() ||
+           checks.orderedByFence(before.block(), before.clock());
+  }
   unsigned other = before.thread() / warpSize;
-  const WarpClocks &clocks = checks.clocks;
   if (other == warp.index)
-    return before.clock() < (clocks.own[warp.index] & 0xfffff);
-  return before.clock() <= (clocks.known[warp.index][other] & 0xfffff);
+    return before.clock() < ownClock;
+  return before.clock() <= (known[other] & clockMask);
 }
 
 void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,
@@ -92,65 +119,68 @@ void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,
                    (otherWrites ? "write" : "read") + " by " + who);
 }
 
-void RaceDetector::visit(unsigned lane, uint64_t address, unsigned bytes,
-                         AccessKind kind) {
-  bool atomic = kind == AccessKind::Atomic || (inst.flags & memory::strong &&
-                                               kind != AccessKind::AsyncWrite &&
-                                               kind != AccessKind::AsyncRead);
-  bool isWrite = kind == AccessKind::Write || kind == AccessKind::AsyncWrite ||
-                 kind == AccessKind::Atomic;
-  constexpr unsigned granule = 4;
-  for (uint64_t at = address / granule * granule; at < address + bytes;
-       at += granule) {
-    unsigned touched = 0;
-    for (unsigned k = 0; k < granule; ++k)
-      touched |= unsigned(at + k >= address && at + k < address + bytes) << k;
-    Record self =
-        Record::make(checks.block.index, checks.clocks.own[warp.index],
-                     warp.thread(lane), touched, atomic);
-    uint64_t *words = cell(at);
-    auto races = [&](Record other) {
-      return other.valid() && (other.bytes() & touched) &&
-             !other.sameThread(self) && !(atomic && other.atomic()) &&
-             !ordered(other);
-    };
-    if (isWrite) {
-      Record writer{
-          __atomic_exchange_n(&words[0], self.bits, __ATOMIC_RELAXED)};
-      if (races(writer))
-        conflict(writer, true, true, lane, address);
-      for (unsigned k = 1; k < 3; ++k)
-        if (races(load(&words[k])))
-          conflict(load(&words[k]), false, true, lane, address);
-      continue;
+void RaceDetector::write(unsigned lane, uint64_t address, unsigned bytes) {
+  uint64_t at = address / granule * granule;
+  uint64_t *words = cell(at);
+  for (; at < address + bytes; at += granule, words += 3) {
+    Record now = self(lane, at, address, bytes), writer = load(&words[0]);
+    if (isAlone)
+      store(&words[0], now);
+    else
+      writer = {__atomic_exchange_n(&words[0], now.bits, __ATOMIC_RELAXED)};
+    if (races(writer, now))
+      conflict(writer, true, true, lane, address);
+    for (unsigned k = 1; k < 3; ++k) {
+      Record reader = load(&words[k]);
+      if (races(reader, now))
+        conflict(reader, false, true, lane, address);
     }
+  }
+}
+
+void RaceDetector::read(unsigned lane, uint64_t address, unsigned bytes) {
+  uint64_t at = address / granule * granule;
+  uint64_t *words = cell(at);
+  for (; at < address + bytes; at += granule, words += 3) {
+    Record now = self(lane, at, address, bytes);
     Record writer = load(&words[0]);
-    if (races(writer))
+    if (races(writer, now))
       conflict(writer, true, false, lane, address);
     Record first = load(&words[1]);
-    if (!first.valid() || first.sameThread(self) || ordered(first))
-      store(&words[1], self);
-    else
-      store(&words[2], self);
+    bool replaces = first.sameThread(now) || ordered(first);
+    store(&words[replaces ? 1 : 2], now);
   }
 }
 
 void BlockChecks::races(Warp &warp, const Inst &inst, Space space,
                         uint32_t mask, unsigned bytes, AccessKind kind,
                         const Access &where) {
-  RaceDetector detector(*this, warp, inst, space);
+  bool isAsync =
+      kind == AccessKind::AsyncRead || kind == AccessKind::AsyncWrite;
+  bool isStrong = (inst.flags & memory::strong) != 0;
+  bool isWrite = kind != AccessKind::Read && kind != AccessKind::AsyncRead;
+  RaceDetector detector(*this, warp, inst, space,
+                        kind == AccessKind::Atomic || (isStrong && !isAsync));
   if (space == Space::Global)
-    hasSynchronized |=
-        (inst.flags & memory::strong) != 0 && kind != AccessKind::AsyncRead;
-  for (unsigned lane = 0; lane < warpSize; ++lane) {
-    if (!(mask >> lane & 1))
-      continue;
+    hasSynchronized |= isStrong && kind != AccessKind::AsyncRead;
+  const Launch &launch = *block.launch;
+  for (uint32_t rest = mask; rest; rest &= rest - 1) {
+    unsigned lane = static_cast<unsigned>(__builtin_ctz(rest));
     uint64_t address = where.address[lane];
-    bool inside = space == Space::Shared
-                      ? address + bytes <= block.launch->sharedBytes
-                      : block.launch->memory->inRange(address, bytes);
-    if (inside)
-      detector.visit(lane, address, bytes, kind);
+    if (space == Space::Shared ? address + bytes > launch.sharedBytes
+                               : !launch.memory->inRange(address, bytes))
+      continue;
+    if (isWrite) {
+      detector.write(lane, address, bytes);
+      continue;
+    }
+    // Of lanes that read the same place the first and the last tell all.
+    uint32_t left = rest & (rest - 1);
+    bool isInner = left && lane && (mask >> (lane - 1) & 1) &&
+                   where.address[lane - 1] == address &&
+                   where.address[__builtin_ctz(left)] == address;
+    if (!isInner)
+      detector.read(lane, address, bytes);
   }
 }
 

@@ -258,59 +258,43 @@ void Decoder::decodeFma() {
     setFloatMode(inst);
 }
 
+/// The common end of functions of one operand.
+void Decoder::finishFunction(Op op) {
+  flush = take(".ftz");
+  Type type = takeType();
+  unsigned size = sizeOf(type);
+  if (!expectOperands(2, 2))
+    return;
+  Ref dst = destination(0, size), a = source(1, size);
+  Inst &inst = emit(nullptr, InstructionClass::Special);
+  inst.dst = dst, inst.src[0] = a;
+  inst.flops = 1;
+  setLeaf(inst, {op, type});
+  if (isHalf(type))
+    inst.flush = flush;
+  else
+    setFloatMode(inst);
+}
+
 void Decoder::decodeFunctionApprox() {
   static const std::unordered_map<std::string_view, Op> ops = {
       {"ex2", Op::Exp2}, {"lg2", Op::Log2},  {"sin", Op::Sin},
       {"cos", Op::Cos},  {"tanh", Op::Tanh}, {"rsqrt", Op::RsqrtApprox}};
   if (!take(".approx"))
     return fail("expected .approx");
-  flush = take(".ftz");
-  Type type = takeType();
-  unsigned size = sizeOf(type);
-  if (!expectOperands(2, 2))
-    return;
-  Ref dst = destination(0, size), a = source(1, size);
-  Inst &inst = emit(nullptr, InstructionClass::Special);
-  inst.dst = dst, inst.src[0] = a;
-  inst.flops = 1;
-  setLeaf(inst, {ops.at(current->opcode), type});
-  if (isHalf(type))
-    inst.flush = flush;
-  else if (type == Type::F32)
-    setFloatMode(inst);
+  finishFunction(ops.at(current->opcode));
 }
 
 /// sqrt.approx is computed as sqrt.rn: inside its error bound.
 void Decoder::decodeSqrt() {
-  bool isApprox = take(".approx");
-  takeRounding(!isApprox);
-  flush = take(".ftz");
-  Type type = takeType();
-  unsigned size = sizeOf(type);
-  if (!expectOperands(2, 2))
-    return;
-  Ref dst = destination(0, size), a = source(1, size);
-  Inst &inst = emit(nullptr, InstructionClass::Special);
-  inst.dst = dst, inst.src[0] = a;
-  inst.flops = 1;
-  setLeaf(inst, {Op::Sqrt, type});
-  setFloatMode(inst);
+  takeRounding(!take(".approx"));
+  finishFunction(Op::Sqrt);
 }
 
 void Decoder::decodeRcp() {
   bool isApprox = take(".approx");
   takeRounding(!isApprox);
-  flush = take(".ftz");
-  Type type = takeType();
-  unsigned size = sizeOf(type);
-  if (!expectOperands(2, 2))
-    return;
-  Ref dst = destination(0, size), a = source(1, size);
-  Inst &inst = emit(nullptr, InstructionClass::Special);
-  inst.dst = dst, inst.src[0] = a;
-  inst.flops = 1;
-  setLeaf(inst, {isApprox ? Op::ReciprocalApprox : Op::Reciprocal, type});
-  setFloatMode(inst);
+  finishFunction(isApprox ? Op::ReciprocalApprox : Op::Reciprocal);
 }
 
 void Decoder::decodeTestp() {

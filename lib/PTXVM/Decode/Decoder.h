@@ -133,6 +133,7 @@ private:
 
   void decodeBarrierWarp();
   void finishBinary(Op op, Type type, InstructionClass klass);
+  void finishFunction(Op op);
   void decodeFloatBinary(Op op, Type type);
   void collectVector(const Operand &value, unsigned count, unsigned size,
                      bool isSource, bool exact, Inst &inst);
@@ -175,8 +176,9 @@ private:
 bool layoutModule(Program &program, DeviceMemory &memory,
                   Diagnostic &diagnostic);
 
-/// Fills KernelCode::stackBytes of a decoded program (Stacks.cpp).
-void findStackSizes(Program &program);
+/// Fills KernelCode::stackBytes, codeBegin and codeEnd of a decoded program
+/// (Reach.cpp).
+void findReach(Program &program);
 
 } // namespace ptxvm
 

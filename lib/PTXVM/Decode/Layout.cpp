@@ -96,7 +96,7 @@ bool Layout::relocate() {
 bool Layout::placeParams() {
   for (size_t k = 0; k < program.ast.functions.size(); ++k) {
     Function &function = program.ast.functions[k];
-    if (!function.isEntry)
+    if (!function.isEntry || !function.hasBody)
       continue;
     KernelInfo info;
     info.name = function.name;

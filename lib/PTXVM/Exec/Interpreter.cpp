@@ -15,10 +15,10 @@ constexpr size_t deepestCall = 256;
 } // namespace
 
 BlockRunner::BlockRunner(Launch &owner)
-    : launch(owner), program(*owner.program), counts(program.code.size()) {
+    : launch(owner), program(*owner.program),
+      counts(owner.kernelCode->codeEnd - owner.kernelCode->codeBegin) {
   block.launch = &launch;
   block.counters = &counters;
-  block.instructionCounts = counts.data();
   block.threadCount = static_cast<unsigned>(launch.blockDim.count());
   block.shared.resize(launch.sharedBytes + 64);
   block.local.resize(launch.localBytes * block.threadCount + 64);
@@ -37,113 +37,106 @@ BlockRunner::BlockRunner(Launch &owner)
 }
 BlockRunner::~BlockRunner() = default;
 
+/// Special registers whose value depends on the lane; none for the others.
+static std::optional<uint32_t> laneSpecial(Special special, Dim3 thread,
+                                           unsigned lane) {
+  switch (special) {
+  case Special::TidX:
+    return thread.x;
+  case Special::TidY:
+    return thread.y;
+  case Special::TidZ:
+    return thread.z;
+  case Special::LaneId:
+    return lane;
+  case Special::LanemaskEq:
+    return 1u << lane;
+  case Special::LanemaskLe:
+    return allLanes >> (31 - lane);
+  case Special::LanemaskLt:
+    return (1u << lane) - 1;
+  case Special::LanemaskGe:
+    return allLanes << lane;
+  case Special::LanemaskGt:
+    return ~(allLanes >> (31 - lane));
+  default:
+    return std::nullopt;
+  }
+}
+
+/// Special registers that are the same for a whole warp.
+static uint32_t warpSpecial(Special special, const Launch &launch,
+                            const Block &block, const Warp &warp) {
+  const Dim3 &dim = launch.blockDim, &grid = launch.grid, &id = block.id;
+  switch (special) {
+  case Special::NtidX:
+    return dim.x;
+  case Special::NtidY:
+    return dim.y;
+  case Special::NtidZ:
+    return dim.z;
+  case Special::CtaidX:
+  case Special::ClusterIdX:
+    return id.x;
+  case Special::CtaidY:
+  case Special::ClusterIdY:
+    return id.y;
+  case Special::CtaidZ:
+  case Special::ClusterIdZ:
+    return id.z;
+  case Special::NctaidX:
+  case Special::NclusterIdX:
+    return grid.x;
+  case Special::NctaidY:
+  case Special::NclusterIdY:
+    return grid.y;
+  case Special::NctaidZ:
+  case Special::NclusterIdZ:
+    return grid.z;
+  case Special::WarpId:
+    return warp.index;
+  case Special::NwarpId:
+    return 64;
+  case Special::SmId:
+    return static_cast<uint32_t>(block.index % multiprocessors);
+  case Special::NsmId:
+    return multiprocessors;
+  case Special::DynamicSmemSize:
+    return static_cast<uint32_t>(launch.dynamicShared);
+  case Special::TotalSmemSize:
+    return static_cast<uint32_t>(launch.kernel->staticSharedBytes +
+                                 launch.dynamicShared);
+  case Special::ClusterNctaidX:
+  case Special::ClusterNctaidY:
+  case Special::ClusterNctaidZ:
+  case Special::ClusterNctaRank:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
 void BlockRunner::fillSpecials(Warp &warp) {
   std::memset(warp.specials.data(), 0, 64);
-  const Dim3 &dim = launch.blockDim, &grid = launch.grid, &id = block.id;
   for (size_t k = 0; k < program.specials.size(); ++k) {
     uint32_t *lanes = reinterpret_cast<uint32_t *>(warp.specials.data() +
                                                    Program::specialOffset(k));
     Special special = program.specials[k];
+    bool differs = laneSpecial(special, {}, 0).has_value();
+    if (differs && warp.hasLaneSpecials)
+      continue; // the same in every block
     if (special == Special::GridId) {
       uint64_t *wide = reinterpret_cast<uint64_t *>(lanes);
       std::fill(wide, wide + warpSize, launch.id);
       continue;
     }
-    for (unsigned lane = 0; lane < warpSize; ++lane) {
-      Dim3 thread = block.threadId(warp.thread(lane));
-      uint32_t value = 0;
-      switch (special) {
-      case Special::TidX:
-        value = thread.x;
-        break;
-      case Special::TidY:
-        value = thread.y;
-        break;
-      case Special::TidZ:
-        value = thread.z;
-        break;
-      case Special::NtidX:
-        value = dim.x;
-        break;
-      case Special::NtidY:
-        value = dim.y;
-        break;
-      case Special::NtidZ:
-        value = dim.z;
-        break;
-      case Special::CtaidX:
-      case Special::ClusterIdX:
-        value = id.x;
-        break;
-      case Special::CtaidY:
-      case Special::ClusterIdY:
-        value = id.y;
-        break;
-      case Special::CtaidZ:
-      case Special::ClusterIdZ:
-        value = id.z;
-        break;
-      case Special::NctaidX:
-      case Special::NclusterIdX:
-        value = grid.x;
-        break;
-      case Special::NctaidY:
-      case Special::NclusterIdY:
-        value = grid.y;
-        break;
-      case Special::NctaidZ:
-      case Special::NclusterIdZ:
-        value = grid.z;
-        break;
-      case Special::LaneId:
-        value = lane;
-        break;
-      case Special::WarpId:
-        value = warp.index;
-        break;
-      case Special::NwarpId:
-        value = 64;
-        break;
-      case Special::SmId:
-        value = static_cast<uint32_t>(block.index % multiprocessors);
-        break;
-      case Special::NsmId:
-        value = multiprocessors;
-        break;
-      case Special::LanemaskEq:
-        value = 1u << lane;
-        break;
-      case Special::LanemaskLe:
-        value = allLanes >> (31 - lane);
-        break;
-      case Special::LanemaskLt:
-        value = (1u << lane) - 1;
-        break;
-      case Special::LanemaskGe:
-        value = allLanes << lane;
-        break;
-      case Special::LanemaskGt:
-        value = ~(allLanes >> (31 - lane));
-        break;
-      case Special::DynamicSmemSize:
-        value = static_cast<uint32_t>(launch.dynamicShared);
-        break;
-      case Special::TotalSmemSize:
-        value = static_cast<uint32_t>(launch.kernel->staticSharedBytes +
-                                      launch.dynamicShared);
-        break;
-      case Special::ClusterNctaidX:
-      case Special::ClusterNctaidY:
-      case Special::ClusterNctaidZ:
-      case Special::ClusterNctaRank:
-        value = 1;
-        break;
-      default:
-        break;
-      }
-      lanes[lane] = value;
-    }
+    std::fill(lanes, lanes + warpSize,
+              warpSpecial(special, launch, block, warp));
+    for (unsigned lane = 0; differs && lane < warpSize; ++lane)
+      lanes[lane] =
+          *laneSpecial(special, block.threadId(warp.thread(lane)), lane);
   }
+  warp.hasLaneSpecials = true;
 }
 
 void BlockRunner::startWarp(Warp &warp, unsigned index) {
@@ -154,7 +147,7 @@ void BlockRunner::startWarp(Warp &warp, unsigned index) {
   const FunctionCode &entry = program.functions[launch.kernelCode->function];
   if (warp.registers.size() < entry.frameBytes)
     warp.registers.resize(entry.frameBytes);
-  std::memset(warp.registers.data(), 0, entry.frameBytes);
+  std::fill_n(warp.registers.begin(), entry.frameBytes, uint8_t(0));
   if (checksRegisters)
     warp.writtenRegisters.assign(warp.registers.size() / 4 + 1, 0);
   Fragment fragment;
@@ -255,16 +248,18 @@ void BlockRunner::runFragment(Warp &warp, Fragment &fragment) {
   const Inst *code = program.code.data();
   bool multiple = warp.fragments.size() > 1;
   uint64_t turn = warp.branches + branchQuantum;
-  uint32_t first = fragment.pc;
+  uint32_t first = fragment.pc, codeBegin = launch.kernelCode->codeBegin;
   for (;;) {
     const Inst &inst = code[fragment.pc];
     if (inst.leader && multiple && fragment.pc != first)
       return;
     uint32_t mask =
         fragment.mask & (warp.predicate(inst.guard) ^ inst.guardInvert);
-    InstructionCount &count = block.instructionCounts[fragment.pc];
+    InstructionCount &count = counts[fragment.pc - codeBegin];
     ++count.warps;
-    count.lanes += static_cast<uint64_t>(__builtin_popcount(mask));
+    count.lanes += mask == allLanes
+                       ? warpSize
+                       : static_cast<uint64_t>(__builtin_popcount(mask));
     if (checksRegisters)
       checkRegisters(warp, inst, fragment.pc, mask);
     if (inst.control == Control::None) {

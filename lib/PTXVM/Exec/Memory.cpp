@@ -106,11 +106,13 @@ uint32_t resolveSpace(Warp &warp, const Inst &inst, Space space, uint32_t mask,
     if (kind == AccessKind::Atomic)
       mask &= ~misaligned;
   }
+  // As numbers: lanes outside the mask may point anywhere.
+  uint64_t shift = reinterpret_cast<uint64_t>(window.host) - window.base;
+  uint64_t stride = space == Space::Local ? block.launch->localBytes : 0;
+  uint64_t first = warp.thread(0) * stride + shift;
   for (unsigned lane = 0; lane < warpSize; ++lane)
-    access.host[lane] = window.host + (access.address[lane] - window.base);
-  if (space == Space::Local)
-    for (unsigned lane = 0; lane < warpSize; ++lane)
-      access.host[lane] += warp.thread(lane) * block.launch->localBytes;
+    access.host[lane] = reinterpret_cast<uint8_t *>(access.address[lane] +
+                                                    first + lane * stride);
   return mask;
 }
 
@@ -212,6 +214,36 @@ void widenInto(uint8_t *target, unsigned targetSize, const uint8_t *source,
   std::memcpy(target, source, size);
 }
 
+/// Element `k` of every lane's vector into a register; zero where the access
+/// was not allowed.
+template <typename T>
+void gather(uint8_t *target, const Access &access, uint32_t mask,
+            uint32_t allowed, unsigned k) {
+  T *dst = reinterpret_cast<T *>(target);
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if (allowed >> lane & 1)
+      std::memcpy(&dst[lane], access.host[lane] + k * sizeof(T), sizeof(T));
+    else if (mask >> lane & 1)
+      dst[lane] = 0;
+}
+void gatherWidened(uint8_t *target, const Inst &inst, const Access &access,
+                   uint32_t mask, uint32_t allowed, unsigned k) {
+  static constexpr uint8_t zeros[32] = {};
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if (mask >> lane & 1)
+      widenInto(target + lane * inst.regSize, inst.regSize,
+                allowed >> lane & 1 ? access.host[lane] + k * inst.size : zeros,
+                inst.size, inst.flags & memory::signExtend);
+}
+template <typename T>
+void scatter(const uint8_t *source, const Access &access, uint32_t allowed,
+             unsigned k) {
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if (allowed >> lane & 1)
+      std::memcpy(access.host[lane] + k * sizeof(T), source + lane * sizeof(T),
+                  sizeof(T));
+}
+
 } // namespace
 
 namespace handlers {
@@ -256,21 +288,18 @@ void loadAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   uint32_t allowed =
       resolveAccess(warp, inst, mask, bytes, bytes, AccessKind::Read, access);
   const auto &list = warp.block->launch->program->lists[inst.ext];
-  static constexpr uint8_t zeros[32] = {};
-  bool isSigned = inst.flags & memory::signExtend;
   for (unsigned k = 0; k < inst.count; ++k) {
     uint8_t *dst = warp.at<uint8_t>(list[k]);
-    for (unsigned lane = 0; lane < warpSize; ++lane) {
-      if (!(mask >> lane & 1))
-        continue;
-      const uint8_t *source =
-          allowed >> lane & 1 ? access.host[lane] + k * inst.size : zeros;
-      if (inst.regSize == 4 && inst.size == 4)
-        std::memcpy(dst + lane * 4, source, 4);
-      else
-        widenInto(dst + lane * inst.regSize, inst.regSize, source, inst.size,
-                  isSigned);
-    }
+    if (inst.regSize != inst.size)
+      gatherWidened(dst, inst, access, mask, allowed, k);
+    else if (inst.size == 4)
+      gather<uint32_t>(dst, access, mask, allowed, k);
+    else if (inst.size == 8)
+      gather<uint64_t>(dst, access, mask, allowed, k);
+    else if (inst.size == 2)
+      gather<uint16_t>(dst, access, mask, allowed, k);
+    else
+      gatherWidened(dst, inst, access, mask, allowed, k);
   }
 }
 
@@ -283,10 +312,17 @@ void storeAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   const auto &list = warp.block->launch->program->lists[inst.ext];
   for (unsigned k = 0; k < inst.count; ++k) {
     const uint8_t *source = warp.at<uint8_t>(list[k]);
-    for (unsigned lane = 0; lane < warpSize; ++lane)
-      if (allowed >> lane & 1)
-        std::memcpy(access.host[lane] + k * inst.size,
-                    source + lane * inst.regSize, inst.size);
+    if (inst.size == 4 && inst.regSize == 4)
+      scatter<uint32_t>(source, access, allowed, k);
+    else if (inst.size == 8 && inst.regSize == 8)
+      scatter<uint64_t>(source, access, allowed, k);
+    else if (inst.size == 2 && inst.regSize == 2)
+      scatter<uint16_t>(source, access, allowed, k);
+    else
+      for (unsigned lane = 0; lane < warpSize; ++lane)
+        if (allowed >> lane & 1)
+          std::memcpy(access.host[lane] + k * inst.size,
+                      source + lane * inst.regSize, inst.size);
   }
 }
 
@@ -312,9 +348,7 @@ void loadParam(LaneState &lanes, const Inst &inst, uint32_t mask) {
 static uint32_t resolveRows(Warp &warp, const Inst &inst, AccessKind kind,
                             Access &access) {
   uint32_t rows = inst.count == 4 ? allLanes : (1u << (8 * inst.count)) - 1;
-  Inst view = inst;
-  view.flags &= static_cast<uint8_t>(~matrix::transposed);
-  return resolveAccess(warp, view, rows, 16, 16, kind, access);
+  return resolveAccess(warp, inst, rows, 16, 16, kind, access);
 }
 
 void loadMatrix(LaneState &lanes, const Inst &inst, uint32_t mask) {
@@ -328,7 +362,12 @@ void loadMatrix(LaneState &lanes, const Inst &inst, uint32_t mask) {
     for (unsigned r = 0; r < 8; ++r)
       if (allowed >> (8 * m + r) & 1)
         std::memcpy(tile[r], access.host[8 * m + r], 16);
-    perLane(warp.at<uint32_t>(list[m]), mask, [&](unsigned lane) {
+    uint32_t *dst = warp.at<uint32_t>(list[m]);
+    if (!transposed && mask == allLanes) {
+      std::memcpy(dst, tile, sizeof(tile));
+      continue;
+    }
+    perLane(dst, mask, [&](unsigned lane) {
       unsigned a = lane / 4, b = lane % 4 * 2;
       uint32_t low = transposed ? tile[b][a] : tile[a][b];
       uint32_t high = transposed ? tile[b + 1][a] : tile[a][b + 1];

@@ -52,6 +52,7 @@ struct Launch {
   uint64_t localBytes = 0; // per thread, calls included
   std::vector<uint8_t> params;
   LaunchOptions options;
+  unsigned workers = 1; // host threads
   FindingSink *findings = nullptr;
   std::chrono::steady_clock::time_point start;
   std::atomic<uint64_t> nextBlock{0};
@@ -107,6 +108,7 @@ struct Warp : LaneState {
   std::vector<uint32_t> writtenRegisters; // lane masks, by byte offset / 4
   std::vector<Fragment> fragments;
   uint64_t branches = 0;
+  bool hasLaneSpecials = false;
   bool force = false; // run the waiting instruction although lanes are missing
 
   unsigned thread(unsigned lane) const { return index * warpSize + lane; }
@@ -131,7 +133,6 @@ struct Block {
   std::array<BarrierState, 16> barriers;
   std::unique_ptr<BlockChecks> checks; // null when nothing is checked
   Counters *counters = nullptr;
-  InstructionCount *instructionCounts = nullptr;
   std::string output;
 
   Dim3 threadId(unsigned thread) const {

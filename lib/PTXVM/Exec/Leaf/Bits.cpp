@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Logic, shifts and bit fields (PTX ISA 9.0, sections 9.7.1 and 9.7.8).
-#include "Leaf.h"
+#include "Dispatch.h"
 
 namespace ptxvm::PTXVM_ISA {
 namespace {
@@ -41,28 +41,12 @@ void binary(LaneState &w, const Inst &i, uint32_t mask) {
           [=](unsigned l) { return OpT::apply(a[l], b[l]); });
 }
 template <typename OpT> Handler unaryFor(Type type) {
-  switch (sizeOf(type)) {
-  case 2:
-    return unary<OpT, uint16_t>;
-  case 4:
-    return unary<OpT, uint32_t>;
-  case 8:
-    return unary<OpT, uint64_t>;
-  default:
-    return nullptr;
-  }
+  return bySize<2 | 4 | 8>(
+      type, [](auto t) { return unary<OpT, TypeOf<decltype(t)>>; });
 }
 template <typename OpT> Handler binaryFor(Type type) {
-  switch (sizeOf(type)) {
-  case 2:
-    return binary<OpT, uint16_t>;
-  case 4:
-    return binary<OpT, uint32_t>;
-  case 8:
-    return binary<OpT, uint64_t>;
-  default:
-    return nullptr;
-  }
+  return bySize<2 | 4 | 8>(
+      type, [](auto t) { return binary<OpT, TypeOf<decltype(t)>>; });
 }
 
 /// Shift amounts of at least the width shift everything out.
@@ -88,28 +72,6 @@ void shiftRight(LaneState &w, const Inst &i, uint32_t mask) {
     return static_cast<T>(isSigned || b[l] < bits ? shifted : T(0));
   });
 }
-Handler shiftRightFor(Type type) {
-  switch (type) {
-  case Type::B16:
-  case Type::U16:
-    return shiftRight<uint16_t>;
-  case Type::B32:
-  case Type::U32:
-    return shiftRight<uint32_t>;
-  case Type::B64:
-  case Type::U64:
-    return shiftRight<uint64_t>;
-  case Type::S16:
-    return shiftRight<int16_t>;
-  case Type::S32:
-    return shiftRight<int32_t>;
-  case Type::S64:
-    return shiftRight<int64_t>;
-  default:
-    return nullptr;
-  }
-}
-
 template <bool Left, bool Wrap>
 void funnel(LaneState &w, const Inst &i, uint32_t mask) {
   const uint32_t *a = w.at<uint32_t>(i.src[0]), *b = w.at<uint32_t>(i.src[1]),
@@ -198,21 +160,6 @@ void bitExtract(LaneState &w, const Inst &i, uint32_t mask) {
     return result;
   });
 }
-Handler bitExtractFor(Type type) {
-  switch (type) {
-  case Type::U32:
-    return bitExtract<uint32_t>;
-  case Type::U64:
-    return bitExtract<uint64_t>;
-  case Type::S32:
-    return bitExtract<int32_t>;
-  case Type::S64:
-    return bitExtract<int64_t>;
-  default:
-    return nullptr;
-  }
-}
-
 template <typename T>
 void bitInsert(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]), *b = w.at<T>(i.src[1]);
@@ -247,21 +194,6 @@ template <typename T> void findBit(LaneState &w, const Inst &i, uint32_t mask) {
     return asShift ? width - 1 - bit : bit;
   });
 }
-Handler findBitFor(Type type) {
-  switch (type) {
-  case Type::U32:
-    return findBit<uint32_t>;
-  case Type::U64:
-    return findBit<uint64_t>;
-  case Type::S32:
-    return findBit<int32_t>;
-  case Type::S64:
-    return findBit<int64_t>;
-  default:
-    return nullptr;
-  }
-}
-
 template <typename T>
 void popCount(LaneState &w, const Inst &i, uint32_t mask) {
   const T *a = w.at<T>(i.src[0]);
@@ -312,18 +244,11 @@ Handler selectBits(const LeafQuery &q) {
   case Op::Lop3:
     return lop3;
   case Op::Shl:
-    switch (sizeOf(q.type)) {
-    case 2:
-      return shiftLeft<uint16_t>;
-    case 4:
-      return shiftLeft<uint32_t>;
-    case 8:
-      return shiftLeft<uint64_t>;
-    default:
-      return nullptr;
-    }
+    return bySize<2 | 4 | 8>(
+        q.type, [](auto t) { return shiftLeft<TypeOf<decltype(t)>>; });
   case Op::Shr:
-    return shiftRightFor(q.type);
+    return byInteger<2 | 4 | 8>(
+        q.type, [](auto t) { return shiftRight<TypeOf<decltype(t)>>; });
   case Op::FunnelLeftClamp:
     return funnel<true, false>;
   case Op::FunnelLeftWrap:
@@ -335,11 +260,13 @@ Handler selectBits(const LeafQuery &q) {
   case Op::Permute:
     return permute;
   case Op::BitExtract:
-    return bitExtractFor(q.type);
+    return byInteger<4 | 8>(
+        q.type, [](auto t) { return bitExtract<TypeOf<decltype(t)>>; });
   case Op::BitInsert:
     return wide ? bitInsert<uint64_t> : bitInsert<uint32_t>;
   case Op::FindBit:
-    return findBitFor(q.type);
+    return byInteger<4 | 8>(
+        q.type, [](auto t) { return findBit<TypeOf<decltype(t)>>; });
   case Op::PopCount:
     return wide ? popCount<uint64_t> : popCount<uint32_t>;
   case Op::LeadingZeros:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Integer arithmetic (PTX ISA 9.0, section 9.7.1 and 9.7.2).
-#include "Leaf.h"
+#include "Dispatch.h"
 
 namespace ptxvm::PTXVM_ISA {
 namespace {
@@ -296,114 +296,30 @@ void dot2(LaneState &w, const Inst &i, uint32_t mask) {
   });
 }
 
-template <typename OpT> Handler unaryFor(Type type) {
-  switch (type) {
-  case Type::S16:
-    return unary<OpT, int16_t>;
-  case Type::S32:
-    return unary<OpT, int32_t>;
-  case Type::S64:
-    return unary<OpT, int64_t>;
-  default:
-    return nullptr;
-  }
+template <typename OpT, unsigned Sizes = 2 | 4 | 8>
+Handler unaryFor(Type type) {
+  return byInteger<Sizes>(
+      type, [](auto t) { return unary<OpT, TypeOf<decltype(t)>>; });
 }
-#define PTXVM_BY_INTEGER_TYPE(shape)                                           \
-  switch (type) {                                                              \
-  case Type::U16:                                                              \
-    return shape<OpT, uint16_t>;                                               \
-  case Type::U32:                                                              \
-    return shape<OpT, uint32_t>;                                               \
-  case Type::U64:                                                              \
-    return shape<OpT, uint64_t>;                                               \
-  case Type::S16:                                                              \
-    return shape<OpT, int16_t>;                                                \
-  case Type::S32:                                                              \
-    return shape<OpT, int32_t>;                                                \
-  case Type::S64:                                                              \
-    return shape<OpT, int64_t>;                                                \
-  default:                                                                     \
-    return nullptr;                                                            \
-  }
-template <typename OpT> Handler binaryFor(Type type) {
-  PTXVM_BY_INTEGER_TYPE(binary)
+template <typename OpT, unsigned Sizes = 2 | 4 | 8>
+Handler binaryFor(Type type) {
+  return byInteger<Sizes>(
+      type, [](auto t) { return binary<OpT, TypeOf<decltype(t)>>; });
 }
-template <typename OpT> Handler ternaryFor(Type type) {
-  PTXVM_BY_INTEGER_TYPE(ternary)
-}
-#undef PTXVM_BY_INTEGER_TYPE
-
-template <typename OpT> Handler binary32(Type type) {
-  switch (type) {
-  case Type::U32:
-    return binary<OpT, uint32_t>;
-  case Type::S32:
-    return binary<OpT, int32_t>;
-  default:
-    return nullptr;
-  }
-}
-template <typename OpT> Handler ternary32(Type type) {
-  switch (type) {
-  case Type::U32:
-    return ternary<OpT, uint32_t>;
-  case Type::S32:
-    return ternary<OpT, int32_t>;
-  default:
-    return nullptr;
-  }
+template <typename OpT, unsigned Sizes = 2 | 4 | 8>
+Handler ternaryFor(Type type) {
+  return byInteger<Sizes>(
+      type, [](auto t) { return ternary<OpT, TypeOf<decltype(t)>>; });
 }
 template <typename OpT> Handler carryFor(Type type) {
-  switch (sizeOf(type)) {
-  case 4:
-    return withCarry<OpT, uint32_t>;
-  case 8:
-    return withCarry<OpT, uint64_t>;
-  default:
-    return nullptr;
-  }
+  return bySize<4 | 8>(
+      type, [](auto t) { return withCarry<OpT, TypeOf<decltype(t)>>; });
 }
 Handler carryMadHi(Type type) {
-  switch (type) {
-  case Type::U32:
-    return withCarry<CarryMadHi<uint32_t>, uint32_t>;
-  case Type::S32:
-    return withCarry<CarryMadHi<int32_t>, uint32_t>;
-  case Type::U64:
-    return withCarry<CarryMadHi<uint64_t>, uint64_t>;
-  case Type::S64:
-    return withCarry<CarryMadHi<int64_t>, uint64_t>;
-  default:
-    return nullptr;
-  }
-}
-Handler mulWideFor(Type type) {
-  switch (type) {
-  case Type::U16:
-    return mulWide<uint16_t>;
-  case Type::S16:
-    return mulWide<int16_t>;
-  case Type::U32:
-    return mulWide<uint32_t>;
-  case Type::S32:
-    return mulWide<int32_t>;
-  default:
-    return nullptr;
-  }
-}
-Handler madWideFor(Type type) {
-  switch (type) {
-  case Type::U16:
-    return madWide<uint16_t>;
-  case Type::S16:
-    return madWide<int16_t>;
-  case Type::U32:
-    return madWide<uint32_t>;
-  case Type::S32:
-    return madWide<int32_t>;
-  default:
-    return nullptr;
-  }
+  return byInteger<4 | 8>(type, [](auto t) {
+    using T = TypeOf<decltype(t)>;
+    return withCarry<CarryMadHi<T>, typename Unsigned<T>::type>;
+  });
 }
 
 // Packed 16-bit integers: two independent halves.
@@ -423,21 +339,24 @@ template <typename OpT> Handler packedFor(Type type) {
   return type == Type::S16x2 ? packed<OpT, int16_t> : nullptr;
 }
 
+Handler selectPacked(const LeafQuery &q) {
+  switch (q.op) {
+  case Op::Add:
+    return packedFor<AddOp>(q.type);
+  case Op::Min:
+    return packedFor<MinOp>(q.type);
+  case Op::Max:
+    return packedFor<MaxOp>(q.type);
+  default:
+    return nullptr;
+  }
+}
+
 } // namespace
 
 Handler selectInteger(const LeafQuery &q) {
-  if (q.type == Type::U16x2 || q.type == Type::S16x2) {
-    switch (q.op) {
-    case Op::Add:
-      return packedFor<AddOp>(q.type);
-    case Op::Min:
-      return packedFor<MinOp>(q.type);
-    case Op::Max:
-      return packedFor<MaxOp>(q.type);
-    default:
-      return nullptr;
-    }
-  }
+  if (q.type == Type::U16x2 || q.type == Type::S16x2)
+    return selectPacked(q);
   switch (q.op) {
   case Op::Add:
     return binaryFor<AddOp>(q.type);
@@ -462,13 +381,13 @@ Handler selectInteger(const LeafQuery &q) {
   case Op::MadSat:
     return q.type == Type::S32 ? ternary<MadSatOp, int32_t> : nullptr;
   case Op::Mul24Lo:
-    return binary32<Mul24LoOp>(q.type);
+    return binaryFor<Mul24LoOp, 4>(q.type);
   case Op::Mul24Hi:
-    return binary32<Mul24HiOp>(q.type);
+    return binaryFor<Mul24HiOp, 4>(q.type);
   case Op::Mad24Lo:
-    return ternary32<Mad24LoOp>(q.type);
+    return ternaryFor<Mad24LoOp, 4>(q.type);
   case Op::Mad24Hi:
-    return ternary32<Mad24HiOp>(q.type);
+    return ternaryFor<Mad24HiOp, 4>(q.type);
   case Op::Mad:
     return ternaryFor<MadOp>(q.type);
   case Op::MadHi:
@@ -476,9 +395,11 @@ Handler selectInteger(const LeafQuery &q) {
   case Op::Sad:
     return ternaryFor<SadOp>(q.type);
   case Op::MulWide:
-    return mulWideFor(q.type);
+    return byInteger<2 | 4>(
+        q.type, [](auto t) { return mulWide<TypeOf<decltype(t)>>; });
   case Op::MadWide:
-    return madWideFor(q.type);
+    return byInteger<2 | 4>(
+        q.type, [](auto t) { return madWide<TypeOf<decltype(t)>>; });
   case Op::Abs:
     return unaryFor<AbsOp>(q.type);
   case Op::Neg:

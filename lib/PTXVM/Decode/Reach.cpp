@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// How much local memory a kernel and all it calls may need.
+// What a kernel and all it calls need: local memory, and where their code is.
 #include "Decoder.h"
 
 #include <algorithm>
@@ -43,12 +43,41 @@ private:
   std::set<uint32_t> active;
 };
 
+/// Sets the range of instructions that hold every function it can reach.
+void findCode(const Program &program, KernelCode &kernel) {
+  std::set<uint32_t> seen = {kernel.function};
+  std::vector<uint32_t> left = {kernel.function};
+  kernel.codeBegin = program.functions[kernel.function].entry;
+  while (!left.empty()) {
+    const FunctionCode &code = program.functions[left.back()];
+    left.pop_back();
+    kernel.codeBegin = std::min(kernel.codeBegin, code.entry);
+    kernel.codeEnd = std::max(kernel.codeEnd, code.end);
+    for (uint32_t pc = code.entry; pc < code.end; ++pc) {
+      if (program.code[pc].control != Control::Call)
+        continue;
+      int callee = program.calls[program.code[pc].ext].callee;
+      if (callee < 0) { // indirect: may reach anything
+        kernel.codeBegin = 0;
+        kernel.codeEnd = static_cast<uint32_t>(program.code.size());
+        return;
+      }
+      uint32_t function = static_cast<uint32_t>(callee);
+      if (!program.functions[function].isBuiltin &&
+          seen.insert(function).second)
+        left.push_back(function);
+    }
+  }
+}
+
 } // namespace
 
-void findStackSizes(Program &program) {
+void findReach(Program &program) {
   StackSizes sizes(program);
-  for (KernelCode &kernel : program.kernelCodes)
+  for (KernelCode &kernel : program.kernelCodes) {
     kernel.stackBytes = sizes.of(kernel.function);
+    findCode(program, kernel);
+  }
 }
 
 } // namespace ptxvm
