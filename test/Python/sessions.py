@@ -57,7 +57,7 @@ def checkpoints(folder):
 def assert_one_line(result, *parts, code=1):
     """An error of one line that holds the parts in this order, and nothing else on stderr."""
     assert result.returncode == code, (result.returncode, result.stderr)
-    assert result.stderr.startswith("nagc ") and result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("nagc") and result.stderr.count("\n") == 1, result.stderr
     rest = result.stderr
     for part in map(str, parts):
         assert part in rest, f"expected '{part}' in this place of: {result.stderr}"

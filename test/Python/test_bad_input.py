@@ -293,10 +293,11 @@ def test_full_device_for_outputs(trained):
     assert_one_line(train(trained, "--steps", 2, "--log", "/dev/full"), "error: /dev/full: cannot write: No space left")
     assert_one_line(nagc("model", "-o", "/dev/full"), "nagc model: error: /dev/full: cannot write: No space left")
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode), "a device must not become a file"
-    with open("/dev/full", "w") as full:
-        command = [harness.build_folder() / "bin" / "nagc", "model"]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert_one_line(result, "nagc model: error: standard output: cannot write: No space left")
+    for arguments in (["model"], ["flops", trained / "model.mlir"]):
+        with open("/dev/full", "w") as full:
+            command = [harness.build_folder() / "bin" / "nagc", *arguments]
+            result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert_one_line(result, "error: standard output: cannot write: No space left")
 
 
 def test_read_only_folder(copy, open_folder):

@@ -49,3 +49,20 @@ func.func @f(%x: !nag.stream<2x16xf32>, %f: tensor<2x16xf32>, %g: tensor<2xf32>)
   %y = nag.rotate %x, %f, %g {eps = 0.0} : (!nag.stream<2x16xf32>, tensor<2x16xf32>, tensor<2xf32>) -> !nag.stream<2x16xf32>
   return %y : !nag.stream<2x16xf32>
 }
+
+// -----
+
+// The gate is symmetric in alpha and scale, also where alpha is bf16 and scale f32.
+
+// CHECK-LABEL: func.func @f.gradients(
+// CHECK-SAME:      %[[ALPHA:[^ ,]*]]: tensor<bf16>, %[[SCALE:[^ ,]*]]: tensor<f32>, %[[DG:[^ ,]*]]: tensor<2x8xf32>
+// CHECK:         nag.gate_vjp {{.*}}, %[[ALPHA]], %[[DG]] scale %[[SCALE]]
+// CHECK:         %[[WIDE:.*]] = arith.extf %[[ALPHA]]
+// CHECK:         %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[DSCALE:.*]] = nag.gate_vjp {{.*}}, %[[SCALE]], %[[DG]] scale %[[WIDE]]
+// CHECK:         return {{.*}}, %[[DSCALE]] :
+func.func @f(%z: tensor<2x8x4xbf16>, %b: tensor<4xbf16>, %p: tensor<4xbf16>, %beta: tensor<bf16>, %alpha: tensor<bf16>,
+    %scale: tensor<f32>) -> tensor<2x8xf32> {
+  %g = nag.gate %z, %b, %p, %beta, %alpha scale %scale
+      : (tensor<2x8x4xbf16>, tensor<4xbf16>, tensor<4xbf16>, tensor<bf16>, tensor<bf16>, tensor<f32>) -> tensor<2x8xf32>
+  return %g : tensor<2x8xf32>
+}

@@ -16,10 +16,7 @@ static int report(Error error, StringRef command) {
   return code;
 }
 
-int main(int argc, char **argv) {
-  InitLLVM init(argc, argv);
-  // A file beyond the user's limit is an error like a full disk, not a crash.
-  std::signal(SIGXFSZ, SIG_IGN);
+static int runCommand(int argc, char **argv) {
   const Command commands[] = {getModelCommand(),    getCompileCommand(),
                               getTrainCommand(),    getEvalCommand(),
                               getGenerateCommand(), getFlopsCommand(),
@@ -35,4 +32,23 @@ int main(int argc, char **argv) {
   }
   cl::PrintHelpMessage();
   return kWrongUse;
+}
+
+/// What a command printed may not have reached a file on a full disk.
+static int finishOutput(int code) {
+  outs().flush();
+  std::error_code error = outs().error();
+  if (!error)
+    return code;
+  outs().clear_error();
+  errs() << "nagc: error: standard output: cannot write: " << error.message()
+         << '\n';
+  return kFailed;
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  // A file beyond the user's limit is an error like a full disk, not a crash.
+  std::signal(SIGXFSZ, SIG_IGN);
+  return finishOutput(runCommand(argc, argv));
 }

@@ -104,23 +104,34 @@ struct LowerWeightGrad : OpRewritePattern<WeightGradOp> {
   }
 };
 
+/// A destination for each result of an op.
+SmallVector<Value> getDestinations(OpBuilder &builder, Operation *op) {
+  return llvm::map_to_vector(op->getResults(), [&](Value result) {
+    return getDestination(builder, result,
+                          cast<RankedTensorType>(result.getType()));
+  });
+}
+
+/// Replaces an op by one that computed its results into their destinations.
+void replaceAllComputed(RewriterBase &rewriter, Operation *op,
+                        Operation *lowered) {
+  for (auto [result, computed] :
+       llvm::zip(op->getResults(), lowered->getResults()))
+    replaceComputed(rewriter, result, computed);
+  rewriter.eraseOp(op);
+}
+
 struct LowerAttention : OpRewritePattern<AttentionOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(AttentionOp op,
                                 PatternRewriter &rewriter) const override {
-    SmallVector<Value> destinations;
-    for (Value result : op->getResults())
-      destinations.push_back(getDestination(
-          rewriter, result, cast<RankedTensorType>(result.getType())));
+    SmallVector<Value> destinations = getDestinations(rewriter, op);
     auto lowered = StreamAttentionOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), destinations[0], destinations[1], op.getHeadsAttr(),
         op.getKvHeadsAttr(), op.getWindowAttr());
-    for (auto [result, computed] :
-         llvm::zip(op->getResults(), lowered->getResults()))
-      replaceComputed(rewriter, result, computed);
-    rewriter.eraseOp(op);
+    replaceAllComputed(rewriter, op, lowered);
     return success();
   }
 };
@@ -130,19 +141,13 @@ struct LowerAttentionVJP : OpRewritePattern<AttentionVJPOp> {
 
   LogicalResult matchAndRewrite(AttentionVJPOp op,
                                 PatternRewriter &rewriter) const override {
-    SmallVector<Value> destinations;
-    for (Value result : op->getResults())
-      destinations.push_back(getDestination(
-          rewriter, result, cast<RankedTensorType>(result.getType())));
+    SmallVector<Value> destinations = getDestinations(rewriter, op);
     auto lowered = StreamAttentionVJPOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), op.getResult(), op.getLse(), op.getResultGrad(),
         destinations[0], destinations[1], destinations[2], op.getHeadsAttr(),
         op.getKvHeadsAttr(), op.getWindowAttr());
-    for (auto [result, computed] :
-         llvm::zip(op->getResults(), lowered->getResults()))
-      replaceComputed(rewriter, result, computed);
-    rewriter.eraseOp(op);
+    replaceAllComputed(rewriter, op, lowered);
     return success();
   }
 };

@@ -12,10 +12,9 @@ namespace {
 class ForwardEmitter : public AttentionTiles {
 public:
   ForwardEmitter(OpBuilder &builder, StreamAttentionOp attention,
-                 FloatType type, const TileShape &tileShape)
-      : AttentionTiles(attention.getLoc(), builder, type,
-                       AttentionSizes::of(attention), tileShape),
-        op(attention), buffers(attention->getOperands(), attention) {}
+                 const TileShape &tileShape)
+      : AttentionTiles(builder, attention, tileShape), op(attention),
+        buffers(attention->getOperands(), attention) {}
 
   void emit();
 
@@ -144,7 +143,5 @@ void ForwardEmitter::storeLogSum(Value batch, Value head, Value firstQuery,
 
 void nag::emitAttention(OpBuilder &builder, StreamAttentionOp op,
                         const TileShape &shape) {
-  auto type = cast<MemRefType>(op.getQuery().getType());
-  ForwardEmitter(builder, op, cast<FloatType>(type.getElementType()), shape)
-      .emit();
+  ForwardEmitter(builder, op, shape).emit();
 }

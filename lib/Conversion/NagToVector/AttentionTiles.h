@@ -5,6 +5,8 @@
 #define NAG_LIB_CONVERSION_NAGTOVECTOR_ATTENTIONTILES_H
 
 #include "TileEmitter.h"
+
+#include "mlir/IR/TypeUtilities.h"
 #include <cmath>
 #include <optional>
 
@@ -31,10 +33,13 @@ public:
   /// Stands for the score of an invisible key; finite, so that no NaN arises.
   static constexpr double kInvisible = -1.0e30;
 
-  AttentionTiles(mlir::Location loc, mlir::OpBuilder &builder,
-                 mlir::FloatType type, AttentionSizes attention,
+  template <typename AttentionLike>
+  AttentionTiles(mlir::OpBuilder &builder, AttentionLike op,
                  const TileShape &tileShape)
-      : TileEmitter(loc, builder, type), sizes(attention), shape(tileShape) {}
+      : TileEmitter(op.getLoc(), builder,
+                    mlir::cast<mlir::FloatType>(
+                        mlir::getElementTypeOrSelf(op.getQuery()))),
+        sizes(AttentionSizes::of(op)), shape(tileShape) {}
 
 protected:
   /// Turns q k^T into logarithms to base 2 of unnormalised probabilities.

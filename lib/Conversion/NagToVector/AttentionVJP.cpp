@@ -12,10 +12,9 @@ namespace {
 class BackwardEmitter : public AttentionTiles {
 public:
   BackwardEmitter(OpBuilder &builder, StreamAttentionVJPOp attention,
-                  FloatType type, const TileShape &tileShape)
-      : AttentionTiles(attention.getLoc(), builder, type,
-                       AttentionSizes::of(attention), tileShape),
-        op(attention), buffers(attention->getOperands(), attention) {}
+                  const TileShape &tileShape)
+      : AttentionTiles(builder, attention, tileShape), op(attention),
+        buffers(attention->getOperands(), attention) {}
 
   void emit();
 
@@ -179,7 +178,5 @@ void BackwardEmitter::addToKeys(const Tile &target, const Tile &weights,
 
 void nag::emitAttentionVJP(OpBuilder &builder, StreamAttentionVJPOp op,
                            const TileShape &shape) {
-  auto type = cast<MemRefType>(op.getQuery().getType());
-  BackwardEmitter(builder, op, cast<FloatType>(type.getElementType()), shape)
-      .emit();
+  BackwardEmitter(builder, op, shape).emit();
 }

@@ -74,10 +74,12 @@ Cotangents GateOp::buildVJP(OpBuilder &builder,
                  vjp.getBetaGrad(), vjp.getAlphaGrad()});
   if (!getScale())
     return result;
-  // The gate is symmetric in alpha and scale.
-  auto swapped =
-      GateVJPOp::create(b, getActivations(), getBias(), getLogits(), getBeta(),
-                        getScale(), gatesGrad, getAlpha());
+  // The gate is symmetric in alpha and scale, but for bf16 in their types.
+  Value alpha = getAlpha();
+  if (alpha.getType() != getScale().getType())
+    alpha = arith::ExtFOp::create(b, getScale().getType(), alpha);
+  auto swapped = GateVJPOp::create(b, getActivations(), getBias(), getLogits(),
+                                   getBeta(), getScale(), gatesGrad, alpha);
   result.push_back(tensorOf(swapped.getAlphaGrad()));
   return result;
 }

@@ -108,6 +108,7 @@ public:
 
   Derivative emit() {
     Derivative derivative;
+    ordinal = chooseOrdinal();
     derivative.forward = emitForward();
     derivative.backward = emitBackward();
     derivative.numResiduals = residualTypes.size();
@@ -116,11 +117,23 @@ public:
   }
 
 private:
+  /// What the names of the pair end with, so that both have the same: nothing,
+  /// then .2, .3 for other ways in which the function is used.
+  std::string chooseOrdinal() {
+    std::string name = joint.getRequest().getFunction().getName().str();
+    std::string end;
+    for (int count = 2; symbols.lookup(name + ".forward" + end) ||
+                        symbols.lookup(name + ".backward" + end);
+         ++count)
+      end = "." + std::to_string(count);
+    return end;
+  }
+
   func::FuncOp add(StringRef suffix, TypeRange arguments) {
     func::FuncOp original = request.function;
     func::FuncOp function =
         addFunction(symbols, original.getLoc(),
-                    (original.getName() + suffix).str(), arguments);
+                    (original.getName() + suffix + ordinal).str(), arguments);
     function.setPrivate();
     return function;
   }
@@ -247,6 +260,7 @@ private:
   const ResidualPlan &plan;
   SymbolTable &symbols;
   const DerivativeRequest &request;
+  std::string ordinal;
   llvm::BitVector neededArguments;
   SmallVector<Value> residuals;
   SmallVector<Type> residualTypes;
