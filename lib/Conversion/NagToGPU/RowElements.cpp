@@ -21,6 +21,10 @@ static bool isWholeMemory(RowProgram &program, Value source) {
   });
 }
 
+bool RowThreads::isWhole(Value source) {
+  return isWholeMemory(program, source);
+}
+
 static bool isUniform(Value source) {
   return isa_and_nonnull<linalg::FillOp, tensor::EmptyOp>(
       source.getDefiningOp());

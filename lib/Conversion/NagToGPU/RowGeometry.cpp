@@ -224,6 +224,21 @@ void RowGeometry::chooseMemory(ArrayRef<RowArgument> rows,
   heldBytes = 0;
 }
 
+/// True when a thread keeps something from row to row: sums over rows, or
+/// vectors that rows share.
+static bool carriesOver(RowProgram &program) {
+  auto isVector = [](const RowArgument &argument) {
+    return argument.role == RowRole::Whole &&
+           isa<RankedTensorType>(argument.value.getType()) &&
+           llvm::none_of(argument.value.getUsers(), [](Operation *user) {
+             return isa<tensor::ExtractSliceOp>(user);
+           });
+  };
+  return llvm::any_of(program.getArguments(), isVector) ||
+         llvm::any_of(program.getOutputs(),
+                      [](const RowOutput &output) { return output.isSum(); });
+}
+
 void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
   if (threadsPerRow < kBlockThreads)
     rowsPerBlock = kBlockThreads / threadsPerRow;
@@ -233,8 +248,7 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
          (numRows - 1) / rowsPerBlock + 1 < target.multiprocessors)
     rowsPerBlock /= 2;
   blocks = llvm::divideCeil(numRows, rowsPerBlock);
-  if (llvm::none_of(program.getOutputs(),
-                    [](const RowOutput &output) { return output.isSum(); }))
+  if (segments > 1 || !carriesOver(program))
     return;
   // Few enough partial sums, enough blocks to fill the chip.
   int64_t residents =

@@ -23,6 +23,7 @@ void RowThreads::emit() {
         !isa<RankedTensorType>(argument.value.getType()))
       uniforms[argument.value] =
           loadUniform(memories.lookup(argument.value), constant(0), false);
+  hoist();
   emitPasses();
 }
 
@@ -42,6 +43,68 @@ void RowThreads::emitThreadIndices() {
   slot = offset(slot, blockSlot);
   if (geometry.segments > 1)
     segment = gpu::BlockIdOp::create(builder, gpu::Dimension::y);
+}
+
+//===----------------------------------------------------------------------===//
+// What all rows share
+//===----------------------------------------------------------------------===//
+
+/// Elements of shared tensors that a thread keeps from row to row.
+static constexpr int64_t kHoistedElements = 8;
+
+/// Computes before the first row what does not depend on rows: scalars,
+/// reductions of shared vectors, and short shared vectors themselves.
+void RowThreads::hoist() {
+  for (auto [argument, value] : uniforms)
+    scalars.map(argument, value);
+  auto isShared = [&](Value value) {
+    if (Operation *op = value.getDefiningOp())
+      return hoisted.contains(op) || op->getBlock() != &program.getBody();
+    return llvm::any_of(program.getArguments(),
+                        [&](const RowArgument &a) {
+                          return a.value == value && a.role == RowRole::Whole;
+                        }) ||
+           value.getParentBlock() != &program.getBody();
+  };
+  SmallVector<linalg::GenericOp> perRow;
+  for (Operation &op : program.getBody()) {
+    bool isInvariant = true;
+    op.walk([&](Operation *nested) {
+      isInvariant &= llvm::all_of(nested->getOperands(), isShared);
+    });
+    auto generic = dyn_cast<linalg::GenericOp>(op);
+    // Places in odd rows differ from row to row.
+    if (generic && isInvariant)
+      isInvariant = getIterationLayout(generic).period == 0;
+    if (isInvariant) {
+      emitOp(&op);
+      hoisted.insert(&op);
+    } else if (generic) {
+      perRow.push_back(generic);
+    }
+  }
+  for (linalg::GenericOp generic : perRow)
+    hoistElements(generic);
+}
+
+void RowThreads::hoistElements(linalg::GenericOp op) {
+  RowLayout layout = getIterationLayout(op);
+  if (layout.period > 0 || !geometry.onChip ||
+      geometry.getNumChunks(layout) * layout.width > kHoistedElements)
+    return;
+  for (OpOperand *operand : op.getDpsInputOperands()) {
+    Value source = getRowSource(operand->get());
+    auto generic = source.getDefiningOp<linalg::GenericOp>();
+    bool isShared = generic ? hoisted.contains(generic)
+                            : memories.contains(source) && isWhole(source);
+    if (!isShared || classify(*operand, layout) != Access::InPlace)
+      continue;
+    prepare(source, layout);
+    forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
+      pull(source, position);
+      return Values();
+    });
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -79,8 +142,6 @@ RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
   if (geometry.passes * geometry.getNumSlots() != geometry.numRows)
     isActive = isBelow(row, constant(geometry.numRows));
   scalars.map(program.getRowIndex(), row);
-  for (auto [argument, value] : uniforms)
-    scalars.map(argument, value);
   for (const RowArgument &argument : program.getArguments()) {
     if (argument.role == RowRole::Lane)
       scalars.map(argument.value, loadUniform(memories.lookup(argument.value),
@@ -90,7 +151,8 @@ RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
   }
   loadRows();
   for (Operation &op : program.getBody())
-    emitOp(&op);
+    if (!hoisted.contains(&op))
+      emitOp(&op);
   return emitResults(sums);
 }
 

@@ -54,6 +54,8 @@ private:
 
   // Rows.
   void emitThreadIndices();
+  void hoist();
+  void hoistElements(mlir::linalg::GenericOp op);
   void emitPasses();
   Values emitRow(mlir::Value row, mlir::ValueRange sums);
   void emitOp(mlir::Operation *op);
@@ -83,6 +85,7 @@ private:
 
   // Elements.
   enum class Access { InPlace, Memory, Group, Flip, Shared };
+  bool isWhole(mlir::Value source);
   Access classify(mlir::OpOperand &operand, const RowLayout &layout);
   bool isGroupLocal(mlir::Value tensor, int64_t width, const RowLayout &layout);
   mlir::Value pull(mlir::Value tensor, RowPosition &position);
@@ -164,6 +167,8 @@ private:
 
   // The thread: its number in the row, its lane, the row's place in the block.
   mlir::Value thread, lane, blockSlot, slot, segment;
+  /// Ops whose results are the same for all rows, computed once.
+  llvm::DenseSet<mlir::Operation *> hoisted;
   /// Shared scalars, loaded once.
   llvm::DenseMap<mlir::Value, mlir::Value> uniforms;
 
