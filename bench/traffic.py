@@ -140,7 +140,7 @@ def main():
         met.append(measure(options, f"rotate d={d}", rotate(options.rows, d), bar))
         met.append(measure(options, f"rotate_vjp d={d}", rotate_vjp(options.rows, d), bar))
     for d in options.width:
-        met.append(measure(options, f"gate+rotate d={d}", boundary(max(options.rows, 2**20 // d), d), 1.00))
+        met.append(measure(options, f"gate+rotate d={d}", boundary(max(options.rows, 2**23 // d), d), 1.00))
     for rows, d in ((64, 4096), (1, 100000), (1000, 33)):
         met.append(measure(options, f"adamw {rows}x{d}", adamw(rows, d), 1.02))
     sys.exit(0 if all(met) else 1)
