@@ -101,7 +101,7 @@ def measure(build, folder, kernel, rows, depth, chip):
         "findings": len(out["findings"]),
         "largest error / largest element": f"{error:.1e}",
         "tensor-core share of FLOPs": f"{flops / (flops + counters['other_flops']):.4f}",
-        "warp instructions per mma": f"{counters['warp_instructions'] / mma:.2f}",
+        "PTX instructions of a warp per mma": f"{counters['warp_instructions'] / mma:.2f}",
         "shared loads (ldmatrix) per mma": f"{(classes['matrix-load'] + classes['load-shared']) / mma:.2f}",
         "shared bank conflicts": counters["shared_bank_conflicts"],
         "sectors / ideal": f"{counters['global_sectors'] / counters['global_sectors_ideal']:.4f}",
@@ -128,9 +128,9 @@ def main():
             theirs = compile_cuda(folder, rows, depth, chip)
             columns["nvcc"] = measure(options.build, folder, theirs, rows, depth, chip)
     print(f"GEMM {rows} x {rows} x {depth} of bf16, {chip}, {schedule}")
-    print(f"{'':34}" + "".join(f"{name:>14}" for name in columns))
+    print(f"{'':36}" + "".join(f"{name:>14}" for name in columns))
     for name in columns["nagc"]:
-        print(f"{name:34}" + "".join(f"{column[name]:>14}" for column in columns.values()))
+        print(f"{name:36}" + "".join(f"{column[name]:>14}" for column in columns.values()))
 
 
 if __name__ == "__main__":

@@ -223,6 +223,10 @@ double Estimate::getStepCycles(double resident) const {
   double multiply = schedule.tileM * schedule.tileN * schedule.tileK /
                     getRate(problem.unit, target) /
                     std::min(1.0, warps / kBusyWarps);
+  // Threads of a warp, 4 x 8, load what they multiply in between.
+  if (problem.unit == Unit::FMA)
+    multiply *=
+        1 + 4.0 / schedule.getWarpTileM() + 8.0 / schedule.getWarpTileN();
   double lineBytes = schedule.tileK * problem.a.getElementBytes();
   double copied = (schedule.tileM + schedule.tileN) * lineBytes;
   double read =
@@ -234,8 +238,6 @@ double Estimate::getStepCycles(double resident) const {
 
 /// Parts written, read again and added up in a second launch.
 double Estimate::getSplitCycles() const {
-  if (schedule.splitK == 1)
-    return 0;
   double bytes = 8.0 * problem.m * problem.n * schedule.splitK;
   return kLaunchCycles + bytes / kGlobalRate / target.multiprocessors;
 }
@@ -249,7 +251,9 @@ double Estimate::getCycles() const {
   double leave = schedule.tileM * schedule.tileN * 4 / kGlobalRate;
   double block =
       steps * getStepCycles(resident) + leave + kStartCycles / resident;
-  return perMultiprocessor * block + getSplitCycles();
+  double cycles = perMultiprocessor * block;
+  // A second launch must be worth it.
+  return schedule.splitK == 1 ? cycles : 1.1 * (cycles + getSplitCycles());
 }
 
 /// A split keeps enough k for its pipeline to fill.
