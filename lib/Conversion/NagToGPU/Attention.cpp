@@ -15,10 +15,9 @@ static LogicalResult verify(AttentionLike op) {
     return op.emitOpError("expected elements of type f32 or bf16 for a GPU, "
                           "but got ")
            << element;
-  if (!fitsFMA(Sizes::of(op)))
-    return op.emitOpError("expected heads of at most 256 elements for a GPU, "
-                          "but got ")
-           << op.getHeadDim();
+  if (op.getHeadDim() > kMaxHeadDim)
+    return op.emitOpError("expected heads of at most ")
+           << kMaxHeadDim << " elements for a GPU, but got " << op.getHeadDim();
   return success();
 }
 
@@ -29,7 +28,7 @@ static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
       kernel.getBuffer(op.getQuery()), kernel.getBuffer(op.getKey()),
       kernel.getBuffer(op.getValue()), kernel.getBuffer(op.getResult()),
       kernel.getBuffer(op.getLse())};
-  emitForwardFMA(kernel, Sizes::of(op), buffers);
+  emitForward(kernel, Sizes::of(op), buffers);
   return success();
 }
 
@@ -48,8 +47,7 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
       kernel.getBuffer(op.getValueGrad())};
   emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers.resultGrad,
             delta);
-  emitKeyGradFMA(kernel, sizes, buffers);
-  emitQueryGradFMA(kernel, sizes, buffers);
+  emitBackward(kernel, sizes, buffers);
   return success();
 }
 

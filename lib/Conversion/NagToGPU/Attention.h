@@ -57,16 +57,14 @@ struct Backward {
   mlir::Value queryGrad, keyGrad, valueGrad;
 };
 
-/// Products with fused multiply-adds in f32, for every type and head size that
-/// fits in shared memory.
-bool fitsFMA(const Sizes &sizes);
-void emitForwardFMA(KernelLowering &kernel, const Sizes &sizes,
-                    const Forward &buffers);
-void emitKeyGradFMA(KernelLowering &kernel, const Sizes &sizes,
-                    const Backward &buffers);
-void emitQueryGradFMA(KernelLowering &kernel, const Sizes &sizes,
-                      const Backward &buffers);
+/// Heads that the kernels take: what fits in shared memory and registers.
+inline constexpr int64_t kMaxHeadDim = 256;
 
+void emitForward(KernelLowering &kernel, const Sizes &sizes,
+                 const Forward &buffers);
+/// Launches the kernels of dk and dv, and of dq; `delta` is ready.
+void emitBackward(KernelLowering &kernel, const Sizes &sizes,
+                  const Backward &buffers);
 /// Launches the sums <result, result_grad> over every row's heads.
 void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
                mlir::Value resultGrad, mlir::Value delta);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "AttentionFMA.h"
+// Attention tiles multiplied with fused multiply-adds in f32. Tiles lie in
+// shared memory in f32, and weights go through it.
+#include "AttentionTiles.h"
 
 using namespace mlir;
 using namespace nag;
@@ -7,52 +9,160 @@ using namespace nag::attention;
 
 /// Elements per step: what one vector holds.
 static constexpr int64_t kStep = 4;
+static constexpr int64_t kThreads = 128;
 
-FMAShape FMAShape::choose(const Sizes &sizes, int64_t products, int64_t sums) {
-  FMAShape shape;
-  // Wide heads: more threads share a row, so that its sums fit in registers.
-  shape.columnLanes = sizes.headDim * sums <= 128 ? 8 : 16;
-  shape.rowLanes = 128 / shape.columnLanes;
-  shape.columns = sizes.headDim <= 64 && products == 1 ? 64 : 32;
-  shape.rowsPerThread = sizes.headDim * sums <= 256 ? 4 : 2;
-  while (shape.rowsPerThread > 1 && shape.getRows() / 2 >= sizes.length)
-    shape.rowsPerThread /= 2;
-  shape.depth = llvm::alignTo(sizes.headDim, kStep);
-  int64_t chunks = shape.depth / kStep;
-  shape.stride = kStep * (chunks % 2 == 0 ? chunks + 1 : chunks);
-  return shape;
+namespace {
+/// The threads form a grid of rowLanes x columnLanes; the thread (r, c) has the
+/// rows r + i * rowLanes and the columns c + j * columnLanes of a tile, and of
+/// a sum's elements the groups of four c + n * columnLanes.
+struct Shape {
+  int64_t rowLanes, columnLanes, threadRows, columns;
+  /// The head size as a multiple of four, and the floats between two lines of
+  /// a tile in shared memory: an odd number of 16-byte chunks, so that lines
+  /// that are read at once lie in different banks.
+  int64_t depth, stride;
+
+  Shape(const Sizes &sizes, const TileNeeds &needs);
+
+  int64_t getRows() const { return rowLanes * threadRows; }
+  int64_t getThreadColumns() const { return columns / columnLanes; }
+  int64_t getSumChunks() const {
+    return llvm::divideCeil(depth / kStep, columnLanes);
+  }
+  int64_t getTileBytes(int64_t lines) const {
+    return lines * stride * sizeof(float);
+  }
+  int64_t getValueBytes() const { return columns * sizeof(float); }
+  /// Floats between two rows of weights: rows of one warp meet in no bank.
+  int64_t getWeightStride() const { return columns + columnLanes; }
+  int64_t getWeightBytes() const {
+    return getRows() * getWeightStride() * sizeof(float);
+  }
+};
+
+class FMATiles : public AttentionTiles {
+public:
+  FMATiles(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
+           const Shape &tileShape, const TileNeeds &needs);
+
+  int64_t getThreadRows() const override { return shape.threadRows; }
+  Value getRow(int64_t i) override { return add(rowLane, i * shape.rowLanes); }
+  Value getColumn(int64_t j) override {
+    return add(columnLane, j * shape.columnLanes);
+  }
+  Value reduceRow(Value value,
+                  function_ref<Value(Value, Value)> join) override {
+    return reduce(value, shape.columnLanes, join);
+  }
+  Value copyRows(const Head &head, Value first) override;
+  Values
+  stream(Value begin, Value end, ArrayRef<Head> heads, ValueRange values,
+         ValueRange initial,
+         function_ref<Values(const ColumnTile &, ValueRange)> body) override;
+  Part multiply(Value rowTile, Value columnTile) override;
+  Values zeroSums() override {
+    return Values(shape.threadRows * shape.getSumChunks() * kStep, number(0));
+  }
+  int64_t getSumRow(int64_t index) const override {
+    return index / (shape.getSumChunks() * kStep);
+  }
+  Values addWeighted(ValueRange sums, const Part &part,
+                     Value columnTile) override;
+  void storeSums(ValueRange sums, ValueRange factors, const Head &head,
+                 Value first) override;
+
+protected:
+  int64_t getRows() const override { return shape.getRows(); }
+  int64_t getColumns() const override { return shape.columns; }
+
+private:
+  void copyTile(const Head &head, Value first, int64_t lines, Value tile);
+  void copyValues(Value from, Value first, Value to);
+  void storeWeights(const Part &part);
+  /// Four floats of a line of a tile, and four weights of a row.
+  Values loadChunk(Value tile, Value line, Value element);
+  Values loadWeights(int64_t i, Value column);
+
+  const Shape shape;
+  Value thread, rowLane, columnLane, weights;
+  ColumnTile columnTile;
+};
+
+class FMASchedule : public TileSchedule {
+public:
+  FMASchedule(const Sizes &opSizes, const TileNeeds &tileNeeds)
+      : sizes(opSizes), needs(tileNeeds), shape(sizes, needs) {}
+
+  int64_t getRows() const override { return shape.getRows(); }
+  int64_t getColumns() const override { return shape.columns; }
+  int64_t getThreads() const override { return kThreads; }
+  int64_t getSharedBytes() const override {
+    return needs.rowTiles * shape.getTileBytes(shape.getRows()) +
+           needs.columnTiles * shape.getTileBytes(shape.columns) +
+           needs.columnValues * shape.getValueBytes() + shape.getWeightBytes();
+  }
+  std::unique_ptr<AttentionTiles>
+  create(ImplicitLocOpBuilder &builder) const override {
+    return std::make_unique<FMATiles>(builder, sizes, shape, needs);
+  }
+
+private:
+  const Sizes sizes;
+  const TileNeeds needs;
+  const Shape shape;
+};
+} // namespace
+
+std::unique_ptr<TileSchedule>
+attention::createFMASchedule(const Sizes &sizes, const TileNeeds &needs) {
+  return std::make_unique<FMASchedule>(sizes, needs);
 }
 
-bool attention::fitsFMA(const Sizes &sizes) { return sizes.headDim <= 256; }
+Shape::Shape(const Sizes &sizes, const TileNeeds &needs) {
+  // Wide heads: more threads share a row, so that its sums fit in registers.
+  int64_t sumElements = sizes.headDim * needs.sums;
+  columnLanes = sumElements <= 128 ? 8 : 16;
+  rowLanes = kThreads / columnLanes;
+  columns = sizes.headDim <= 64 && needs.rowTiles == 1 ? 64 : 32;
+  threadRows = sumElements <= 256 ? 4 : 2;
+  while (threadRows > 1 && getRows() / 2 >= sizes.length)
+    threadRows /= 2;
+  depth = llvm::alignTo(sizes.headDim, kStep);
+  int64_t chunks = depth / kStep;
+  stride = kStep * (chunks % 2 == 0 ? chunks + 1 : chunks);
+}
 
-FMACode::FMACode(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
-                 const FMAShape &fmaShape)
-    : AttentionCode(owner, opSizes), shape(fmaShape) {
+FMATiles::FMATiles(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
+                   const Shape &tileShape, const TileNeeds &needs)
+    : AttentionTiles(owner, opSizes), shape(tileShape) {
   thread = threadIndex();
   rowLane = div(thread, shape.columnLanes);
   columnLane = rem(thread, shape.columnLanes);
-  shared = dynamicShared();
+  weights = takeShared(shape.getWeightBytes());
+  for (int64_t i = 0; i < needs.columnTiles; ++i)
+    columnTile.tiles.push_back(takeShared(shape.getTileBytes(shape.columns)));
+  for (int64_t i = 0; i < needs.columnValues; ++i)
+    columnTile.values.push_back(takeShared(shape.getValueBytes()));
 }
 
-Value FMACode::takeShared(int64_t bytes) {
-  Value start = offset(shared, sharedBytes);
-  sharedBytes += bytes;
-  return start;
-}
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
 
 /// Elements that lie aligned in every head and position.
 static int64_t getVectorWidth(int64_t headDim) {
   return headDim % 4 == 0 ? 4 : headDim % 2 == 0 ? 2 : 1;
 }
 
-void FMACode::copyTile(const Head &head, Value first, int64_t lines,
-                       Value tile) {
+/// All threads copy `lines` positions; those behind the end and elements behind
+/// the head's become 0.
+void FMATiles::copyTile(const Head &head, Value first, int64_t lines,
+                        Value tile) {
   int64_t width = getVectorWidth(sizes.headDim);
   int64_t vectors = shape.depth / width;
-  int64_t elementBytes = sizes.getElementBytes();
   Value zero = number(0), last = constant(sizes.length - 1);
   bool hasTail = sizes.headDim != shape.depth;
-  loop(thread, constant(lines * vectors), shape.getThreads(), [&](Value unit) {
+  loop(thread, constant(lines * vectors), kThreads, [&](Value unit) {
     Value line = div(unit, vectors);
     Value element = mul(rem(unit, vectors), width);
     Value position = add(first, line);
@@ -62,75 +172,103 @@ void FMACode::copyTile(const Head &head, Value first, int64_t lines,
       exists = both(exists, less(element, sizes.headDim));
       from = smaller(element, constant(sizes.headDim - width));
     }
-    Value source =
-        offset(row(head, smaller(position, last)), mul(from, elementBytes));
-    Values values = loadFloats(sizes.element, source, width);
-    for (Value &value : values)
+    Value source = offset(row(head, smaller(position, last)),
+                          mul(from, sizes.getElementBytes()));
+    Values elements = loadFloats(sizes.element, source, width);
+    for (Value &value : elements)
       value = select(exists, value, zero);
     Value place = add(mul(line, shape.stride), element);
-    storeFloats(getBuilder().getF32Type(), values,
+    storeFloats(getBuilder().getF32Type(), elements,
                 offset(tile, mul(place, sizeof(float))));
   });
 }
 
-void FMACode::copySums(Value from, Value first, double factor, Value to) {
+void FMATiles::copyValues(Value from, Value first, Value to) {
   ifTrue(less(thread, shape.columns), [&] {
-    Value position = add(first, thread);
-    Value place = smaller(position, constant(sizes.length - 1));
+    Value place = smaller(add(first, thread), constant(sizes.length - 1));
     Value source = offset(from, mul(extend(place), sizeof(float)));
     Value value = load(getBuilder().getF32Type(), source, sizeof(float));
-    if (factor != 1)
-      value = mulf(value, number(factor));
     store(value, offset(to, mul(thread, sizeof(float))), sizeof(float));
   });
 }
 
-Values FMACode::loadChunk(Value tile, Value line, Value element) {
+Value FMATiles::copyRows(const Head &head, Value first) {
+  Value tile = takeShared(shape.getTileBytes(shape.getRows()));
+  copyTile(head, first, shape.getRows(), tile);
+  return tile;
+}
+
+Values
+FMATiles::stream(Value begin, Value end, ArrayRef<Head> heads,
+                 ValueRange values, ValueRange initial,
+                 function_ref<Values(const ColumnTile &, ValueRange)> body) {
+  return loop(
+      begin, end, shape.columns, initial, [&](Value first, ValueRange state) {
+        barrier();
+        for (auto [head, tile] : llvm::zip_equal(heads, columnTile.tiles))
+          copyTile(head, first, shape.columns, tile);
+        for (auto [from, to] : llvm::zip_equal(values, columnTile.values))
+          copyValues(from, first, to);
+        barrier();
+        ColumnTile tile = columnTile;
+        tile.first = first;
+        return body(tile, state);
+      });
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+Values FMATiles::loadChunk(Value tile, Value line, Value element) {
   Value place = add(mul(line, shape.stride), element);
   return loadFloats(getBuilder().getF32Type(),
                     offset(tile, mul(place, sizeof(float))), kStep);
 }
 
-Part FMACode::multiply(Value rowTile, Value columnTile) {
-  int64_t columns = shape.getColumnsPerThread();
-  Values zeros(shape.rowsPerThread * columns, number(0));
+Part FMATiles::multiply(Value rowTile, Value tile) {
+  int64_t columns = shape.getThreadColumns();
+  Values zeros(shape.threadRows * columns, number(0));
   auto step = [&](Value element, ValueRange state) {
-    Part rows, cols;
-    for (int64_t i = 0; i < shape.rowsPerThread; ++i)
-      rows.push_back(loadChunk(rowTile, getRow(i), element));
+    Part rowChunks, columnChunks;
+    for (int64_t i = 0; i < shape.threadRows; ++i)
+      rowChunks.push_back(loadChunk(rowTile, getRow(i), element));
     for (int64_t j = 0; j < columns; ++j)
-      cols.push_back(loadChunk(columnTile, getColumn(j), element));
+      columnChunks.push_back(loadChunk(tile, getColumn(j), element));
     Values sums(state);
     for (int64_t k = 0; k < kStep; ++k)
-      for (int64_t i = 0; i < shape.rowsPerThread; ++i)
-        for (int64_t j = 0; j < columns; ++j)
-          sums[i * columns + j] =
-              fma(rows[i][k], cols[j][k], sums[i * columns + j]);
+      for (auto [index, sum] : llvm::enumerate(sums))
+        sum = fma(rowChunks[index / columns][k],
+                  columnChunks[index % columns][k], sum);
     return sums;
   };
   Values sums = loop(constant(0), constant(shape.depth), kStep, zeros, step);
   Part part;
-  for (int64_t i = 0; i < shape.rowsPerThread; ++i)
+  for (int64_t i = 0; i < shape.threadRows; ++i)
     part.emplace_back(ArrayRef(sums).slice(i * columns, columns));
   return part;
 }
 
-void FMACode::storeWeights(const Part &weights, Value to) {
-  for (auto [i, row] : llvm::enumerate(weights))
-    for (auto [j, weight] : llvm::enumerate(row)) {
+/// The rows' weights are read by the warp that has written them.
+void FMATiles::storeWeights(const Part &part) {
+  warpBarrier();
+  for (auto [i, values] : llvm::enumerate(part))
+    for (auto [j, weight] : llvm::enumerate(values)) {
       Value place = add(mul(getRow(i), shape.getWeightStride()), getColumn(j));
-      store(weight, offset(to, mul(place, sizeof(float))), sizeof(float));
+      store(weight, offset(weights, mul(place, sizeof(float))), sizeof(float));
     }
+  warpBarrier();
 }
 
-Values FMACode::zeroSums() {
-  return Values(shape.rowsPerThread * shape.getSumChunks() * kStep, number(0));
+Values FMATiles::loadWeights(int64_t i, Value column) {
+  Value place = add(mul(getRow(i), shape.getWeightStride()), column);
+  return loadFloats(getBuilder().getF32Type(),
+                    offset(weights, mul(place, sizeof(float))), kStep);
 }
 
-Values FMACode::addWeighted(ValueRange initial, Value weights,
-                            Value columnTile) {
+Values FMATiles::addWeighted(ValueRange initial, const Part &part, Value tile) {
+  storeWeights(part);
   int64_t chunks = shape.getSumChunks();
-  Type f32 = getBuilder().getF32Type();
   // A thread without elements of its own repeats the last ones.
   Values elements;
   for (int64_t n = 0; n < chunks; ++n)
@@ -139,16 +277,13 @@ Values FMACode::addWeighted(ValueRange initial, Value weights,
                 constant(shape.depth - kStep)));
   auto step = [&](Value column, ValueRange state) {
     Part factors;
-    for (int64_t i = 0; i < shape.rowsPerThread; ++i) {
-      Value place = add(mul(getRow(i), shape.getWeightStride()), column);
-      factors.push_back(
-          loadFloats(f32, offset(weights, mul(place, sizeof(float))), kStep));
-    }
+    for (int64_t i = 0; i < shape.threadRows; ++i)
+      factors.push_back(loadWeights(i, column));
     Values sums(state);
     for (int64_t k = 0; k < kStep; ++k)
       for (int64_t n = 0; n < chunks; ++n) {
-        Values chunk = loadChunk(columnTile, add(column, k), elements[n]);
-        for (int64_t i = 0; i < shape.rowsPerThread; ++i)
+        Values chunk = loadChunk(tile, add(column, k), elements[n]);
+        for (int64_t i = 0; i < shape.threadRows; ++i)
           for (int64_t e = 0; e < kStep; ++e) {
             Value &sum = sums[(i * chunks + n) * kStep + e];
             sum = fma(factors[i][k], chunk[e], sum);
@@ -159,27 +294,25 @@ Values FMACode::addWeighted(ValueRange initial, Value weights,
   return loop(constant(0), constant(shape.columns), kStep, initial, step);
 }
 
-void FMACode::storeSums(ValueRange sums, ValueRange factors, const Head &head,
-                        Value first) {
-  int64_t chunks = shape.getSumChunks();
+void FMATiles::storeSums(ValueRange sums, ValueRange factors, const Head &head,
+                         Value first) {
   int64_t width = getVectorWidth(sizes.headDim);
-  for (int64_t i = 0; i < shape.rowsPerThread; ++i) {
+  int64_t rowSums = shape.getSumChunks() * kStep;
+  for (int64_t i = 0; i < shape.threadRows; ++i) {
     Value position = add(first, getRow(i));
     ifTrue(less(position, sizes.length), [&] {
       Value start = row(head, position);
-      for (int64_t n = 0; n < chunks; ++n)
-        for (int64_t e = 0; e < kStep; e += width) {
-          Value element =
-              add(mul(add(columnLane, n * shape.columnLanes), kStep), e);
-          Values values;
-          for (int64_t k = 0; k < width; ++k)
-            values.push_back(
-                mulf(sums[(i * chunks + n) * kStep + e + k], factors[i]));
-          ifTrue(less(element, sizes.headDim), [&] {
-            storeFloats(sizes.element, values,
-                        offset(start, mul(element, sizes.getElementBytes())));
-          });
-        }
+      for (int64_t at = 0; at < rowSums; at += width) {
+        Value chunk = add(columnLane, at / kStep * shape.columnLanes);
+        Value element = add(mul(chunk, kStep), at % kStep);
+        Values values;
+        for (Value sum : sums.slice(i * rowSums + at, width))
+          values.push_back(mulf(sum, factors[i]));
+        ifTrue(less(element, sizes.headDim), [&] {
+          storeFloats(sizes.element, values,
+                      offset(start, mul(element, sizes.getElementBytes())));
+        });
+      }
     });
   }
 }

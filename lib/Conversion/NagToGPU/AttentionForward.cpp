@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The forward pass of attention: a running softmax over tiles of keys (Milakov
+// and Gimelshein, 2018; Dao et al., 2022), in f32.
+#include "AttentionTiles.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::attention;
+
+/// Far above the score of an invisible key, and far below others.
+static constexpr double kLowest = AttentionCode::kInvisible * 1e-6;
+
+namespace {
+class ForwardKernel {
+public:
+  ForwardKernel(AttentionTiles &tiles, const TileSchedule &tileSchedule,
+                ArrayRef<Value> launchArguments)
+      : code(tiles), sizes(code.getSizes()), schedule(tileSchedule),
+        arguments(launchArguments), rows(code.getThreadRows()) {}
+
+  void build();
+
+private:
+  /// What a thread carries from tile to tile: per row the highest score and
+  /// its own part of the sum of probabilities, and the sums of values.
+  struct State {
+    Values highest, total, sums;
+
+    State() = default;
+    State(ValueRange values, int64_t rows)
+        : highest(values.take_front(rows)), total(values.slice(rows, rows)),
+          sums(values.drop_front(2 * rows)) {}
+    Values join() const {
+      Values values = highest;
+      values.append(total);
+      values.append(sums);
+      return values;
+    }
+  };
+
+  State start();
+  State addTile(State state, Value queries, const ColumnTile &keys);
+  void addRow(State &state, int64_t i, Values &scores, Value scale);
+  void storeResults(const State &state, Value batch, Value head);
+
+  AttentionTiles &code;
+  const Sizes &sizes;
+  const TileSchedule &schedule;
+  ArrayRef<Value> arguments;
+  const int64_t rows;
+  Value firstQuery;
+};
+} // namespace
+
+void ForwardKernel::build() {
+  int64_t tiles = llvm::divideCeil(sizes.length, schedule.getRows());
+  Value block = code.blockIndex();
+  // The last queries see the most keys: they start first.
+  Value tile = code.sub(code.constant(tiles - 1), code.rem(block, tiles));
+  Value head = code.rem(code.div(block, tiles), sizes.heads);
+  Value batch = code.div(block, tiles * sizes.heads);
+  Value kvHead = code.div(head, sizes.getGroup());
+  firstQuery = code.mul(tile, schedule.getRows());
+  Value queries = code.copyRows(
+      code.head(arguments[0], sizes.heads, batch, head), firstQuery);
+  Head heads[] = {code.head(arguments[1], sizes.kvHeads, batch, kvHead),
+                  code.head(arguments[2], sizes.kvHeads, batch, kvHead)};
+  auto [begin, end] =
+      code.keyRange(firstQuery, schedule.getRows(), schedule.getColumns());
+  Values last =
+      code.stream(begin, end, heads, {}, start().join(),
+                  [&](const ColumnTile &keys, ValueRange state) {
+                    return addTile(State(state, rows), queries, keys).join();
+                  });
+  storeResults(State(last, rows), batch, head);
+}
+
+ForwardKernel::State ForwardKernel::start() {
+  State state;
+  state.highest.assign(rows, code.number(AttentionCode::kInvisible));
+  state.total.assign(rows, code.number(0));
+  state.sums = code.zeroSums();
+  return state;
+}
+
+ForwardKernel::State ForwardKernel::addTile(State state, Value queries,
+                                            const ColumnTile &keys) {
+  Part scores = code.mask(code.multiply(queries, keys.tiles[0]),
+                          AttentionTiles::Rows::Queries, firstQuery, keys.first,
+                          AttentionCode::kInvisible);
+  Value scale = code.number(sizes.getLog2Scale());
+  for (auto [i, row] : llvm::enumerate(scores))
+    addRow(state, i, row, scale);
+  state.sums = code.addWeighted(state.sums, scores, keys.tiles[1]);
+  return state;
+}
+
+/// Turns a row's scores into unnormalised probabilities: 2^(scale score -
+/// scale highest).
+void ForwardKernel::addRow(State &state, int64_t i, Values &scores,
+                           Value scale) {
+  Value highest = scores.front();
+  for (Value score : ArrayRef(scores).drop_front())
+    highest = code.maximum(highest, score);
+  highest = code.reduceRow(
+      highest, [&](Value a, Value b) { return code.maximum(a, b); });
+  highest = code.maximum(highest, state.highest[i]);
+  // Not so low that the rounding of the shift matters where nothing is visible.
+  Value shift = code.mulf(code.maximum(highest, code.number(kLowest)),
+                          code.number(-sizes.getLog2Scale()));
+  Value decay = code.exp2(code.fma(state.highest[i], scale, shift));
+  Value total = code.mulf(state.total[i], decay);
+  for (Value &score : scores) {
+    score = code.exp2(code.fma(score, scale, shift));
+    total = code.addf(total, score);
+  }
+  for (auto [index, sum] : llvm::enumerate(state.sums))
+    if (code.getSumRow(index) == i)
+      sum = code.mulf(sum, decay);
+  state.highest[i] = highest;
+  state.total[i] = total;
+}
+
+void ForwardKernel::storeResults(const State &state, Value batch, Value head) {
+  Value logSums = code.headSums(arguments[4], batch, head);
+  Values factors;
+  for (int64_t i = 0; i < rows; ++i) {
+    Value total = code.reduceRow(
+        state.total[i], [&](Value a, Value b) { return code.addf(a, b); });
+    factors.push_back(code.reciprocal(total));
+    Value position = code.add(firstQuery, code.getRow(i));
+    Value stores = code.both(code.less(position, sizes.length),
+                             code.less(code.getColumn(0), 1));
+    Value logSum = code.fma(state.highest[i], code.number(sizes.getScale()),
+                            code.mulf(code.log2(total), code.number(M_LN2)));
+    code.ifTrue(stores, [&] {
+      Value at = code.mul(code.extend(position), sizeof(float));
+      code.store(logSum, code.offset(logSums, at), sizeof(float));
+    });
+  }
+  code.storeSums(state.sums, factors,
+                 code.head(arguments[3], sizes.heads, batch, head), firstQuery);
+}
+
+void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
+                            const Forward &buffers) {
+  auto schedule = chooseSchedule(sizes, {/*rowTiles=*/1, /*columnTiles=*/2,
+                                         /*columnValues=*/0, /*sums=*/1});
+  int64_t tiles = llvm::divideCeil(sizes.length, schedule->getRows());
+  DeviceFunction device = kernel.createLaunch(
+      "",
+      {buffers.query, buffers.key, buffers.value, buffers.result, buffers.lse},
+      {tiles * sizes.heads * sizes.batch, 1, 1}, {schedule->getThreads(), 1, 1},
+      schedule->getSharedBytes());
+  useAllRegisters(device.function);
+  auto code = schedule->create(device.builder);
+  ForwardKernel(*code, *schedule, device.arguments).build();
+}

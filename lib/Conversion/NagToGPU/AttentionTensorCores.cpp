@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Attention tiles of bf16 multiplied on tensor cores (mma.sync m16n8k16, PTX
+// ISA 9.7.15.5.8), with sums in f32. A warp has 16 rows and all columns, so
+// that weights stay in its registers: the accumulators of one product are,
+// rounded to bf16, the operand of the next. Tiles of columns are copied one
+// ahead.
+#include "AttentionTiles.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::attention;
+
+static constexpr int64_t kWarps = 4, kWarpSize = 32;
+static constexpr int64_t kThreads = kWarps * kWarpSize;
+/// Rows, columns and depth of one mma.sync.
+static constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16;
+/// What ldmatrix reads at once and cp.async copies: 8 elements.
+static constexpr int64_t kChunkBytes = 16, kChunkElements = 8;
+
+namespace {
+/// A line of a tile has a power of two of 16-byte chunks, of which chunk c of
+/// line l lies at c ^ swizzle(l): eight lines' chunks c, which ldmatrix reads
+/// at once, lie in different banks, and so do eight chunks that are written at
+/// once.
+struct Shape {
+  /// The head size as a multiple of 16, and chunks of a line with padding.
+  int64_t depth, chunks;
+  int64_t columns;
+  int64_t swizzleShift, swizzleMask;
+
+  Shape(const Sizes &sizes, const TileNeeds &needs)
+      : depth(llvm::alignTo(sizes.headDim, kDepth)),
+        chunks(
+            std::max<int64_t>(llvm::PowerOf2Ceil(depth / kChunkElements), 4)),
+        columns(chooseColumns(needs)), swizzleShift(chunks < 8 ? 1 : 0),
+        swizzleMask(chunks < 8 ? 3 : 7) {}
+
+  /// As many columns as leave registers for products, sums and operands.
+  int64_t chooseColumns(const TileNeeds &needs) const {
+    if (needs.rowTiles == 1 || depth <= 64)
+      return 64;
+    return depth * needs.sums <= 224 ? 32 : 16;
+  }
+
+  int64_t getRows() const { return kWarps * kRows; }
+  int64_t getLineBytes() const { return chunks * kChunkBytes; }
+  int64_t getTileBytes(int64_t lines) const { return lines * getLineBytes(); }
+  int64_t getValueBytes() const { return columns * sizeof(float); }
+  /// Lines that all threads copy at once; a multiple of 8, so that a thread's
+  /// chunks are swizzled alike.
+  int64_t getCopyLines() const { return kThreads / chunks; }
+};
+
+class TensorCoreTiles : public AttentionTiles {
+public:
+  TensorCoreTiles(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
+                  const Shape &tileShape, const TileNeeds &needs);
+
+  int64_t getThreadRows() const override { return 2; }
+  Value getRow(int64_t i) override { return add(threadRow, 8 * i); }
+  Value getColumn(int64_t j) override {
+    return add(threadColumn, j / 2 * kColumns + j % 2);
+  }
+  Value reduceRow(Value value,
+                  function_ref<Value(Value, Value)> join) override {
+    return reduce(value, /*lanes=*/4, join);
+  }
+  Value copyRows(const Head &head, Value first) override;
+  Values
+  stream(Value begin, Value end, ArrayRef<Head> heads, ValueRange values,
+         ValueRange initial,
+         function_ref<Values(const ColumnTile &, ValueRange)> body) override;
+  Part multiply(Value rowTile, Value columnTile) override;
+  Values zeroSums() override { return Values(depthBlocks() * 4, number(0)); }
+  int64_t getSumRow(int64_t index) const override { return index % 4 / 2; }
+  Values addWeighted(ValueRange sums, const Part &weights,
+                     Value columnTile) override;
+  void storeSums(ValueRange sums, ValueRange factors, const Head &head,
+                 Value first) override;
+
+protected:
+  int64_t getRows() const override { return shape.getRows(); }
+  int64_t getColumns() const override { return shape.columns; }
+
+private:
+  int64_t columnBlocks() const { return shape.columns / kColumns; }
+  int64_t depthBlocks() const { return shape.depth / kColumns; }
+  /// The bytes of a line and chunk, both small, in a tile.
+  Value place(Value line, Value chunk);
+  void copyTile(const Head &head, Value first, int64_t lines, Value tile);
+  void copyValues(Value from, Value first, Value to);
+  void copyColumns(ArrayRef<Head> heads, ValueRange values, Value first,
+                   Value slot);
+  void commit() { NVVM::CpAsyncCommitGroupOp::create(getBuilder()); }
+  ColumnTile tileAt(Value slot, Value first);
+
+  /// Four 8 x 8 matrices: lane l names the start of a row of matrix l / 8.
+  Values loadMatrices(Value tile, Value laneOffset, int64_t line, int64_t chunk,
+                      bool transposed);
+  /// sums[0..4) + rows x columns.
+  void multiplyBlocks(MutableArrayRef<Value> sums, ValueRange rows,
+                      ValueRange columns);
+  /// Two values rounded to bf16, in an i32.
+  Value pack(Value low, Value high);
+
+  const Shape shape;
+  Value thread, threadRow, threadColumn, slots;
+  /// Where a lane's row of matrices starts: of 16 rows of the warp, of 16 lines
+  /// by 16 elements with the lines first, and of the same with elements first.
+  Value rowOffset, lineOffset, chunkOffset;
+  int64_t columnTileCount, valueCount, slotBytes;
+};
+
+class TensorCoreSchedule : public TileSchedule {
+public:
+  TensorCoreSchedule(const Sizes &opSizes, const TileNeeds &tileNeeds)
+      : sizes(opSizes), needs(tileNeeds), shape(sizes, needs) {}
+
+  int64_t getRows() const override { return shape.getRows(); }
+  int64_t getColumns() const override { return shape.columns; }
+  int64_t getThreads() const override { return kThreads; }
+  int64_t getSharedBytes() const override {
+    return needs.rowTiles * shape.getTileBytes(shape.getRows()) +
+           2 * (needs.columnTiles * shape.getTileBytes(shape.columns) +
+                needs.columnValues * shape.getValueBytes());
+  }
+  std::unique_ptr<AttentionTiles>
+  create(ImplicitLocOpBuilder &builder) const override {
+    return std::make_unique<TensorCoreTiles>(builder, sizes, shape, needs);
+  }
+
+private:
+  const Sizes sizes;
+  const TileNeeds needs;
+  const Shape shape;
+};
+} // namespace
+
+bool attention::fitsTensorCores(const Sizes &sizes) {
+  return sizes.element.isBF16() && sizes.headDim % kChunkElements == 0 &&
+         sizes.headDim <= 128;
+}
+
+std::unique_ptr<TileSchedule>
+attention::createTensorCoreSchedule(const Sizes &sizes,
+                                    const TileNeeds &needs) {
+  return std::make_unique<TensorCoreSchedule>(sizes, needs);
+}
+
+TensorCoreTiles::TensorCoreTiles(ImplicitLocOpBuilder &owner,
+                                 const Sizes &opSizes, const Shape &tileShape,
+                                 const TileNeeds &needs)
+    : AttentionTiles(owner, opSizes), shape(tileShape),
+      columnTileCount(needs.columnTiles), valueCount(needs.columnValues) {
+  slotBytes = columnTileCount * shape.getTileBytes(shape.columns) +
+              valueCount * shape.getValueBytes();
+  slots = takeShared(2 * slotBytes);
+  thread = threadIndex();
+  Value lane = rem(thread, kWarpSize);
+  Value warpRow = mul(div(thread, kWarpSize), kRows);
+  threadRow = add(warpRow, div(lane, 4));
+  threadColumn = mul(rem(lane, 4), 2);
+  Value line = rem(lane, 16), half = div(lane, 16);
+  lineOffset = place(line, half);
+  rowOffset = add(mul(warpRow, shape.getLineBytes()), lineOffset);
+  chunkOffset = place(add(rem(lane, 8), mul(half, 8)), rem(div(lane, 8), 2));
+}
+
+Value TensorCoreTiles::place(Value line, Value chunk) {
+  Value swizzle =
+      bitAnd(shiftRight(line, shape.swizzleShift), shape.swizzleMask);
+  return add(mul(line, shape.getLineBytes()),
+             mul(bitXor(chunk, swizzle), kChunkBytes));
+}
+
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
+
+void TensorCoreTiles::copyTile(const Head &head, Value first, int64_t lines,
+                               Value tile) {
+  ImplicitLocOpBuilder &ops = getBuilder();
+  int64_t step = shape.getCopyLines();
+  Value line = div(thread, shape.chunks), chunk = rem(thread, shape.chunks);
+  Value to = offset(tile, place(line, chunk));
+  int64_t lastChunk = sizes.headDim / kChunkElements - 1;
+  auto copy = [&] {
+    Value bytes = mul(smaller(chunk, constant(lastChunk)), kChunkBytes);
+    for (int64_t at = 0; at < lines; at += step) {
+      Value position = add(add(first, line), at);
+      Value exists =
+          both(less(position, sizes.length), less(chunk, lastChunk + 1));
+      Value from = smaller(position, constant(sizes.length - 1));
+      // What does not exist is filled with zeros.
+      Value count = select(exists, constant(kChunkBytes), constant(0));
+      NVVM::CpAsyncOp::create(ops, offset(to, at * shape.getLineBytes()),
+                              offset(row(head, from), bytes), kChunkBytes,
+                              NVVM::LoadCacheModifierKind::CG, count);
+    }
+  };
+  int64_t used = shape.depth / kChunkElements;
+  if (used == shape.chunks)
+    return copy();
+  ifTrue(less(chunk, used), copy);
+}
+
+void TensorCoreTiles::copyValues(Value from, Value first, Value to) {
+  Value place = smaller(add(first, thread), constant(sizes.length - 1));
+  Value source = offset(from, mul(extend(place), sizeof(float)));
+  NVVM::CpAsyncOp::create(getBuilder(), offset(to, mul(thread, sizeof(float))),
+                          source, sizeof(float),
+                          NVVM::LoadCacheModifierKind::CA,
+                          /*cpSize=*/Value());
+}
+
+ColumnTile TensorCoreTiles::tileAt(Value slot, Value first) {
+  ColumnTile tile;
+  tile.first = first;
+  Value start = offset(slots, slot);
+  int64_t tileBytes = shape.getTileBytes(shape.columns);
+  for (int64_t i = 0; i < columnTileCount; ++i)
+    tile.tiles.push_back(offset(start, i * tileBytes));
+  for (int64_t i = 0; i < valueCount; ++i)
+    tile.values.push_back(
+        offset(start, columnTileCount * tileBytes + i * shape.getValueBytes()));
+  return tile;
+}
+
+void TensorCoreTiles::copyColumns(ArrayRef<Head> heads, ValueRange values,
+                                  Value first, Value slot) {
+  ColumnTile tile = tileAt(slot, first);
+  for (auto [head, to] : llvm::zip_equal(heads, tile.tiles))
+    copyTile(head, first, shape.columns, to);
+  if (values.empty())
+    return;
+  ifTrue(less(thread, shape.columns), [&] {
+    for (auto [from, to] : llvm::zip_equal(values, tile.values))
+      copyValues(from, first, to);
+  });
+}
+
+Value TensorCoreTiles::copyRows(const Head &head, Value first) {
+  Value tile = takeShared(shape.getTileBytes(shape.getRows()));
+  copyTile(head, first, shape.getRows(), tile);
+  return tile;
+}
+
+Values TensorCoreTiles::stream(
+    Value begin, Value end, ArrayRef<Head> heads, ValueRange values,
+    ValueRange initial,
+    function_ref<Values(const ColumnTile &, ValueRange)> body) {
+  // A stream before this one may still be read.
+  barrier();
+  copyColumns(heads, values, begin, constant(0));
+  commit();
+  Values state(initial);
+  state.push_back(constant(0));
+  state = loop(
+      begin, end, shape.columns, state, [&](Value first, ValueRange current) {
+        NVVM::CpAsyncWaitGroupOp::create(getBuilder(), 0);
+        barrier();
+        Value slot = current.back();
+        Value nextSlot = sub(constant(slotBytes), slot);
+        Value next = add(first, shape.columns);
+        Value more = getBuilder().createOrFold<arith::CmpIOp>(
+            arith::CmpIPredicate::slt, next, end);
+        ifTrue(more, [&] {
+          copyColumns(heads, values, next, nextSlot);
+          commit();
+        });
+        Values results = body(tileAt(slot, first), current.drop_back());
+        results.push_back(nextSlot);
+        return results;
+      });
+  state.pop_back();
+  return state;
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+/// The members of a struct.
+static Values unpack(ImplicitLocOpBuilder &ops, Value aggregate) {
+  auto type = cast<LLVM::LLVMStructType>(aggregate.getType());
+  Values members;
+  for (int64_t i = 0, count = type.getBody().size(); i < count; ++i)
+    members.push_back(LLVM::ExtractValueOp::create(ops, aggregate, i));
+  return members;
+}
+
+Values TensorCoreTiles::loadMatrices(Value tile, Value laneOffset, int64_t line,
+                                     int64_t chunk, bool transposed) {
+  ImplicitLocOpBuilder &ops = getBuilder();
+  // An even chunk has no bit in common with the lane's, but through the
+  // swizzle, which is an exclusive or itself.
+  Value pointer = offset(offset(tile, bitXor(laneOffset, chunk * kChunkBytes)),
+                         line * shape.getLineBytes());
+  auto type = LLVM::LLVMStructType::getLiteral(
+      ops.getContext(), SmallVector<Type>(4, ops.getI32Type()));
+  auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
+  auto matrix = NVVM::LdStMatrixShapeAttr::get(ops.getContext(), 8, 8);
+  return unpack(ops,
+                NVVM::LdMatrixOp::create(ops, type, pointer, /*num=*/4, layout,
+                                         matrix, NVVM::LdStMatrixEltType::B16));
+}
+
+void TensorCoreTiles::multiplyBlocks(MutableArrayRef<Value> sums,
+                                     ValueRange rows, ValueRange columns) {
+  ImplicitLocOpBuilder &ops = getBuilder();
+  auto type = LLVM::LLVMStructType::getLiteral(
+      ops.getContext(), SmallVector<Type>(4, ops.getF32Type()));
+  Value result = NVVM::MmaOp::create(
+      ops, type, rows, columns, ValueRange(ArrayRef<Value>(sums)),
+      {kRows, kColumns, kDepth}, /*b1Op=*/std::nullopt,
+      /*intOverflow=*/std::nullopt,
+      std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16},
+      std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+  llvm::copy(unpack(ops, result), sums.begin());
+}
+
+Part TensorCoreTiles::multiply(Value rowTile, Value columnTile) {
+  Values sums(columnBlocks() * 4, number(0));
+  MutableArrayRef<Value> blocks(sums);
+  for (int64_t k = 0; k < shape.depth; k += kDepth) {
+    int64_t chunk = k / kChunkElements;
+    Values rows = loadMatrices(rowTile, rowOffset, 0, chunk, false);
+    for (int64_t pair = 0; pair < columnBlocks() / 2; ++pair) {
+      Values columns =
+          loadMatrices(columnTile, chunkOffset, pair * 16, chunk, false);
+      multiplyBlocks(blocks.slice(pair * 8, 4), rows,
+                     ArrayRef(columns).take_front(2));
+      multiplyBlocks(blocks.slice(pair * 8 + 4, 4), rows,
+                     ArrayRef(columns).drop_front(2));
+    }
+  }
+  Part part(2);
+  for (auto [index, sum] : llvm::enumerate(sums))
+    part[getSumRow(index)].push_back(sum);
+  return part;
+}
+
+Value TensorCoreTiles::pack(Value low, Value high) {
+  ImplicitLocOpBuilder &ops = getBuilder();
+  Value both = vector::FromElementsOp::create(
+      ops, VectorType::get(2, ops.getF32Type()), ValueRange{low, high});
+  both =
+      arith::TruncFOp::create(ops, VectorType::get(2, ops.getBF16Type()), both);
+  return LLVM::BitcastOp::create(ops, ops.getI32Type(), both);
+}
+
+Values TensorCoreTiles::addWeighted(ValueRange initial, const Part &weights,
+                                    Value columnTile) {
+  Values sums(initial);
+  MutableArrayRef<Value> blocks(sums);
+  for (int64_t k = 0; k < shape.columns; k += kDepth) {
+    Values rows;
+    // Columns j, j + 1 of the accumulators of two neighbouring blocks.
+    for (int64_t j : {k / 4, k / 4 + 2})
+      for (int64_t i : {0, 1})
+        rows.push_back(pack(weights[i][j], weights[i][j + 1]));
+    for (int64_t pair = 0; pair < depthBlocks() / 2; ++pair) {
+      Values columns = loadMatrices(columnTile, lineOffset, k, pair * 2, true);
+      multiplyBlocks(blocks.slice(pair * 8, 4), rows,
+                     ArrayRef(columns).take_front(2));
+      multiplyBlocks(blocks.slice(pair * 8 + 4, 4), rows,
+                     ArrayRef(columns).drop_front(2));
+    }
+  }
+  return sums;
+}
+
+void TensorCoreTiles::storeSums(ValueRange sums, ValueRange factors,
+                                const Head &head, Value first) {
+  for (int64_t i = 0; i < 2; ++i) {
+    Value position = add(first, getRow(i));
+    ifTrue(less(position, sizes.length), [&] {
+      Value start = offset(row(head, position),
+                           mul(threadColumn, sizes.getElementBytes()));
+      for (int64_t block = 0; block < sizes.headDim / kColumns; ++block) {
+        ValueRange values = sums.slice(block * 4 + 2 * i, 2);
+        storeFloats(sizes.element,
+                    {mulf(values[0], factors[i]), mulf(values[1], factors[i])},
+                    offset(start, block * kChunkBytes));
+      }
+    });
+  }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Matrix products of attention tiles. A block keeps tiles of rows (queries or
+// keys) and meets tiles of columns (keys or queries): products of rows and
+// columns become weights, and weighted sums of columns collect in registers.
+#ifndef NAG_LIB_CONVERSION_NAGTOGPU_ATTENTIONTILES_H
+#define NAG_LIB_CONVERSION_NAGTOGPU_ATTENTIONTILES_H
+
+#include "AttentionCode.h"
+
+#include <memory>
+
+namespace nag::attention {
+
+/// What a kernel keeps: tiles of rows; of every tile of columns that many
+/// operands, and values in f32 (one per column); sums of head size per row.
+struct TileNeeds {
+  int64_t rowTiles, columnTiles, columnValues, sums;
+};
+
+/// A thread's part of a rows x columns matrix, by row and then column.
+using Part = llvm::SmallVector<Values>;
+
+/// A tile of columns in shared memory: its first position, and the starts of
+/// its operands and values.
+struct ColumnTile {
+  mlir::Value first;
+  Values tiles, values;
+};
+
+class AttentionTiles : public AttentionCode {
+public:
+  using AttentionCode::AttentionCode;
+  virtual ~AttentionTiles() = default;
+
+  /// Rows and columns of the thread: their number, and their places in a tile.
+  virtual int64_t getThreadRows() const = 0;
+  virtual mlir::Value getRow(int64_t i) = 0;
+  virtual mlir::Value getColumn(int64_t j) = 0;
+  /// Joins the values of the threads that share a row.
+  virtual mlir::Value
+  reduceRow(mlir::Value value,
+            llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join) = 0;
+
+  /// Copies the rows from `first` on to a tile, which the first column tile of
+  /// a stream makes visible. Positions behind the end are 0.
+  virtual mlir::Value copyRows(const Head &head, mlir::Value first) = 0;
+  /// Goes through the tiles of columns [begin, end): `heads` are their operands
+  /// and `values` rows of [B, heads, T]. Not empty. Behind the end, operands
+  /// are 0 and values any.
+  virtual Values
+  stream(mlir::Value begin, mlir::Value end, llvm::ArrayRef<Head> heads,
+         mlir::ValueRange values, mlir::ValueRange initial,
+         llvm::function_ref<Values(const ColumnTile &, mlir::ValueRange)>
+             body) = 0;
+
+  /// <row, column> of two tiles.
+  virtual Part multiply(mlir::Value rowTile, mlir::Value columnTile) = 0;
+  virtual Values zeroSums() = 0;
+  /// The thread's row that a sum belongs to.
+  virtual int64_t getSumRow(int64_t index) const = 0;
+  /// sums + weights * columns.
+  virtual Values addWeighted(mlir::ValueRange sums, const Part &weights,
+                             mlir::Value columnTile) = 0;
+  /// Stores the thread's rows, each times a factor, where they exist.
+  virtual void storeSums(mlir::ValueRange sums, mlir::ValueRange factors,
+                         const Head &head, mlir::Value first) = 0;
+
+  /// Column j's value.
+  mlir::Value loadValue(mlir::Value values, int64_t j) {
+    return load(getBuilder().getF32Type(),
+                offset(values, mul(getColumn(j), sizeof(float))),
+                sizeof(float));
+  }
+  /// Puts `invisible` where row i must not be joined with column j. Rows and
+  /// columns are queries and keys, or keys and queries.
+  enum class Rows { Queries, Keys };
+  Part mask(const Part &part, Rows rows, mlir::Value firstRow,
+            mlir::Value firstColumn, double invisible);
+
+protected:
+  /// Takes the next bytes of the shared memory.
+  mlir::Value takeShared(int64_t bytes);
+  /// Sizes of a tile.
+  virtual int64_t getRows() const = 0;
+  virtual int64_t getColumns() const = 0;
+
+private:
+  mlir::Value isWhollyVisible(mlir::Value firstQuery, int64_t queries,
+                              mlir::Value firstKey, int64_t keys);
+
+  int64_t sharedBytes = 0;
+};
+
+/// How blocks of a kernel are cut, and the code of their threads.
+class TileSchedule {
+public:
+  virtual ~TileSchedule() = default;
+  virtual int64_t getRows() const = 0;
+  virtual int64_t getColumns() const = 0;
+  virtual int64_t getThreads() const = 0;
+  virtual int64_t getSharedBytes() const = 0;
+  virtual std::unique_ptr<AttentionTiles>
+  create(mlir::ImplicitLocOpBuilder &builder) const = 0;
+};
+
+/// Products with fused multiply-adds in f32.
+std::unique_ptr<TileSchedule> createFMASchedule(const Sizes &sizes,
+                                                const TileNeeds &needs);
+/// Products of bf16 on tensor cores: heads of multiples of 8 elements up to
+/// 128.
+bool fitsTensorCores(const Sizes &sizes);
+std::unique_ptr<TileSchedule> createTensorCoreSchedule(const Sizes &sizes,
+                                                       const TileNeeds &needs);
+
+std::unique_ptr<TileSchedule> chooseSchedule(const Sizes &sizes,
+                                             const TileNeeds &needs);
+
+} // namespace nag::attention
+
+#endif // NAG_LIB_CONVERSION_NAGTOGPU_ATTENTIONTILES_H
