@@ -5,13 +5,13 @@
 PRESET ?= release
 BUILD = $(if $(filter debug,$(PRESET)),build-debug,build)
 
-.PHONY: quickstart check sanitize setup configure build clean
+.PHONY: quickstart check sanitize setup setup-check configure build clean
 
 quickstart: configure
 	cmake --build $(BUILD) --target nagc
 	scripts/quickstart.sh $(BUILD)
 
-check: build
+check: setup-check build
 	.venv/bin/python scripts/check.py --build $(BUILD)
 
 # The unit and lit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
@@ -21,6 +21,9 @@ sanitize:
 
 setup:
 	scripts/setup.sh
+
+setup-check:
+	scripts/setup.sh --check
 
 configure: setup
 	mkdir -p $(BUILD)

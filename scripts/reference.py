@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 
+import python_reference
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = {
     "dialect.md": ["-gen-dialect-doc", "-dialect=nag", "nag/Dialect/Nag/IR/NagOps.td"],
@@ -38,7 +40,9 @@ def render(arguments, build):
 
 
 def pages(build):
-    return {ROOT / "docs" / "reference" / name: render(arguments, build) for name, arguments in PAGES.items()}
+    folder = ROOT / "docs" / "reference"
+    return {**{folder / name: render(arguments, build) for name, arguments in PAGES.items()},
+            folder / "python.md": python_reference.page()}
 
 
 def write(build):

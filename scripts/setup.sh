@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need on Debian 12 and nothing twice: Debian packages, then Python
-# packages into .venv. Prints each thing it installs; prints one line and does nothing when all is there.
+# packages into .venv. With --check also what only tests need: Chromium, which draws reports (360 MB).
+# Prints each thing it installs; prints one line and does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 debian=(build-essential cmake ninja-build ccache git
   llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-format-22 clang-tidy-22
   libomp-22-dev libdnnl-dev libgtest-dev fortunes fortunes-min python3-venv)
+[ "${1:-}" = --check ] && debian+=(chromium)
 python_requirements=scripts/requirements.txt
 
 missing=()

@@ -12,6 +12,7 @@ arrays of the caller's. Everything that fails raises a subclass of `nag.Error`.
 from ._core import __version__
 from ._errors import ArgumentError, CheckpointError, ClosedError, CompileError, ConfigError, Diagnostic, Error
 from .builder import FunctionBuilder, ModuleBuilder, Value
+from .checkpoints import Tokenizer, export_checkpoint, import_checkpoint
 from .config import ModelConfig
 from .model import Model, infer_types, presets, targets
 from .program import Call, Function, ParameterInfo, Program, TensorInfo, Weights
@@ -20,6 +21,7 @@ from .training import Evaluation, Result, Step, Trainer, evaluate, train
 __all__ = [
     "ArgumentError", "Call", "CheckpointError", "ClosedError", "CompileError", "ConfigError", "Diagnostic", "Error",
     "Evaluation", "Function", "FunctionBuilder", "Model", "ModelConfig", "ModuleBuilder", "ParameterInfo", "Program",
-    "Result", "Step", "TensorInfo", "Trainer", "Value", "Weights", "__version__", "evaluate", "infer_types", "presets",
+    "Result", "Step", "TensorInfo", "Tokenizer", "Trainer", "Value", "Weights", "__version__", "evaluate",
+    "export_checkpoint", "import_checkpoint", "infer_types", "presets",
     "targets", "train",
 ]

@@ -3,9 +3,11 @@
 
 #include "nag/Driver/Model.h"
 #include "nag/Driver/OpTypes.h"
+#include "nag/Driver/PublicCheckpoint.h"
 #include "nag/Model/Cost.h"
 #include "nag/Runtime/Json.h"
 
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -78,7 +80,43 @@ inferTypes(const std::string &op, const std::vector<std::string> &operands,
   return take(driver::inferResultTypes(op, operands, attributes));
 }
 
+static std::string importCheckpoint(
+    const std::string &weights, const std::string &config,
+    const std::vector<std::pair<std::string, std::string>> &settings,
+    const std::string &output) {
+  driver::ImportOptions options{weights, config, settings};
+  auto work = [&]() -> llvm::Expected<std::string> {
+    nb::gil_scoped_release released;
+    auto known = driver::readPublicConfig(options);
+    if (!known)
+      return known.takeError();
+    if (llvm::Error error = driver::importWeights(options, *known, output))
+      return error;
+    return toText(model::toJSON(*known));
+  };
+  return take(work(), ErrorKind::Checkpoint);
+}
+
+static void exportCheckpoint(const std::string &checkpoint,
+                             const std::string &output,
+                             const std::string &config,
+                             const std::string &dtype) {
+  driver::ExportOptions options{checkpoint, {}};
+  if (!dtype.empty() && !(options.dtype = runtime::parseDType(dtype)))
+    raise(ErrorKind::Argument,
+          "dtype: expected f32, bf16, f16 or f64, but got '" + dtype + "'");
+  auto work = [&] {
+    nb::gil_scoped_release released;
+    return driver::exportWeights(options, output, config);
+  };
+  check(work(), ErrorKind::Checkpoint);
+}
+
 void nag::python::bindModel(nb::module_ &module) {
+  module.def("import_checkpoint", &importCheckpoint, nb::arg("weights"),
+             nb::arg("config"), nb::arg("settings"), nb::arg("output"));
+  module.def("export_checkpoint", &exportCheckpoint, nb::arg("checkpoint"),
+             nb::arg("output"), nb::arg("config"), nb::arg("dtype"));
   module.def("complete_config", &completeConfig, nb::arg("text"),
              nb::arg("origin"));
   module.def("read_config_file", &readConfigFile, nb::arg("path"));

@@ -2,6 +2,9 @@
 // nagc: from a model's configuration to a trained model.
 #include "Commands.h"
 
+#include "Exchange.h"
+#include "Help.h"
+
 #include "llvm/Support/InitLLVM.h"
 #include <csignal>
 
@@ -17,10 +20,14 @@ static int report(Error error, StringRef command) {
 }
 
 static int runCommand(int argc, char **argv) {
-  const Command commands[] = {getModelCommand(),    getCompileCommand(),
-                              getTrainCommand(),    getEvalCommand(),
-                              getGenerateCommand(), getFlopsCommand(),
-                              getReportCommand(),   getRunCommand()};
+  const Command commands[] = {
+      getModelCommand(),  getCompileCommand(),   getTrainCommand(),
+      getEvalCommand(),   getGenerateCommand(),  getFlopsCommand(),
+      getReportCommand(), getRunCommand(),       getImportCommand(),
+      getExportCommand(), getCompletionCommand()};
+  cl::SetVersionPrinter(printVersion);
+  // What --help says below the options of one subcommand.
+  cl::extrahelp examples(getExamples(argc > 1 ? argv[1] : ""));
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Help.h"
+
+#include "nag/Driver/Target.h"
+
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Config/llvm-config.h"
+
+using namespace llvm;
+
+static constexpr StringLiteral kModelExamples = R"(
+EXAMPLES:
+  nagc model --preset tiny -o model.mlir
+  nagc model --preset tiny --residual prenorm -o baseline.mlir
+  nagc model --preset small --set layers=4 --set window=SSSL -o model.mlir
+  nagc model --config config.json -o model.mlir
+)";
+static constexpr StringLiteral kCompileExamples = R"(
+EXAMPLES:
+  nagc compile model.mlir --target cpu --emit object -o out
+  nagc compile model.mlir --emit llvm -o out
+  nagc compile function.mlir --differentiate f -o out
+)";
+static constexpr StringLiteral kTrainExamples = R"(
+EXAMPLES:
+  nagc train model.mlir --data /usr/share/games/fortunes --steps 500 --checkpoint-dir run
+  nagc train model.mlir --data /usr/share/games/fortunes --steps 800 --checkpoint-dir run --resume
+  nagc train model.mlir --data tokens.bin --lr 1e-3 --accumulate 4 --log run.jsonl
+
+EXIT STATUS:
+  0 trained; 1 failed; 2 wrong use; 128 + n ended by signal n, with a checkpoint
+)";
+static constexpr StringLiteral kEvalExamples = R"(
+EXAMPLES:
+  nagc eval model.mlir --checkpoint run --data /usr/share/games/fortunes
+  nagc eval model.mlir --checkpoint run --data /usr/share/games/fortunes --json
+)";
+static constexpr StringLiteral kGenerateExamples = R"(
+EXAMPLES:
+  nagc generate model.mlir --checkpoint run --prompt "Once" --tokens 100 --temperature 0.8
+  nagc generate model.mlir --checkpoint run --prompt "Once" --temperature 0
+)";
+static constexpr StringLiteral kFlopsExamples = R"(
+EXAMPLES:
+  nagc flops model.mlir
+  nagc flops model.mlir --json
+)";
+static constexpr StringLiteral kReportExamples = R"(
+EXAMPLES:
+  nagc report run -o report.html
+  nagc report run baseline -o report.html --title "NAG against the baseline"
+)";
+static constexpr StringLiteral kRunExamples = R"(
+EXAMPLES:
+  nagc run module.mlir --call f:inputs.safetensors:results.safetensors
+  nagc run module.mlir --differentiate f --call f.gradients:inputs.safetensors:results.safetensors
+)";
+static constexpr StringLiteral kImportExamples = R"(
+EXAMPLES:
+  nagc import public.safetensors --config meta.json -o imported
+  nagc import public.safetensors --set heads=6 --set vocab=32768 -o imported
+  nagc eval imported/model.mlir --checkpoint imported/weights.safetensors --data tokens.bin
+)";
+static constexpr StringLiteral kExportExamples = R"(
+EXAMPLES:
+  nagc export run -o public.safetensors --config-out meta.json
+  nagc export run -o public.safetensors --dtype bf16
+)";
+static constexpr StringLiteral kCompletionExamples = R"(
+EXAMPLES:
+  source <(nagc completion)          # in bash
+  nagc completion > /etc/bash_completion.d/nagc
+)";
+static constexpr StringLiteral kExamples = R"(
+EXAMPLES:
+  nagc model --preset tiny -o model.mlir
+  nagc train model.mlir --data /usr/share/games/fortunes --steps 500 --checkpoint-dir run
+  nagc generate model.mlir --checkpoint run --prompt "Once"
+  nagc SUBCOMMAND --help
+
+EXIT STATUS:
+  0 done; 1 failed, with one line on the standard error; 2 wrong use
+)";
+
+StringRef nag::tool::getExamples(StringRef command) {
+  return StringSwitch<StringRef>(command)
+      .Case("model", kModelExamples)
+      .Case("compile", kCompileExamples)
+      .Case("train", kTrainExamples)
+      .Case("eval", kEvalExamples)
+      .Case("generate", kGenerateExamples)
+      .Case("flops", kFlopsExamples)
+      .Case("report", kReportExamples)
+      .Case("run", kRunExamples)
+      .Case("import", kImportExamples)
+      .Case("export", kExportExamples)
+      .Case("completion", kCompletionExamples)
+      .Default(kExamples);
+}
+
+void nag::tool::printVersion(raw_ostream &os) {
+  os << "nagc " NAG_VERSION " (commit " NAG_COMMIT ", " NAG_BUILD_TYPE
+        " build)\nLLVM " LLVM_VERSION_STRING "\ntargets: "
+     << driver::listTargets() << '\n';
+}
