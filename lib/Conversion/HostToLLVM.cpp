@@ -386,7 +386,9 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
         return signalPassFailure();
     for (func::FuncOp function : functions)
       symbols.erase(function);
-    mergeKernels(program, symbols);
+    // The runtime's functions were declared since.
+    SymbolTable merged(program);
+    mergeKernels(program, merged);
   }
 
   /// void nag_name(void **arguments, void *workspace)
