@@ -23,6 +23,7 @@ std::unique_ptr<Module> Module::load(std::string_view text,
   if (!Decoder(program, diagnostic).run())
     return nullptr;
   findReach(program);
+  findRegisterUses(program);
   for (size_t k = 0; k < program.kernels.size(); ++k)
     program.kernels[k].localBytes =
         program.functions[program.kernelCodes[k].function].localBytes;

@@ -189,9 +189,12 @@ bool BlockChecks::passesQuickly(Warp &warp, const Inst &inst, Space space,
     return false;
   bool looksAtCopies =
       space == Space::Shared && (usesAsync || kind == AccessKind::AsyncWrite);
+  uint64_t last = ~0ull;
   for (uint32_t rest = mask; rest && looksAtCopies; rest &= rest - 1) {
     unsigned lane = static_cast<unsigned>(__builtin_ctz(rest));
-    checkAsync(warp, inst, lane, bytes, kind, where.address[lane]);
+    if (where.address[lane] != last)
+      checkAsync(warp, inst, lane, bytes, kind, where.address[lane]);
+    last = where.address[lane];
   }
   if (writes(kind))
     for (uint32_t rest = mask; rest; rest &= rest - 1)
@@ -370,12 +373,11 @@ void BlockChecks::checkAsync(Warp &warp, const Inst &inst, unsigned lane,
     }
     if (mark.thread == ~0u)
       continue;
-    if (mark.group > asyncThreads[mark.thread].complete) {
+    if (mark.group > asyncThreads[mark.thread].complete)
       block.report(FindingKind::AsyncBeforeWait, inst.line, thread, address,
                    describe(kind, bytes) + " before the cp.async of thread " +
                        std::to_string(mark.thread) + " was waited for");
-      mark.thread = ~0u;
-    }
+    mark.thread = ~0u; // arrived, or reported
   }
 }
 

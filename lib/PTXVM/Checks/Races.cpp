@@ -65,7 +65,16 @@ private:
                ? &checks.sharedRaces[address / granule * 3]
                : checks.block.launch->memory->raceShadow(address);
   }
-  bool ordered(Record before) const;
+  bool ordered(Record before) const {
+    if (!before.valid())
+      return true;
+    if (!before.sameBlock({base}))
+      return orderedElsewhere(before);
+    unsigned other = before.thread() / warpSize;
+    return other == warp.index ? before.clock() < ownClock
+                               : before.clock() <= (known[other] & clockMask);
+  }
+  bool orderedElsewhere(Record before) const;
   bool races(Record before, Record now) const {
     return (before.bits & now.bits & 0x78) && !before.sameThread(now) &&
            !(isAtomic && before.atomic()) && !ordered(before);
@@ -90,19 +99,11 @@ private:
   uint64_t base = 0; // of the records of this access
 };
 
-bool RaceDetector::ordered(Record before) const {
-  if (!before.valid())
-    return true;
-  if (!before.sameBlock({base})) {
-    // Cells keep what earlier launches, and in shared memory earlier blocks,
-    // left behind.
-    return space == Space::Shared || before.epoch() != Record{base}.epoch() ||
-           checks.orderedByFence(before.block(), before.clock());
-  }
-  unsigned other = before.thread() / warpSize;
-  if (other == warp.index)
-    return before.clock() < ownClock;
-  return before.clock() <= (known[other] & clockMask);
+/// Cells keep what earlier launches, and in shared memory earlier blocks, left
+/// behind.
+bool RaceDetector::orderedElsewhere(Record before) const {
+  return space == Space::Shared || before.epoch() != Record{base}.epoch() ||
+         checks.orderedByFence(before.block(), before.clock());
 }
 
 void RaceDetector::conflict(Record other, bool otherWrites, bool isWrite,

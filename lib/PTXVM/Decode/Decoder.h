@@ -179,6 +179,8 @@ bool layoutModule(Program &program, DeviceMemory &memory,
 /// Fills KernelCode::stackBytes, codeBegin and codeEnd of a decoded program
 /// (Reach.cpp).
 void findReach(Program &program);
+/// Fills Program::registerUses and registerLists (Exec/Registers.cpp).
+void findRegisterUses(Program &program);
 
 } // namespace ptxvm
 

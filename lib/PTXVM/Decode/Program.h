@@ -59,11 +59,19 @@ struct KernelCode {
   uint32_t codeBegin = 0, codeEnd = 0; // holds all it can reach
 };
 
+/// The registers of one instruction in Program::registerLists: `reads` from
+/// `first` on, then those it writes, up to the next one's `first`.
+struct RegisterUse {
+  uint32_t first, reads;
+};
+
 struct Program {
   std::string text;
   ModuleAst ast;
   std::vector<Inst> code;
   std::vector<std::vector<Ref>> lists;
+  std::vector<RegisterUse> registerUses; // per instruction, and one more
+  std::vector<Ref> registerLists;
   std::vector<CallSite> calls;
   std::vector<std::vector<uint32_t>> branchTables;
   std::deque<MmaOperands> mmaOperands;

@@ -108,11 +108,14 @@ uint32_t resolveSpace(Warp &warp, const Inst &inst, Space space, uint32_t mask,
   }
   // As numbers: lanes outside the mask may point anywhere.
   uint64_t shift = reinterpret_cast<uint64_t>(window.host) - window.base;
-  uint64_t stride = space == Space::Local ? block.launch->localBytes : 0;
-  uint64_t first = warp.thread(0) * stride + shift;
   for (unsigned lane = 0; lane < warpSize; ++lane)
-    access.host[lane] = reinterpret_cast<uint8_t *>(access.address[lane] +
-                                                    first + lane * stride);
+    access.host[lane] =
+        reinterpret_cast<uint8_t *>(access.address[lane] + shift);
+  if (space == Space::Local)
+    for (unsigned lane = 0; lane < warpSize; ++lane)
+      access.host[lane] = reinterpret_cast<uint8_t *>(
+          reinterpret_cast<uint64_t>(access.host[lane]) +
+          warp.thread(lane) * block.launch->localBytes);
   return mask;
 }
 
@@ -326,18 +329,24 @@ void storeAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   }
 }
 
+/// Every lane gets the same value.
 void loadParam(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
   const Launch &launch = *warp.block->launch;
   const auto &list = launch.program->lists[inst.ext];
   bool isSigned = inst.flags & memory::signExtend;
   for (unsigned k = 0; k < inst.count; ++k) {
-    const uint8_t *source = launch.params.data() + inst.imm + k * inst.size;
-    uint8_t *dst = warp.at<uint8_t>(list[k]);
-    for (unsigned lane = 0; lane < warpSize; ++lane)
-      if (mask >> lane & 1)
-        widenInto(dst + lane * inst.regSize, inst.regSize, source, inst.size,
-                  isSigned);
+    uint64_t value = 0;
+    widenInto(reinterpret_cast<uint8_t *>(&value), inst.regSize,
+              launch.params.data() + inst.imm + k * inst.size, inst.size,
+              isSigned);
+    auto each = [=](unsigned) { return value; };
+    if (inst.regSize == 4)
+      perLane(warp.at<uint32_t>(list[k]), mask, each);
+    else if (inst.regSize == 8)
+      perLane(warp.at<uint64_t>(list[k]), mask, each);
+    else
+      perLane(warp.at<uint16_t>(list[k]), mask, each);
   }
 }
 

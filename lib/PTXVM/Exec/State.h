@@ -215,10 +215,6 @@ uint32_t resolveAccess(Warp &warp, const Inst &inst, uint32_t mask,
                        unsigned bytes, unsigned align, AccessKind kind,
                        Access &access);
 
-/// The registers an instruction reads and writes (frame file only).
-void collectRegisters(const Program &program, const Inst &inst,
-                      std::vector<Ref> &reads, std::vector<Ref> &writes);
-
 /// vprintf: formats `format` with packed arguments for one thread.
 std::string formatPrintf(Block &block, uint64_t format,
                          const uint8_t *arguments, uint64_t available);
