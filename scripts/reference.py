@@ -19,6 +19,7 @@ PAGES = {
     "dialect.md": ["-gen-dialect-doc", "-dialect=nag", "nag/Dialect/Nag/IR/NagOps.td"],
     "interfaces.md": ["-gen-op-interface-docs", "nag/Interfaces/NagInterfaces.td"],
     "transforms.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Passes.td"],
+    "precision.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Precision.td"],
     "conversions.md": ["-gen-pass-doc", "nag/Conversion/Passes.td"],
 }
 

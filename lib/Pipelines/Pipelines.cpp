@@ -2,7 +2,9 @@
 #include "nag/Pipelines/Pipelines.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Pipelines/CPUKernels.h"
+#include "nag/Pipelines/CPUPrecision.h"
 #include "nag/Pipelines/GPUKernels.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -46,6 +48,12 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   manager.addPass(createNagPlanBuffers(plan));
 }
 
+void nag::buildCPUPrecisionPipeline(OpPassManager &manager) {
+  manager.addPass(createNagExpandBlocks());
+  manager.addPass(createNagDecompose());
+  manager.addNestedPass<func::FuncOp>(createNagWidenSums());
+}
+
 void nag::buildCPUCodegenPipeline(OpPassManager &manager,
                                   const CPUPipelineOptions &options) {
   CPUKernelsOptions kernels;
@@ -56,6 +64,7 @@ void nag::buildCPUCodegenPipeline(OpPassManager &manager,
 
 void nag::buildCPUPipeline(OpPassManager &manager,
                            const CPUPipelineOptions &options) {
+  buildCPUPrecisionPipeline(manager);
   buildPlanPipeline(manager, options);
   buildCPUCodegenPipeline(manager, options);
 }

@@ -18,6 +18,11 @@
 // CPU: builtin.module(
 // CPU-NEXT: nag-expand-blocks,
 // CPU-NEXT: nag-decompose,
+// CPU-NEXT: func.func(
+// CPU-NEXT: nag-widen-sums
+// CPU-NEXT: ),
+// CPU-NEXT: nag-expand-blocks,
+// CPU-NEXT: nag-decompose,
 // CPU-NEXT: nag-split-streams,
 // CPU-NEXT: canonicalize{{.*}},
 // CPU-NEXT: cse,

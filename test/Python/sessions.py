@@ -21,7 +21,7 @@ PATIENCE_S = 120
 def nagc(*arguments, **options):
     """A finished run of nagc; its output is text."""
     command = [str(x) for x in (harness.build_folder() / "bin" / "nagc", *arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, **options)
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, **options)
 
 
 def write_model(path, *settings, preset="tiny"):

@@ -3,6 +3,7 @@
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Pipelines/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"
@@ -14,6 +15,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   nag::registerNagConversionPasses();
   nag::registerNagTransformsPasses();
+  nag::registerNagPrecisionPasses();
   nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

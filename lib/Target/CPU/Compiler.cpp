@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Target/CPU/Compiler.h"
+#include "nag/Pipelines/CPUPrecision.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
@@ -45,6 +46,7 @@ Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
   auto plan = [&](mlir::OpPassManager &manager) {
     if (needsTraining(program, options))
       buildTrainingPipeline(manager, options.training);
+    buildCPUPrecisionPipeline(manager);
     buildPlanPipeline(manager, options.pipeline);
   };
   if (Error error = runPipeline(program, plan))

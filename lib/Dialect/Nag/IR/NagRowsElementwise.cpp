@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nag;
@@ -42,6 +43,31 @@ struct ElementwiseRows
   }
 };
 
+/// A conversion between bf16 and f32: rows are f32 on either side, and what
+/// is stored as bf16 is rounded there. Other conversions have no rows.
+template <typename OpTy>
+struct ConversionRows
+    : RowwiseOpInterface::ExternalModel<ConversionRows<OpTy>, OpTy> {
+  int64_t getNumRows(Operation *op) const {
+    Type from = op->getOperand(0).getType(), to = op->getResult(0).getType();
+    bool isFree = isa<RankedTensorType>(to) &&
+                  getComputeType(getElementTypeOrSelf(from)) ==
+                      getComputeType(getElementTypeOrSelf(to));
+    return isFree ? countRows(to) : 0;
+  }
+  RowRole getOperandRole(Operation *op, unsigned) const {
+    Type type = op->getOperand(0).getType();
+    return isa<RankedTensorType>(type) ? getRowRole(type) : RowRole::Whole;
+  }
+  RowRole getResultRole(Operation *op, unsigned) const {
+    return getOperandRole(op, 0);
+  }
+  SmallVector<Value> buildRow(Operation *, ImplicitLocOpBuilder &,
+                              ValueRange operands, Value) const {
+    return {operands[0]};
+  }
+};
+
 template <typename... Ops> void attachAll(MLIRContext &context) {
   (Ops::template attachInterface<ElementwiseRows<Ops>>(context), ...);
 }
@@ -55,4 +81,6 @@ void nag::attachElementwiseRows(MLIRContext &context) {
   attachAll<math::AbsFOp, math::CosOp, math::ErfOp, math::ExpOp, math::FmaOp,
             math::LogOp, math::Log1pOp, math::PowFOp, math::RsqrtOp,
             math::SinOp, math::SqrtOp, math::TanhOp>(context);
+  arith::ExtFOp::attachInterface<ConversionRows<arith::ExtFOp>>(context);
+  arith::TruncFOp::attachInterface<ConversionRows<arith::TruncFOp>>(context);
 }
