@@ -12,6 +12,7 @@ import nag_reference as ref
 from models import CONFIGS, GATE_SCALE, inputs_of, start, write_model
 from nag_reference import check
 from nag_reference.config import TINY, parameters
+from nag_reference.interpreter import Machine
 from program_checks import check_accumulate, check_apply, check_constrain, check_gradients, check_logits
 
 JAX_LIMIT = 1e-4
@@ -90,6 +91,23 @@ def test_two_calls_return_the_same_bits(double):
     config, program, params, results = double
     again = program.call("gradients", inputs_of(config, params, np.float64))
     assert all(again[name].tobytes() == x.tobytes() for name, x in results.items())
+
+
+def test_gradients_through_layers_of_several_kinds(tmp_path):
+    """Layers with and without a window are runs of their own: each hands on what comes from the next."""
+    settings = dict(layers=3, width=16, heads=2, vocab=11, padded_vocab=16, seq=140, batch=1, gate_directions=4,
+                    project_std=0.3, hidden=32, window="SLL", dtype="f64")
+    path = tmp_path / "model.mlir"
+    harness.run([harness.build_folder() / "bin" / "nagc", "model", *(f"--set={k}={v}" for k, v in settings.items()),
+                 "-o", path])
+    program, rng = harness.compile_file(path, tmp_path / "compiled"), np.random.default_rng(0)
+    inputs = {a.name: rng.integers(0, 11, a.shape).astype(np.int32) if a.dtype == np.int32
+              else np.asarray(0.3 * rng.normal(size=a.shape)) for a in program.arguments("gradients") if a.read}
+    got = program.call("gradients", inputs)
+    text = harness.run([harness.build_folder() / "bin" / "nag-opt", path, "--nag-training-pipeline",
+                        "--mlir-print-op-generic"])
+    for name, expected in Machine(text).call("gradients", inputs).items():
+        assert ref.relative_error(got[name], expected) <= 1e-9, name
 
 
 @pytest.mark.parametrize("residual", ["nag", "prenorm"])

@@ -169,3 +169,40 @@ func.func @look_ahead(%p: tensor<8x16xf32> {nag.name = "p"}) -> (tensor<8x16xf32
 module @kernels attributes {nag.kernels} {
   func.func private @f(tensor<8x16xf32>, tensor<8x16xf32> {nag.shares = 0}) -> tensor<8x16xf32>
 }
+
+// -----
+
+// A carry that two repeats in a row hand back unchanged stands in one place throughout: nothing writes another.
+// CHECK-LABEL: func.func private @layer
+// CHECK-SAME: tensor<16xf32> {nag.forwards = 1 : i64})
+// CHECK-LABEL: func.func @chain
+// CHECK: nag.launch @kernels::@f(%arg1) {nag.slots = [#nag.slot<workspace at [[S:[0-9]+]]>]}
+// CHECK: nag.repeat @layer 1
+// CHECK-SAME: nag.slots = [#nag.slot<workspace at {{[0-9]+}}>, #nag.slot<workspace at [[S]]>]
+// CHECK: nag.repeat @layer 2
+// CHECK-SAME: nag.slots = [#nag.slot<workspace at {{[0-9]+}}>, #nag.slot<workspace at [[S]]>]
+// A constant is copied before the first of them.
+// CHECK: %[[C:.*]] = nag.copy %{{.*}} {nag.slots = [#nag.slot<workspace at [[T:[0-9]+]]>]} : tensor<16xf32>
+// CHECK: nag.repeat @layer 1 carry(%{{.*}}, %[[C]])
+// CHECK-SAME: nag.slots = [#nag.slot<workspace at {{[0-9]+}}>, #nag.slot<workspace at [[T]]>]
+// CHECK: nag.repeat @layer 2
+// CHECK-SAME: nag.slots = [#nag.slot<workspace at {{[0-9]+}}>, #nag.slot<workspace at [[T]]>]
+func.func private @layer(%x: tensor<8x16xf32>, %s: tensor<16xf32>) -> (tensor<8x16xf32>, tensor<16xf32>) {
+  %a = nag.launch @kernels::@g(%x, %s) : (tensor<8x16xf32>, tensor<16xf32>) -> tensor<8x16xf32>
+  return %a, %s : tensor<8x16xf32>, tensor<16xf32>
+}
+func.func @chain(%x: tensor<8x16xf32>, %s: tensor<16xf32>) -> (tensor<8x16xf32>, tensor<8x16xf32>) {
+  %t = nag.launch @kernels::@f(%s) : (tensor<16xf32>) -> tensor<16xf32>
+  %a, %b = nag.repeat @layer 1 carry(%x, %t) stacked() shared() : (tensor<8x16xf32>, tensor<16xf32>), (), () -> (tensor<8x16xf32>, tensor<16xf32>), ()
+  %c, %d = nag.repeat @layer 2 carry(%a, %b) stacked() shared() : (tensor<8x16xf32>, tensor<16xf32>), (), () -> (tensor<8x16xf32>, tensor<16xf32>), ()
+  %y = nag.launch @kernels::@g(%c, %d) : (tensor<8x16xf32>, tensor<16xf32>) -> tensor<8x16xf32>
+  %zero = arith.constant dense<0.0> : tensor<16xf32>
+  %e, %f = nag.repeat @layer 1 carry(%x, %zero) stacked() shared() : (tensor<8x16xf32>, tensor<16xf32>), (), () -> (tensor<8x16xf32>, tensor<16xf32>), ()
+  %g, %h = nag.repeat @layer 2 carry(%e, %f) stacked() shared() : (tensor<8x16xf32>, tensor<16xf32>), (), () -> (tensor<8x16xf32>, tensor<16xf32>), ()
+  %z = nag.launch @kernels::@g(%g, %h) : (tensor<8x16xf32>, tensor<16xf32>) -> tensor<8x16xf32>
+  return %y, %z : tensor<8x16xf32>, tensor<8x16xf32>
+}
+module @kernels attributes {nag.kernels} {
+  func.func private @f(tensor<16xf32>, tensor<16xf32>) -> tensor<16xf32>
+  func.func private @g(tensor<8x16xf32>, tensor<16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+}

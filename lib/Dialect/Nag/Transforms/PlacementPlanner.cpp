@@ -360,6 +360,32 @@ void PlacementPlanner::placeAlternating(RepeatOp op, unsigned carry) {
     request(op.getCarry()[carry], slots.back());
 }
 
+/// Gives a carry that its nag.repeat hands back unchanged a place to stand in.
+/// It may itself be handed on by another nag.repeat: then the place is where
+/// that one's carry stands. Returns the carry, which may be a copy now.
+Value PlacementPlanner::placeForwarded(OpOperand &use) {
+  if (use.get().getDefiningOp<arith::ConstantOp>()) {
+    use.set(
+        insertCopy(use.get(), addBuffer(bytesOf(use.get())), use.getOwner()));
+    return use.get();
+  }
+  Value root = getViewRoot(use.get());
+  auto producer = root.getDefiningOp<RepeatOp>();
+  if (producer)
+    aliasForwards(producer);
+  auto alias = aliases.find(root);
+  if (producer && alias != aliases.end() && !resolve(root))
+    for (OpOperand &carry : producer.getCarryMutable())
+      if (carry.get() == alias->second.first) {
+        Value placed = placeForwarded(carry);
+        aliases[root].first = placed;
+        return use.get();
+      }
+  if (!resolve(root))
+    ensurePlace(root);
+  return use.get();
+}
+
 void PlacementPlanner::visitRepeat(RepeatOp op) {
   aliasForwards(op);
   for (Value result : op->getResults())
@@ -376,12 +402,8 @@ void PlacementPlanner::visitRepeat(RepeatOp op) {
     OpOperand &use = op.getCarryMutable()[carry];
     if (alias->second.first != use.get())
       placeOrCopy(use.get(), *resolve(alias->second.first), use);
-    else if (use.get().getDefiningOp<arith::ConstantOp>()) {
-      use.set(insertCopy(use.get(), addBuffer(bytesOf(use.get())), op));
-      aliases[result].first = use.get();
-    } else if (!resolve(use.get())) {
-      ensurePlace(getViewRoot(use.get()));
-    }
+    else
+      aliases[result].first = placeForwarded(use);
     carryPlaces[op].append(2, *resolve(result));
   }
 }

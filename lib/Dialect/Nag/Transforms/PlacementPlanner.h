@@ -39,6 +39,7 @@ private:
   void aliasUpdates(mlir::func::CallOp op);
   bool mayOverwrite(mlir::Value value, mlir::Operation *op);
   void aliasForwards(RepeatOp op);
+  mlir::Value placeForwarded(mlir::OpOperand &use);
   void placeAlternating(RepeatOp op, unsigned carry);
 
   Place addBuffer(int64_t bytes);
