@@ -9,10 +9,10 @@ func.func @f64(%q: tensor<1x8x16xf64>, %o: tensor<1x8x16xf64>, %lse: tensor<1x1x
 
 // -----
 
-func.func @wide(%q: tensor<1x8x257xf32>) attributes {nag.kernel} {
-  // expected-error @+1 {{expected heads of at most 256 elements for a GPU, but got 257}}
+func.func @wide(%q: tensor<1x8x513xf32>) attributes {nag.kernel} {
+  // expected-error @+1 {{expected heads of at most 512 elements for a GPU, but got 513}}
   %r, %s = nag.attention %q, %q, %q {heads = 1, kv_heads = 1}
-      : (tensor<1x8x257xf32>, tensor<1x8x257xf32>, tensor<1x8x257xf32>) -> (tensor<1x8x257xf32>, tensor<1x1x8xf32>)
+      : (tensor<1x8x513xf32>, tensor<1x8x513xf32>, tensor<1x8x513xf32>) -> (tensor<1x8x513xf32>, tensor<1x1x8xf32>)
   return
 }
 

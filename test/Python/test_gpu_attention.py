@@ -3,13 +3,19 @@
 reference, on shapes that meet every edge of the tiles."""
 
 import functools
+import os
+import re
+import shutil
+import subprocess
 
 import ml_dtypes
 import numpy as np
 import ptx_machine
 import pytest
-from harness import build_folder
+from harness import build_folder, run
 from nag_reference.attention import attention, attention_vjp
+
+PTXAS = shutil.which("ptxas") or ("/usr/local/cuda/bin/ptxas" if os.path.exists("/usr/local/cuda/bin/ptxas") else None)
 
 # batch, length, heads, key-value heads, head dimension, window
 SHAPES = [
@@ -25,6 +31,7 @@ SHAPES = [
     (1, 65, 1, 1, 80, 64),
     (1, 45, 1, 1, 132, 20),    # wider than tensor cores take
     (1, 40, 2, 1, 256, None),
+    (1, 20, 1, 1, 510, 3),     # the widest heads but two, and not aligned to vectors
 ]
 CASES = [(shape, element) for shape in SHAPES for element in ("f32", "bf16")]
 DTYPES = {"f32": np.float32, "bf16": ml_dtypes.bfloat16}
@@ -98,10 +105,30 @@ def test_tensor_core_kernels_meet_no_bank_conflict(outcome):
     assert not any(kernel["shared_bank_conflicts"] for kernel in kernels)
 
 
+def test_tiles_out_of_sight_are_not_visited(outcome):
+    """A warp multiplies 16 x 64 x 32 elements twice per tile, with 32 instructions. Of 128 positions in tiles of 64, the tiles
+    of queries see 1 and 2 tiles of keys; of 300 through a window of 5, the first sees one tile, and four see two."""
+    counts = [kernel["mma_instructions"] for kernel in outcome().counters.values()]
+    assert 2 * 4 * (1 + 2) * 4 * 32 in counts and 2 * (1 + 4 * 2) * 4 * 32 in counts
+
+
 def test_other_kernels_meet_few_bank_conflicts(outcome):
     """Only copies of lines that are no multiple of 32 words do."""
     for name, kernel in outcome().counters.items():
         assert kernel["shared_bank_conflicts"] <= 0.05 * kernel["shared_wavefronts"], name
+
+
+@pytest.mark.skipif(not PTXAS, reason="no ptxas")
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90a"])
+def test_registers_suffice(chip, tmp_path):
+    cases = [((1, 256, 2, 1, head_dim, None), element) for head_dim, element in ((64, "f32"), (64, "bf16"), (128, "bf16"))]
+    module = tmp_path / "module.mlir"
+    module.write_text("".join(attention_text(case, f"f{number}") for number, case in enumerate(cases)))
+    run([build_folder() / "bin/nagc", "compile", module, "--target", "cuda", "--chip", chip, "--emit", "ptx", "-o", tmp_path])
+    ptx, = tmp_path.glob("*.ptx")
+    report = subprocess.run([PTXAS, "-v", "-arch", chip, "-o", tmp_path / "cubin", ptx], capture_output=True, text=True)
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.stderr)
+    assert len(spills) == 4 * len(cases) and set(spills) == {("0", "0", "0")}, report.stderr
 
 
 def test_scores_far_apart_and_nan(tmp_path):

@@ -57,8 +57,9 @@ struct Backward {
   mlir::Value queryGrad, keyGrad, valueGrad;
 };
 
-/// Heads that the kernels take: what fits in shared memory and registers.
-inline constexpr int64_t kMaxHeadDim = 256;
+/// The widest heads that the kernels take: their tiles fit in shared memory, and
+/// their sums in registers.
+inline constexpr int64_t kMaxHeadDim = 512;
 
 void emitForward(KernelLowering &kernel, const Sizes &sizes,
                  const Forward &buffers);

@@ -34,7 +34,9 @@ struct Shape {
   }
   int64_t getValueBytes() const { return columns * sizeof(float); }
   /// Floats between two rows of weights: rows of one warp meet in no bank.
-  int64_t getWeightStride() const { return columns + columnLanes; }
+  int64_t getWeightStride() const {
+    return llvm::alignTo(columns, 32) + columnLanes;
+  }
   int64_t getWeightBytes() const {
     return getRows() * getWeightStride() * sizeof(float);
   }
@@ -123,7 +125,9 @@ Shape::Shape(const Sizes &sizes, const TileNeeds &needs) {
   int64_t sumElements = sizes.headDim * needs.sums;
   columnLanes = sumElements <= 128 ? 8 : 16;
   rowLanes = kThreads / columnLanes;
-  columns = sizes.headDim <= 64 && needs.rowTiles == 1 ? 64 : 32;
+  columns = sizes.headDim > 256                        ? 16
+            : sizes.headDim > 64 || needs.rowTiles > 1 ? 32
+                                                       : 64;
   threadRows = sumElements <= 256 ? 4 : 2;
   while (threadRows > 1 && getRows() / 2 >= sizes.length)
     threadRows /= 2;
