@@ -54,8 +54,8 @@ struct SharedVariable {
 
 struct KernelCode {
   uint32_t function = 0;
-  std::vector<SharedVariable> shared; // static ones it can reach
-  uint64_t stackBytes = 0;            // per thread, calls included
+  std::vector<SharedVariable> shared;  // static ones it can reach
+  uint64_t stackBytes = 0;             // per thread, calls included
   uint32_t codeBegin = 0, codeEnd = 0; // holds all it can reach
 };
 
