@@ -28,3 +28,6 @@ if os.path.exists("/usr/local/cuda/bin/ptxas"):
     config.environment["PATH"] += os.pathsep + "/usr/local/cuda/bin"
 if os.path.exists("/usr/local/cuda/bin/nvcc"):
     config.available_features.add("nvcc")
+# A library that needs the sanitizers' runtime cannot be loaded into a program that lacks it.
+if getattr(config, "nag_sanitize", False):
+    config.available_features.add("sanitize")
