@@ -63,7 +63,7 @@ private:
   void profileShared(uint32_t mask, unsigned bytes, const Access &where);
 
   Block &block;
-  Allocation lastAllocation; // most lanes hit the one of before
+  Allocation lastAllocation;               // most lanes hit the one of before
   uint64_t sharedBegin = 0, sharedEnd = 0; // of the variable hit last
   std::vector<uint8_t> sharedWritten, localWritten;
   std::vector<uint64_t> sharedRaces; // three words per four bytes

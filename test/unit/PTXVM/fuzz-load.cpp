@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Loads arbitrary bytes as PTX and runs what loads, one small block per kernel.
-// Built with -fsanitize=fuzzer this is a libFuzzer target (scripts/fuzz_ptx.sh);
-// built with NAG_FUZZ_MAIN it runs the files and folders it is given, once each.
+// Built with -fsanitize=fuzzer this is a libFuzzer target
+// (scripts/fuzz_ptx.sh); built with NAG_FUZZ_MAIN it runs the files and folders
+// it is given, once each.
 #include "nag/PTXVM/Launch.h"
 
 #include <cstdio>
