@@ -9,6 +9,15 @@ func.func @f64(%x: tensor<8x16xf64>, %w: tensor<8x16xf64>, %out: tensor<8x8xf64>
 
 // -----
 
+func.func @empty(%x: tensor<8x0xf32>, %w: tensor<8x0xf32>, %out: tensor<8x8xf32>) -> tensor<8x8xf32> attributes {nag.kernel} {
+  // expected-error@+1 {{'nag.linear' op expected a sum of at least one product for a GPU kernel}}
+  %y = nag.linear %x, %w : (tensor<8x0xf32>, tensor<8x0xf32>) -> tensor<8x8xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+  return %0 : tensor<8x8xf32>
+}
+
+// -----
+
 func.func @warps(%x: tensor<8x16xf32>, %w: tensor<8x16xf32>, %out: tensor<8x8xf32>) -> tensor<8x8xf32>
     attributes {nag.kernel, nag.schedule = {tile = [128, 128, 16], warps = [1, 1], stages = 2}} {
   // expected-error@+1 {{'nag.linear' op expected a schedule with warps that compute 16 or 32 rows and 32 or 64 columns, but got {stages = 2 : i64, tile = [128, 128, 16], warps = [1, 1]}}}

@@ -73,6 +73,15 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
   return %0, %1 : tensor<32x32xf32>, tensor<32x32xf32>
 }
 
+// No rows: nothing to launch.
+// CHECK-LABEL: func.func @empty
+// CHECK-NEXT:    return
+func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf32>) -> tensor<0x8xf32> attributes {nag.kernel} {
+  %y = nag.linear %x, %w : (tensor<0x16xf32>, tensor<8x16xf32>) -> tensor<0x8xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<0x8xf32>, tensor<0x8xf32>) -> tensor<0x8xf32>
+  return %0 : tensor<0x8xf32>
+}
+
 // CHECK-LABEL: gpu.func @f32
 // CHECK-SAME:    nag.schedule = {split_k = 1 : i64, stages = 3 : i64, tile = [32, 32, 16], warps = [2, 1]}
 // CHECK:         nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg

@@ -64,6 +64,9 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
   auto linear = dyn_cast<LinearOp>(op);
   Problem problem = linear ? describeProduct(linear)
                            : describeProduct(cast<WeightGradOp>(op));
+  if (problem.k == 0)
+    return op->emitOpError("expected a sum of at least one product for a GPU "
+                           "kernel");
   problem.unit = chooseUnit(problem, target);
   return problem;
 }
@@ -76,10 +79,12 @@ FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
   FailureOr<Problem> problem = describe(op, kernel.getTarget());
   if (failed(problem))
     return failure();
+  Epilogue epilogue(*problem, ops.drop_front());
+  if (problem->m == 0 || problem->n == 0)
+    return 1 + epilogue.getNumOps();
   FailureOr<Schedule> schedule = getSchedule(op, *problem, kernel.getTarget());
   if (failed(schedule))
     return failure();
-  Epilogue epilogue(*problem, ops.drop_front());
   emit(kernel, *problem, *schedule, epilogue);
   return 1 + epilogue.getNumOps();
 }
