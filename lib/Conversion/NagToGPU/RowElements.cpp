@@ -136,7 +136,7 @@ Value RowThreads::compute(Value source, RowPosition &position) {
   auto op = source.getDefiningOp<linalg::GenericOp>();
   switch (getRowPattern(op)) {
   case RowPattern::Map: {
-    Values results = computeBody(op, position, {});
+    Values results = computeBody(op, position);
     for (auto [tensor, value] : llvm::zip_equal(op.getResults(), results))
       position.values[tensor] = value;
     return position.values.lookup(source);
@@ -181,27 +181,22 @@ Value RowThreads::pullOperand(OpOperand &operand, RowPosition &position) {
 // Bodies of generic ops
 //===----------------------------------------------------------------------===//
 
-/// The body of `op` on vectors. The accumulators are those of a reduction; a
-/// map that has any starts from its first value.
+/// The body of `op` on vectors: the elements of a map's results, the terms of a
+/// reduction.
 RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
-                                           RowPosition &position,
-                                           ValueRange accumulators) {
+                                           RowPosition &position) {
   int64_t width = position.layout.width;
   SmallVector<int64_t> sizes = op.getStaticLoopRanges();
   Block &block = *op.getBody();
+  bool isMap = getRowPattern(op) == RowPattern::Map;
   IRMapping mapping;
   for (OpOperand *operand : op.getDpsInputOperands())
     mapping.map(op.getMatchingBlockArgument(operand),
                 pullOperand(*operand, position));
-  for (auto [index, argument] : llvm::enumerate(op.getRegionOutputArgs())) {
-    if (argument.use_empty())
-      continue;
-    if (!accumulators.empty()) {
-      mapping.map(argument, accumulators[index]);
-      continue;
-    }
-    mapping.map(argument, pull(op.getDpsInits()[index], position));
-  }
+  for (auto [init, argument] :
+       llvm::zip_equal(op.getDpsInits(), op.getRegionOutputArgs()))
+    if (isMap && !argument.use_empty())
+      mapping.map(argument, pull(init, position));
   auto get = [&](Value value) {
     if (Value known = mapping.lookupOrNull(value))
       return known;
@@ -209,7 +204,17 @@ RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
     mapping.map(value, vector);
     return vector;
   };
+  SmallVector<Value> results(block.getTerminator()->getOperands());
+  SmallPtrSet<Operation *, 4> combiners;
+  if (!isMap)
+    for (Value &result : results) {
+      // accumulator + term
+      combiners.insert(result.getDefiningOp());
+      result = result.getDefiningOp()->getOperand(1);
+    }
   for (Operation &nested : block.without_terminator()) {
+    if (combiners.contains(&nested))
+      continue;
     if (auto index = dyn_cast<linalg::IndexOp>(nested)) {
       mapping.map(index.getResult(), computeIndices(index, position, sizes));
       continue;
@@ -230,7 +235,7 @@ RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
         nested.getAttrs());
     mapping.map(nested.getResult(0), builder.create(state)->getResult(0));
   }
-  return llvm::map_to_vector(block.getTerminator()->getOperands(), get);
+  return llvm::map_to_vector(results, get);
 }
 
 /// Coordinate of each element along a dimension of the iteration space.

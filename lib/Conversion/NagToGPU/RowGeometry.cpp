@@ -222,6 +222,8 @@ void RowGeometry::chooseMemory(ArrayRef<RowArgument> rows,
     return;
   held.clear();
   heldBytes = 0;
+  // Nothing is kept: fewer threads, with more registers each, will do.
+  threadsPerRow = std::min(threadsPerRow, kMaxThreads / 2);
 }
 
 /// True when a thread keeps something from row to row: sums over rows, or

@@ -40,20 +40,25 @@ void RowThreads::emitReduction(linalg::GenericOp op) {
   RowLayout layout = getIterationLayout(op);
   prepareOperands(op, layout);
   Values neutrals = getNeutrals(op);
-  Values inits = llvm::map_to_vector(
-      neutrals, [&](Value neutral) { return splat(neutral, layout.width); });
+  SmallVector<Operation *> combiners = getCombiners(op);
+  // One register per result: vectors of partial results would take more than
+  // the row itself.
   auto addPosition = [&](RowPosition &position, ValueRange carried) {
-    Values combined = computeBody(op, position, carried);
-    if (Value mask = getMask(position, layout.length))
-      for (auto [value, old] : llvm::zip_equal(combined, carried))
-        value = arith::SelectOp::create(builder, mask, value, old);
+    Values combined = computeBody(op, position);
+    Value mask = getMask(position, layout.length);
+    for (auto [index, value] : llvm::enumerate(combined)) {
+      if (mask)
+        value = arith::SelectOp::create(builder, mask, value,
+                                        splat(neutrals[index], layout.width));
+      value = combine(builder, combiners[index], carried[index],
+                      reduceVector(combiners[index], value));
+    }
     return combined;
   };
-  Values partials = forEachPosition(layout, inits, addPosition);
-  SmallVector<Operation *> combiners = getCombiners(op);
+  Values partials = forEachPosition(layout, neutrals, addPosition);
   int64_t lanes = std::min(geometry.threadsPerRow, kWarpSize);
   for (auto [partial, combiner] : llvm::zip_equal(partials, combiners))
-    partial = reduceOverLanes(combiner, reduceVector(combiner, partial), lanes);
+    partial = reduceOverLanes(combiner, partial, lanes);
   if (geometry.threadsPerRow > kWarpSize)
     partials = reduceOverWarps(combiners, partials, neutrals);
   for (auto [result, value] : llvm::zip_equal(op.getResults(), partials))
@@ -125,8 +130,7 @@ RowThreads::Values RowThreads::reduceOverWarps(ArrayRef<Operation *> combiners,
 /// The sum of the group at a position among groups.
 Value RowThreads::computeGroupSum(linalg::GenericOp op, RowPosition &position) {
   RowPosition &elements = *position.parent;
-  Value none = splat(getNeutrals(op).front(), elements.layout.width);
-  Value terms = computeBody(op, elements, none).front();
+  Value terms = computeBody(op, elements).front();
   Operation *combiner = getCombiners(op).front();
   Value sum = reduceOverLanes(combiner, reduceVector(combiner, terms),
                               position.groupWidth / elements.layout.width);

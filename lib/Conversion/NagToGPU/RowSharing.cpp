@@ -96,10 +96,8 @@ SharedRow RowThreads::shareTerms(linalg::GenericOp op) {
   RowLayout layout = getIterationLayout(op);
   prepareOperands(op, layout);
   SharedRow terms = createShared(layout.length);
-  Value neutral = getNeutrals(op).front();
   forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
-    Value none = splat(neutral, position.layout.width);
-    storeShared(computeBody(op, position, none).front(), terms, position);
+    storeShared(computeBody(op, position).front(), terms, position);
     return Values();
   });
   synchronize();

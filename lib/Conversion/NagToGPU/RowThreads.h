@@ -91,8 +91,7 @@ private:
   mlir::Value pull(mlir::Value tensor, RowPosition &position);
   mlir::Value compute(mlir::Value source, RowPosition &position);
   mlir::Value pullOperand(mlir::OpOperand &operand, RowPosition &position);
-  Values computeBody(mlir::linalg::GenericOp op, RowPosition &position,
-                     mlir::ValueRange accumulators);
+  Values computeBody(mlir::linalg::GenericOp op, RowPosition &position);
   mlir::Value computeIndices(mlir::linalg::IndexOp op, RowPosition &position,
                              llvm::ArrayRef<int64_t> sizes);
   mlir::Value flip(mlir::Value vector, RowPosition &position, int64_t half);
