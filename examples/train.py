@@ -20,16 +20,6 @@ def batches(text, batch, seq, seed=0):
         yield np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
 
 
-def sample(trainer, prompt, count):
-    """Continues a text with the likeliest bytes."""
-    config, text = trainer.model.config, bytearray(prompt)
-    tokens = np.zeros((config.batch, config.seq), np.int32)
-    for _ in range(min(count, config.seq - len(text))):
-        tokens[0, :len(text)] = np.frombuffer(bytes(text), np.uint8)
-        text.append(int(trainer.logits(tokens)[0, len(text) - 1].argmax()))
-    return bytes(text[len(prompt):]).decode(errors="replace")
-
-
 def main(path, steps):
     config = nag.ModelConfig.preset("tiny", layers=2, seq=64, batch=8)
     trainer = nag.Trainer(nag.Model(config), seed=0, warmup=10, alpha_warmup=10)
@@ -40,7 +30,8 @@ def main(path, steps):
         if step.step % 10 == 0 or step.step == steps:
             print(f"step {step.step}: loss {step.loss:.3f}, mean |gate| per sub-layer "
                   f"{np.abs(trainer.gates).mean((1, 2)).round(3)}")
-    print("The " + sample(trainer, b"The ", 60))
+    generator = nag.Generator(trainer.model, trainer.weights)
+    print(bytes(generator.generate("The ", tokens=60, temperature=0.8)[0]).decode(errors="replace"))
 
 
 if __name__ == "__main__":

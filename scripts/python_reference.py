@@ -5,7 +5,7 @@ import ast
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODULES = ["config", "model", "builder", "program", "training", "checkpoints", "torch", "_errors"]
+MODULES = ["config", "model", "builder", "program", "training", "generation", "checkpoints", "torch", "_errors"]
 HEADINGS = {"_errors": "Errors", "torch": "nag.torch"}
 
 

@@ -20,6 +20,7 @@ PAGES = {
     "interfaces.md": ["-gen-op-interface-docs", "nag/Interfaces/NagInterfaces.td"],
     "transforms.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Passes.td"],
     "precision.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Precision.td"],
+    "generation.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/GenerationPasses.td"],
     "conversions.md": ["-gen-pass-doc", "nag/Conversion/Passes.td"],
 }
 

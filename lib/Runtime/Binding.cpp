@@ -9,8 +9,13 @@ using namespace nag::runtime;
 
 static bool isKnownArgument(llvm::StringRef name) {
   static constexpr llvm::StringLiteral known[] = {
-      "tokens", "targets",    "gate_scale", "loss",      "gates", "lr",
-      "step",   "grad_scale", "clip",       "grad_norm", "logits"};
+      "tokens",     "targets",      "gate_scale",
+      "loss",       "gates",        "lr",
+      "step",       "grad_scale",   "clip",
+      "grad_norm",  "logits",       "positions",
+      "cache:keys", "cache:values", "new:keys",
+      "new:values", "prompt:keys",  "prompt:values",
+      "rotary:cos", "rotary:sin"};
   return llvm::is_contained(known, name);
 }
 
@@ -61,6 +66,13 @@ llvm::Error NamedBuffers::readPart(llvm::StringRef name, size_t offset,
   const Entry &entry = entries.find(name)->second;
   const char *from = static_cast<const char *>(entry.buffer.get()) + offset;
   return device.copyToHost(host, from, bytes);
+}
+
+llvm::Error NamedBuffers::writePart(llvm::StringRef name, size_t offset,
+                                    size_t bytes, const void *host) {
+  const Entry &entry = entries.find(name)->second;
+  return device.copyToDevice(static_cast<char *>(entry.buffer.get()) + offset,
+                             host, bytes);
 }
 
 static llvm::Error checkScalar(const TensorInfo &info) {

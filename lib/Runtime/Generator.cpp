@@ -18,6 +18,9 @@ llvm::Error SamplerOptions::check() const {
                      formatNumber(temperature));
   if (topK < 0)
     return makeError("top-k: expected at least 0, but got {0}", topK);
+  if (!(topP > 0 && topP <= 1))
+    return makeError("top-p: expected a number in (0, 1], but got {0}",
+                     formatNumber(topP));
   return llvm::Error::success();
 }
 
@@ -53,6 +56,12 @@ int32_t Sampler::sample(llvm::ArrayRef<double> logits, int64_t index) const {
     double scaled = (logits[token] - largest) / options.temperature;
     sum += std::isfinite(scaled) ? std::exp(scaled) : 0;
     cumulative.push_back(sum);
+  }
+  if (options.topP < 1) {
+    size_t last =
+        llvm::lower_bound(cumulative, options.topP * sum) - cumulative.begin();
+    count = std::min(last + 1, count);
+    sum = cumulative[count - 1];
   }
   double drawn = random.uniform(index) * sum;
   size_t place = llvm::upper_bound(cumulative, drawn) - cumulative.begin();

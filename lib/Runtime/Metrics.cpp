@@ -38,6 +38,21 @@ GateHealth GateHealth::compute(const TensorInfo &info, const void *gates,
   return health;
 }
 
+GateSample GateSample::compute(const TensorInfo &info, const void *gates,
+                               llvm::ArrayRef<int32_t> tokens, int64_t limit) {
+  GateSample sample;
+  if (info.shape.size() != 3)
+    return sample;
+  int64_t seq = info.shape[2], perLayer = info.shape[1] * seq;
+  int64_t count = std::min({limit, seq, int64_t(tokens.size())});
+  sample.tokens.assign(tokens.begin(), tokens.begin() + count);
+  for (int64_t layer = 0; layer < info.shape[0]; ++layer)
+    for (int64_t i = 0; i < count; ++i)
+      sample.gates.push_back(
+          std::abs(readElement(info.dtype, gates, layer * perLayer + i)));
+  return sample;
+}
+
 /// A JSON number, or null for what JSON has no number for.
 static json::Value toJson(double value) {
   return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
@@ -91,6 +106,11 @@ std::string nag::runtime::formatJson(const StepMetrics &metrics) {
       writeValidation(out, *metrics.validation);
     if (metrics.gates)
       writeGates(out, *metrics.gates);
+    if (metrics.sample)
+      out.attributeObject("sample", [&] {
+        out.attribute("tokens", json::Array(metrics.sample->tokens));
+        out.attribute("gates", toJson(metrics.sample->gates));
+      });
   });
   return text;
 }

@@ -362,6 +362,8 @@ llvm::Error Trainer::readGates(StepMetrics &metrics) {
   metrics.gates =
       GateHealth::compute(*info, gates.data(),
                           getGateScale(metrics.step, options.alphaWarmupSteps));
+  if (metrics.step == options.steps)
+    metrics.sample = GateSample::compute(*info, gates.data(), tokens);
   return llvm::Error::success();
 }
 

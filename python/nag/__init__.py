@@ -14,13 +14,14 @@ from ._errors import ArgumentError, CheckpointError, ClosedError, CompileError, 
 from .builder import FunctionBuilder, ModuleBuilder, Value
 from .checkpoints import Tokenizer, export_checkpoint, import_checkpoint
 from .config import ModelConfig
+from .generation import Generator
 from .model import Model, infer_types, presets, targets
 from .program import Call, Function, ParameterInfo, Program, TensorInfo, Weights
 from .training import Evaluation, Result, Step, Trainer, evaluate, train
 
 __all__ = [
     "ArgumentError", "Call", "CheckpointError", "ClosedError", "CompileError", "ConfigError", "Diagnostic", "Error",
-    "Evaluation", "Function", "FunctionBuilder", "Model", "ModelConfig", "ModuleBuilder", "ParameterInfo", "Program",
+    "Evaluation", "Function", "FunctionBuilder", "Generator", "Model", "ModelConfig", "ModuleBuilder", "ParameterInfo", "Program",
     "Result", "Step", "TensorInfo", "Tokenizer", "Trainer", "Value", "Weights", "__version__", "evaluate",
     "export_checkpoint", "import_checkpoint", "infer_types", "presets",
     "targets", "train",

@@ -66,17 +66,19 @@ class Model:
 
     def compile(self, functions: Sequence[str] = (), *, differentiate: str = "", recompute: str = "cheap",
                 target: str = "cpu", device: str = "", chip: str = "", precision: str = "f32",
-                threads: int = 0) -> Program:
+                threads: int = 0, generation: tuple[int, int, int] | None = None) -> Program:
         """Compiles functions of the model (all public ones when none are named) for a target.
 
         `differentiate` names a function whose derivative is added: "loss" brings `gradients`, `accumulate`, `apply`
         and `constrain`; any other f brings `f.gradients`, which takes cotangents. `recompute` ("none", "cheap", "all")
         says what the backward pass computes again instead of saving. `device` and `chip` are names of the target's;
-        `threads` is for the host program, 0 for one per processor.
+        `threads` is for the host program, 0 for one per processor. `generation` = (batch, prompt, capacity) adds the
+        functions `prefill` and `decode` of these sizes (Generator uses them).
         """
         if isinstance(functions, str):
             functions = [functions]
-        core = self._core.compile(list(functions), differentiate, recompute, target, device, chip, precision, threads)
+        core = self._core.compile(list(functions), differentiate, recompute, target, device, chip, precision, threads,
+                                  generation)
         return Program(core)
 
 

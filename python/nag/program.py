@@ -71,6 +71,8 @@ class Function:
         for name, value in arrays.items():
             if name in scalars and isinstance(value, (int, float)):
                 arrays[name] = np.array(value, _NUMPY_TYPES[types[name]])
+                if not self._program.on_host:
+                    arrays[name] = self._program.to_device(arrays[name])
         return Call(self._program._core.bind(self.name, arrays))
 
     def __call__(self, **arrays: Any) -> dict[str, Any]:
@@ -100,6 +102,19 @@ class Program:
     def device(self) -> tuple[int, int]:
         """DLPack's type (1: host, 2: CUDA) and number of the device that the arrays live on."""
         return self._core.device()
+
+    @property
+    def on_host(self) -> bool:
+        """True when the arrays are numpy's."""
+        return self.device[0] == 1
+
+    def to_device(self, array: Any) -> Any:
+        """A copy of a numpy array on the program's device."""
+        return self._core.to_device(np.ascontiguousarray(array))
+
+    def to_host(self, array: Any) -> Any:
+        """A numpy copy of an array on the program's device."""
+        return self._core.to_host(array)
 
     def function(self, name: str) -> Function:
         if name not in self.functions:

@@ -72,13 +72,21 @@ class Trainer:
         self.gradients = Weights(self.program, "grad:", zeroed=False)
         self._moments = [Weights(self.program, prefix) for prefix in ("m:", "v:")]
         self.steps = 0
+        self._scalars = {name: np.zeros((), _scalar_type(self.program)) for name in ("lr", "step", "clip", "grad_scale")}
         self._apply = self._bind_apply()
 
     def _bind_apply(self) -> Any:
-        self._scalars = {name: np.zeros((), _scalar_type(self.program)) for name in ("lr", "step", "clip", "grad_scale")}
         buffers = [self.weights, self.gradients, *self._moments]
+        scalars = {name: self._put(value) for name, value in self._scalars.items()}
         return self.program.function("apply").bind(
-            **self._scalars, **{k: v for part in buffers for k, v in part.arguments("apply").items()})
+            **scalars, **{k: v for part in buffers for k, v in part.arguments("apply").items()})
+
+    def _put(self, array: Any) -> Any:
+        """A host array where the program reads it; arrays that are there already stay as they are."""
+        return self.program.to_device(array) if isinstance(array, np.ndarray) and not self.program.on_host else array
+
+    def _get(self, array: Any) -> Any:
+        return array if self.program.on_host else self.program.to_host(array)
 
     def _gate_scale(self) -> dict[str, float]:
         """The warm-up factor of alpha; prenorm models have none."""
@@ -93,34 +101,36 @@ class Trainer:
         """
         check_tokens(tokens, self.program, "tokens", lowest=0)
         check_tokens(targets, self.program, "targets", lowest=-1)
-        results = self.program.call("gradients", tokens=tokens, targets=targets, **self._gate_scale(),
+        results = self.program.call("gradients", tokens=self._put(tokens), targets=self._put(targets), **self._gate_scale(),
                                     **self.weights.arguments("gradients"),
                                     **self.gradients.arguments("gradients"))
-        loss = float(results["loss"])
+        loss = float(self._get(results["loss"]))
         if not math.isfinite(loss):
             raise ArithmeticError(f"step {self.steps + 1}: expected a finite loss, but got {loss}")
-        self.gates = results.get("gates")
+        self.gates = results.get("gates") if self.program.on_host else None
         self.steps += 1
         rate = self.lr if lr is None else lr
         if lr is None and self.steps <= self.warmup:
             rate *= self.steps / self.warmup
         for name, value in {"lr": rate, "step": self.steps, "clip": self.clip, "grad_scale": 1.0}.items():
             self._scalars[name][...] = value
-        return Step(self.steps, loss, float(self._apply()["grad_norm"]))
+        apply = self._apply if self.program.on_host else self._bind_apply()
+        return Step(self.steps, loss, float(self._get(apply()["grad_norm"])))
 
     def evaluate(self, tokens: Any, targets: Any) -> float:
         """The loss of one batch, in nats per token."""
         check_tokens(tokens, self.program, "tokens", lowest=0)
         check_tokens(targets, self.program, "targets", lowest=-1)
-        results = self.program.call("loss", tokens=tokens, targets=targets, **self._gate_scale(),
+        results = self.program.call("loss", tokens=self._put(tokens), targets=self._put(targets), **self._gate_scale(),
                                     **self.weights.arguments("loss"))
-        return float(results["loss"])
+        return float(self._get(results["loss"]))
 
     def logits(self, tokens: Any) -> Any:
         """Logits [batch, seq, padded vocab] of one batch."""
         check_tokens(tokens, self.program, "tokens", lowest=0)
-        return self.program.call("logits", tokens=tokens, **self._gate_scale(),
-                                 **self.weights.arguments("logits"))["logits"]
+        results = self.program.call("logits", tokens=self._put(tokens), **self._gate_scale(),
+                                    **self.weights.arguments("logits"))
+        return self._get(results["logits"])
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Writes a checkpoint (weights, moments, position) that nagc reads too, and returns its path."""

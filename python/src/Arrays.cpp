@@ -96,6 +96,15 @@ static std::string describeStrides(const AnyArray &array) {
   return "(" + text + ")";
 }
 
+static std::optional<DType> findDType(nb::dlpack::dtype dtype) {
+  for (DType known :
+       {DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::I32,
+        DType::I16, DType::I8, DType::U16, DType::U8, DType::Bool})
+    if (getDType(known) == dtype)
+      return known;
+  return std::nullopt;
+}
+
 //===- In -----------------------------------------------------------------===//
 
 AnyArray nag::python::getArray(const ProgramState &state,
@@ -163,4 +172,55 @@ nag::python::allocateArray(const std::shared_ptr<ProgramState> &state,
     delete static_cast<OwnedBuffer *>(object);
   });
   return viewArray(*state, info, data, owner);
+}
+
+//===- Copies -------------------------------------------------------------===//
+
+/// A dense array on the device of this type, and what it is as a tensor.
+static std::pair<AnyArray, TensorInfo> getDense(nb::handle value, int type,
+                                                const char *where) {
+  AnyArray array;
+  if (!nb::ndarray_check(value) || !nb::try_cast(value, array, false))
+    raise(ErrorKind::Argument, llvm::Twine(where) +
+                                   ": expected an array, but got " +
+                                   nb::type_name(value.type()).c_str());
+  std::optional<DType> dtype = findDType(array.dtype());
+  if (array.device_type() != type || !dtype || !isDense(array))
+    raise(ErrorKind::Argument,
+          llvm::Twine(where) + ": expected a contiguous array on " +
+              describeDevice(type, 0) + ", but got " + describeType(array) +
+              " on " + describeDevice(array.device_type(), array.device_id()));
+  TensorInfo info;
+  info.dtype = *dtype;
+  for (size_t i = 0; i < array.ndim(); ++i)
+    info.shape.push_back(array.shape(i));
+  return {array, info};
+}
+
+nb::object nag::python::toDevice(const std::shared_ptr<ProgramState> &state,
+                                 nb::handle value) {
+  auto [array, info] = getDense(value, nb::device::cpu::value, "to_device");
+  nb::object copy = allocateArray(state, info, /*zeroed=*/false);
+  auto target = nb::cast<nb::ndarray<>>(copy);
+  check(state->get().device().copyToDevice(target.data(), array.data(),
+                                           info.getByteSize()));
+  return copy;
+}
+
+nb::object nag::python::toHost(const std::shared_ptr<ProgramState> &state,
+                               nb::handle value) {
+  runtime::Device &device = state->get().device();
+  auto [array, info] =
+      getDense(value, device.getDLPackDevice().first, "to_host");
+  size_t bytes = info.getByteSize();
+  auto memory = std::make_unique<char[]>(bytes);
+  check(device.copyToHost(memory.get(), array.data(), bytes));
+  void *data = memory.get();
+  nb::capsule owner(memory.release(), [](void *object) noexcept {
+    delete[] static_cast<char *>(object);
+  });
+  llvm::SmallVector<size_t> shape(info.shape.begin(), info.shape.end());
+  return nb::cast(nb::ndarray<nb::numpy>(data, shape.size(), shape.data(),
+                                         owner, nullptr, getDType(info.dtype)),
+                  nb::rv_policy::reference);
 }

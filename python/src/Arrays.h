@@ -23,6 +23,13 @@ AnyArray getArray(const ProgramState &state, const runtime::TensorInfo &info,
 nanobind::object allocateArray(const std::shared_ptr<ProgramState> &state,
                                const runtime::TensorInfo &info, bool zeroed);
 
+/// A copy of a host array on the program's device, and a numpy copy of an array
+/// of the program's device. Raise ArgumentError on arrays that are elsewhere.
+nanobind::object toDevice(const std::shared_ptr<ProgramState> &state,
+                          nanobind::handle value);
+nanobind::object toHost(const std::shared_ptr<ProgramState> &state,
+                        nanobind::handle value);
+
 /// An array of memory that `owner` keeps alive: numpy's on the host where numpy
 /// has the type, else one that only speaks DLPack.
 nanobind::object viewArray(const ProgramState &state,

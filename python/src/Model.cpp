@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Program.h"
 
-#include "nag/Driver/Model.h"
+#include "nag/Driver/Generation.h"
 #include "nag/Driver/OpTypes.h"
 #include "nag/Driver/PublicCheckpoint.h"
 #include "nag/Model/Cost.h"
 #include "nag/Runtime/Json.h"
 
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -60,16 +62,24 @@ static Program compile(const driver::Model &model,
                        const std::string &differentiate,
                        const std::string &recompute, const std::string &target,
                        const std::string &device, const std::string &chip,
-                       const std::string &precision, int threads) {
+                       const std::string &precision, int threads,
+                       std::optional<std::array<int64_t, 3>> generation) {
   driver::CompileOptions options;
   options.functions = functions;
   options.differentiate = differentiate;
   options.recompute = parseRecompute(recompute);
   options.target = {target, device, chip, precision, threads};
   check(options.target.check(), ErrorKind::Argument);
-  auto program = [&] {
+  using Result = llvm::Expected<std::unique_ptr<runtime::Program>>;
+  auto program = [&]() -> Result {
     nb::gil_scoped_release released;
-    return model.compile(options);
+    if (!generation)
+      return model.compile(options);
+    auto [batch, prompt, capacity] = *generation;
+    auto copy = driver::copyForGeneration(model, {batch, prompt, capacity});
+    if (!copy)
+      return copy.takeError();
+    return (*copy)->compile(options);
   }();
   return {std::make_shared<ProgramState>(take(std::move(program)))};
 }
@@ -147,5 +157,6 @@ void nag::python::bindModel(nb::module_ &module) {
            })
       .def("compile", &compile, nb::arg("functions"), nb::arg("differentiate"),
            nb::arg("recompute"), nb::arg("target"), nb::arg("device"),
-           nb::arg("chip"), nb::arg("precision"), nb::arg("threads"));
+           nb::arg("chip"), nb::arg("precision"), nb::arg("threads"),
+           nb::arg("generation").none() = nb::none());
 }

@@ -11,4 +11,5 @@ NB_MODULE(_core, module) {
   nag::python::bindProgram(module);
   nag::python::bindWeights(module);
   nag::python::bindTraining(module);
+  nag::python::bindGeneration(module);
 }

@@ -134,6 +134,14 @@ void nag::python::bindProgram(nb::module_ &module) {
              return self.state->get().device().getDLPackDevice();
            })
       .def("bind", &bindCall, nb::arg("function"), nb::arg("arrays"))
+      .def("to_device",
+           [](const Program &self, nb::object array) {
+             return toDevice(self.state, array);
+           })
+      .def("to_host",
+           [](const Program &self, nb::object array) {
+             return toHost(self.state, array);
+           })
       .def("close", [](Program &self) { self.state->closed = true; })
       .def_prop_ro("closed", [](const Program &self) {
         return self.state->closed.load();

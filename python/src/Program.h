@@ -48,6 +48,7 @@ void bindProgram(nanobind::module_ &module);
 void bindWeights(nanobind::module_ &module);
 void bindModel(nanobind::module_ &module);
 void bindTraining(nanobind::module_ &module);
+void bindGeneration(nanobind::module_ &module);
 
 /// JSON text of an object.
 std::string toText(const llvm::json::Object &object);

@@ -176,6 +176,31 @@ def attention_cases(form, edge):
                   attributes, EXP)]
 
 
+def cached_attention(q, k, v, kc, vc, p, heads, kv_heads, window):
+    """The last position of causal attention over what the ring holds, in order, and the token itself."""
+    rows, results = kc.shape[1], []
+    for b, position in enumerate(p[0]):
+        seen = min(position, rows, rows if window is None else window)
+        order = [j % rows for j in range(position - seen, position)]
+        keys, values = (np.concatenate([cache[b, order], own[0, b:b + 1]])[None] for cache, own in ((kc, k), (vc, v)))
+        queries = np.concatenate([np.zeros((seen, q.shape[2])), q[0, b:b + 1]])[None]
+        results.append(ref.attention(queries, keys, values, heads=heads, kv_heads=kv_heads, window=None)[0][0, -1])
+    return np.array(results)[None]
+
+
+def cached_attention_case(edge, rows, positions, heads=4, kv_heads=2, hd=8, window=None):
+    b, width = len(positions), kv_heads * hd
+    inputs = dict(q=normal(1, b, heads * hd), k=normal(1, b, width, seed=1), v=normal(1, b, width, seed=2),
+                  kc=normal(b, rows, width, seed=3), vc=normal(b, rows, width, seed=4),
+                  p=np.array([positions], np.int32))
+    for name in ("kc", "vc"):  # rows that were never written are not read
+        for sequence, position in enumerate(positions):
+            inputs[name][sequence, position:] = np.nan
+    attributes = f"{{heads = {heads}, kv_heads = {kv_heads}{'' if window is None else f', window = {window}'}}}"
+    return plain("cached_attention" + edge, "cached_attention", inputs,
+                 named(cached_attention, "o", heads=heads, kv_heads=kv_heads, window=window), attributes, EXP)
+
+
 def rotary_cases(shape, edge, heads=2):
     b, t, d = shape[0], shape[1], 16 * heads
     cos, sin = ref.rotary_table(t, 16)
@@ -326,6 +351,10 @@ def all_cases():
         cases += rotate_cases((2, 3, 32), f", {branch} branch", branch)
     for edge, form in ATTENTION.items():
         cases += attention_cases(form, edge)
+    cases += [cached_attention_case("", 12, (3, 7, 0)), cached_attention_case(", full ring", 6, (6, 13, 29)),
+              cached_attention_case(", window", 12, (2, 11, 40), window=5), cached_attention_case(", alone", 8, (4,)),
+              cached_attention_case(", window 0", 8, (4, 9), window=0),
+              cached_attention_case(", long", 70, (69, 33), heads=3, kv_heads=1, hd=10)]
     cases += loss_cases(18, "") + loss_cases(11, ", padded vocabulary") + loss_cases(1, ", one word")
     cases += loss_cases(18, ", nothing counted", range(6))
     # Where a careless exponential overflows.

@@ -94,6 +94,8 @@ def test_the_page_holds_the_numbers_of_the_logs(page, runs):
     assert gates["steps"] == list(range(5, STEPS + 1, 5))
     assert gates["rows"] == [x["gates"]["mean"] for x in read_log(runs[0]) if "gates" in x]
     assert all(len(row) == SUB_LAYERS for row in gates["rows"])
+    sample = data_of(page)[0]["lists"]["sample.gates"]
+    assert sample["steps"] == [STEPS] and len(sample["rows"][0]) == 16 * SUB_LAYERS
     assert data_of(page)[1]["lists"] == {}
 
 
@@ -117,6 +119,12 @@ def test_long_runs_are_thinned(tmp_path):
     assert len(gates["steps"]) == 120 and gates["steps"][0] == 1 and gates["rows"][-1] == [1.0] * 3
 
 
+def read_source():
+    """What the runs trained on, with what the page shows as dots."""
+    with open(__file__) as file:
+        return "".join(c if c.isprintable() and c.isascii() else "\n" for c in file.read())
+
+
 def drawn(path):
     """The document after its program has run; fails when that reports an error."""
     result = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
@@ -134,7 +142,8 @@ def test_a_browser_draws_the_charts(page):
     parsed = Page(drawn(page))
     titles = [e["text"] for e in parsed.find("h2")]
     assert titles == ["Runs", "Training loss", "Validation loss", "Learning rate", "Gradient norm", "Tokens per second",
-                      "Time of a step", "Gates: rotating", "Tokens at the floor: rotating", "Rotation by depth",
+                      "Time of a step", "Gates: rotating", "Tokens at the floor: rotating", "Tokens by sub-layer: rotating",
+                      "Rotation by depth",
                       "Log-norm by depth"]
     charts = parsed.find("svg")
     assert len(charts) == len(titles) - 1
@@ -144,6 +153,9 @@ def test_a_browser_draws_the_charts(page):
     assert len(curves) == 2 * 5 + 2 and not any("NaN" in curve for curve in curves)
     assert len(parsed.find("rect", class_="cell")) == 2 * SUB_LAYERS * STEPS // 5
     assert len(parsed.find("rect", class_="bar")) == 2 * 3
+    assert len(parsed.find("rect", class_="token")) == 16 * SUB_LAYERS
+    letters = "".join(e["text"] for e in parsed.find("text", class_="letter"))
+    assert len(letters) == 16 and letters.replace("\u00b7", "\n") in read_source()
 
 
 @needs_browser

@@ -2,6 +2,7 @@
 // mlir-opt with the nag dialect, passes and pipelines.
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/GenerationPasses.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Pipelines/Pipelines.h"
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
   nag::registerNagConversionPasses();
   nag::registerNagTransformsPasses();
   nag::registerNagPrecisionPasses();
+  nag::registerNagGenerationPasses();
   nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

@@ -2,8 +2,9 @@
 // nagc generate: continues a prompt.
 #include "Session.h"
 
+#include "nag/Driver/Generation.h"
+#include "nag/Runtime/CachedGenerator.h"
 #include "nag/Runtime/Checkpoint.h"
-#include "nag/Runtime/Generator.h"
 
 using namespace llvm;
 using namespace nag;
@@ -15,11 +16,12 @@ static cl::opt<std::string>
     checkpoint("checkpoint", cl::sub(generateCommand), cl::Required,
                cl::value_desc("path"),
                cl::desc("A checkpoint, or a folder with the newest of them"));
-static cl::opt<std::string>
-    prompt("prompt", cl::sub(generateCommand), cl::Required,
-           cl::value_desc("text"),
-           cl::desc("What to continue: text for a vocabulary of bytes, else "
-                    "token numbers between commas"));
+static cl::list<std::string>
+    prompts("prompt", cl::sub(generateCommand), cl::Required,
+            cl::value_desc("text"),
+            cl::desc("What to continue: text for a vocabulary of bytes, else "
+                     "token numbers between commas. Several are continued at "
+                     "once, each on lines of its own"));
 static cl::opt<int64_t> tokenCount("tokens", cl::sub(generateCommand),
                                    cl::init(200), cl::value_desc("N"),
                                    cl::desc("Tokens to add (default: 200)"));
@@ -32,71 +34,200 @@ static cl::opt<int64_t> topK("top-k", cl::sub(generateCommand), cl::init(0),
                              cl::value_desc("K"),
                              cl::desc("Draw from the K likeliest tokens; 0: "
                                       "from all (default)"));
+static cl::opt<double>
+    topP("top-p", cl::sub(generateCommand), cl::init(1.0), cl::value_desc("P"),
+         cl::desc("Draw from the likeliest tokens whose probabilities add up "
+                  "to P; 1: from all (default)"));
 static cl::opt<uint64_t> seed("seed", cl::sub(generateCommand), cl::init(0),
                               cl::value_desc("S"),
-                              cl::desc("Key of the draws (default: 0)"));
+                              cl::desc("Key of the draws (default: 0); prompt "
+                                       "n draws with S + n"));
+static cl::opt<std::string>
+    stop("stop", cl::sub(generateCommand), cl::value_desc("token"),
+         cl::desc("End a sequence with this token: a byte (\\n for the end of "
+                  "a line) or, where tokens are no bytes, a number"));
+static cl::opt<bool>
+    recompute("recompute", cl::sub(generateCommand),
+              cl::desc("Compute the whole prefix for every token instead of "
+                       "keeping keys and values"));
 
 static constexpr int64_t kByteVocabulary = 256;
 
-static Expected<std::vector<int32_t>> readPrompt(bool isBytes) {
-  std::vector<int32_t> tokens;
+using Tokens = std::vector<int32_t>;
+
+static Expected<Tokens> readTokens(StringRef option, StringRef text,
+                                   bool isBytes) {
+  Tokens tokens;
   if (isBytes) {
-    for (unsigned char byte : prompt)
+    for (unsigned char byte : text)
       tokens.push_back(byte);
     return tokens;
   }
   SmallVector<StringRef> numbers;
-  StringRef(prompt).split(numbers, ',');
+  text.split(numbers, ',');
   for (StringRef number : numbers)
     if (number.trim().getAsInteger(10, tokens.emplace_back()))
       return make_error<tool::UsageError>(
-          "--prompt: expected token numbers between commas for a vocabulary "
+          option +
+          ": expected token numbers between commas for a vocabulary "
           "that is not bytes, but got '" +
           number + "'");
   return tokens;
 }
 
-static Expected<int> run() {
+static Expected<std::vector<Tokens>> readPrompts(bool isBytes) {
+  std::vector<Tokens> all;
+  for (const std::string &prompt : prompts) {
+    Expected<Tokens> tokens = readTokens("--prompt", prompt, isBytes);
+    if (!tokens)
+      return tokens.takeError();
+    all.push_back(std::move(*tokens));
+  }
+  return all;
+}
+
+static Expected<runtime::GenerateOptions> readOptions(bool isBytes) {
+  runtime::GenerateOptions options;
+  options.count = tokenCount;
+  options.sampler.temperature = temperature;
+  options.sampler.topK = topK;
+  options.sampler.topP = topP;
+  options.sampler.seed = seed;
   if (tokenCount < 0)
     return make_error<tool::UsageError>(
         "--tokens: expected 0 or more, but got '" + Twine(tokenCount) + "'");
-  runtime::SamplerOptions sampler;
-  sampler.temperature = temperature;
-  sampler.topK = topK;
-  sampler.seed = seed;
-  if (Error error = sampler.check())
+  if (Error error = options.sampler.check())
     return make_error<tool::UsageError>(toString(std::move(error)));
+  if (stop.empty())
+    return options;
+  Expected<Tokens> token =
+      readTokens("--stop", stop == "\\n" ? "\n" : stop.c_str(), isBytes);
+  if (!token)
+    return token.takeError();
+  if (token->size() != 1)
+    return make_error<tool::UsageError>(
+        "--stop: expected one token, but got '" + Twine(stop) + "'");
+  options.stopToken = token->front();
+  return options;
+}
+
+namespace {
+/// Prints sequences as they grow; several, each when all are done.
+class Printer {
+public:
+  Printer(ArrayRef<std::string> given, bool bytes)
+      : texts(given.begin(), given.end()), isBytes(bytes) {
+    if (isStreaming())
+      outs() << texts.front();
+  }
+
+  bool append(size_t sequence, int32_t token) {
+    std::string text = isBytes ? std::string(1, static_cast<char>(token))
+                               : "," + std::to_string(token);
+    if (isStreaming()) {
+      outs() << text;
+      outs().flush();
+    }
+    texts[sequence] += text;
+    return true;
+  }
+
+  void finish() {
+    if (!isStreaming())
+      for (const std::string &text : texts)
+        outs() << text << '\n';
+    else
+      outs() << '\n';
+  }
+
+private:
+  bool isStreaming() const { return texts.size() == 1; }
+
+  std::vector<std::string> texts;
+  bool isBytes;
+};
+} // namespace
+
+static Error generateCached(runtime::Program &program,
+                            const runtime::ParameterBuffers &weights,
+                            ArrayRef<Tokens> tokens,
+                            const runtime::GenerateOptions &options,
+                            Printer &printer) {
+  auto generator = runtime::CachedGenerator::create(program, weights);
+  if (!generator)
+    return generator.takeError();
+  return (*generator)
+      ->generate(tokens, options, [&](size_t sequence, int32_t token) {
+        return printer.append(sequence, token);
+      });
+}
+
+static Error generateRecomputing(runtime::Program &program,
+                                 const runtime::ParameterBuffers &weights,
+                                 ArrayRef<Tokens> tokens,
+                                 const runtime::GenerateOptions &options,
+                                 Printer &printer) {
+  auto generator = runtime::Generator::create(program, weights);
+  if (!generator)
+    return generator.takeError();
+  for (size_t i = 0; i != tokens.size(); ++i) {
+    runtime::SamplerOptions sampler = options.sampler;
+    sampler.seed += i;
+    auto emit = [&](int32_t token) {
+      return printer.append(i, token) && token != options.stopToken;
+    };
+    if (Error error =
+            (*generator)->generate(tokens[i], options.count, sampler, emit))
+      return error;
+  }
+  return Error::success();
+}
+
+/// Keys and values for as many positions as the model was made for.
+static driver::GenerationOptions getSizes(driver::Model &model,
+                                          ArrayRef<Tokens> tokens) {
+  driver::GenerationOptions sizes;
+  sizes.batch = tokens.size();
+  size_t longest = 1;
+  for (const Tokens &prompt : tokens)
+    longest = std::max(longest, prompt.size());
+  sizes.capacity = driver::getSequenceLength(model).value_or(1);
+  sizes.prompt = std::min<int64_t>(longest, sizes.capacity);
+  return sizes;
+}
+
+static Expected<int> run() {
   auto model = session.open(tool::Purpose::Generate);
   if (!model)
     return model.takeError();
+  bool isBytes =
+      (*model)->getVocabulary().value_or(kByteVocabulary) <= kByteVocabulary;
+  auto options = readOptions(isBytes);
+  if (!options)
+    return options.takeError();
+  auto tokens = readPrompts(isBytes);
+  if (!tokens)
+    return tokens.takeError();
   Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
   if (!file)
     return file.takeError();
+  if (!recompute) {
+    driver::Model &graph = (*model)->getModel();
+    if (Error error = driver::addGeneration(graph, getSizes(graph, *tokens)))
+      return error;
+    (*model)->setFunctions({"prefill", "decode"});
+  }
   auto program = (*model)->compile();
   if (!program)
     return program.takeError();
   auto weights = runtime::loadWeights(**program, *file);
   if (!weights)
     return weights.takeError();
-  auto generator = runtime::Generator::create(**program, *weights);
-  if (!generator)
-    return generator.takeError();
-  bool isBytes = (*generator)->getVocabulary() <= kByteVocabulary;
-  Expected<std::vector<int32_t>> tokens = readPrompt(isBytes);
-  if (!tokens)
-    return tokens.takeError();
-  outs() << prompt;
-  auto emit = [&](int32_t token) {
-    if (isBytes)
-      outs() << static_cast<char>(token);
-    else
-      outs() << ',' << token;
-    outs().flush();
-    return true;
-  };
-  if (Error error = (*generator)->generate(*tokens, tokenCount, sampler, emit))
+  Printer printer(prompts, isBytes);
+  auto generate = recompute ? generateRecomputing : generateCached;
+  if (Error error = generate(**program, *weights, *tokens, *options, printer))
     return error;
-  outs() << '\n';
+  printer.finish();
   return tool::kDone;
 }
 

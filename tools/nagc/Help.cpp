@@ -38,7 +38,8 @@ EXAMPLES:
 static constexpr StringLiteral kGenerateExamples = R"(
 EXAMPLES:
   nagc generate model.mlir --checkpoint run --prompt "Once" --tokens 100 --temperature 0.8
-  nagc generate model.mlir --checkpoint run --prompt "Once" --temperature 0
+  nagc generate model.mlir --checkpoint run --prompt "Once" --prompt "Never" --top-p 0.9
+  nagc generate model.mlir --checkpoint run --prompt "Q:" --stop "\\n" --temperature 0
 )";
 static constexpr StringLiteral kFlopsExamples = R"(
 EXAMPLES:

@@ -23,6 +23,11 @@ public:
   std::optional<int64_t> getVocabulary() const {
     return model->getVocabulary();
   }
+  driver::Model &getModel() { return *model; }
+  /// Chooses other functions than those of the purpose.
+  void setFunctions(std::vector<std::string> functions) {
+    options.functions = std::move(functions);
+  }
   llvm::Expected<std::unique_ptr<runtime::Program>> compile() const {
     return model->compile(options);
   }

@@ -32,6 +32,9 @@ public:
   llvm::Error readPart(llvm::StringRef name, size_t offset, size_t bytes,
                        void *host) const;
 
+  llvm::Error writePart(llvm::StringRef name, size_t offset, size_t bytes,
+                        const void *host);
+
   /// Sets a scalar argument; does nothing where no function takes it.
   llvm::Error writeScalar(llvm::StringRef name, double value);
   /// The value of a scalar result; NaN where no function writes it.

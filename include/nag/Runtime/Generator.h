@@ -14,6 +14,9 @@ struct SamplerOptions {
   double temperature = 1;
   /// Only the topK largest logits may be drawn (of equals the first); 0: all.
   int64_t topK = 0;
+  /// Only the likeliest tokens whose probabilities add up to topP may be drawn,
+  /// after temperature and topK; at least one. In (0, 1]; 1: all.
+  double topP = 1;
   uint64_t seed = 0;
 
   /// Fails on values out of range, naming the option.

@@ -43,6 +43,19 @@ struct GateHealth {
                             double gateScale);
 };
 
+/// The gates of a few tokens: what a picture of tokens by sub-layers shows.
+struct GateSample {
+  /// The first tokens of a batch's first sequence.
+  std::vector<int32_t> tokens;
+  /// |g| of these tokens, sub-layer after sub-layer.
+  std::vector<double> gates;
+
+  /// From gates [S,B,T] and tokens [B,T] in host memory; at most `limit`
+  /// tokens.
+  static GateSample compute(const TensorInfo &info, const void *gates,
+                            llvm::ArrayRef<int32_t> tokens, int64_t limit = 64);
+};
+
 /// Where the wall-clock time of a step goes, in seconds.
 struct StepSeconds {
   /// Reading batches; forward and backward passes; the optimizer.
@@ -61,12 +74,15 @@ struct StepMetrics {
   StepSeconds seconds;
   std::optional<Evaluation> validation;
   std::optional<GateHealth> gates;
+  /// At the last step.
+  std::optional<GateSample> sample;
 };
 
 /// {"step":3,"loss":5.2,"lr":1e-3,"grad_norm":1.1,"tokens":6144,
 ///  "tokens_per_s":1e5,"seconds":{"data":1e-4,"gradients":0.1,"apply":0.01}
 ///  [,"val_loss":2.4,"val_bits_per_byte":3.4,"val_tokens":9]
-///  [,"gates":{"mean":[],"floor":[],"angle":[],"log_gain":[],"dead":0}]}
+///  [,"gates":{"mean":[],"floor":[],"angle":[],"log_gain":[],"dead":0}]
+///  [,"sample":{"tokens":[],"gates":[]}]}
 std::string formatJson(const StepMetrics &metrics);
 
 /// A file of such lines.

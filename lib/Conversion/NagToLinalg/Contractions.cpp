@@ -2,7 +2,7 @@
 // Patterns of convert-nag-to-linalg for the ops that sum over more than a row:
 // linear layers, their weight gradients, attention, the embedding's gradient.
 #include "nag/Conversion/NagToLinalg.h"
-#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/IR/NagGeneration.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -136,6 +136,24 @@ struct LowerAttention : OpRewritePattern<AttentionOp> {
   }
 };
 
+struct LowerCachedAttention : OpRewritePattern<CachedAttentionOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(CachedAttentionOp op,
+                                PatternRewriter &rewriter) const override {
+    Value destination =
+        getDestination(rewriter, op.getResult(), op.getResult().getType());
+    auto lowered = StreamCachedAttentionOp::create(
+        rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
+        op.getValue(), op.getKeyCache(), op.getValueCache(), op.getPositions(),
+        destination, op.getHeadsAttr(), op.getKvHeadsAttr(),
+        op.getWindowAttr());
+    replaceComputed(rewriter, op.getResult(), lowered->getResult(0));
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct LowerAttentionVJP : OpRewritePattern<AttentionVJPOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -255,5 +273,5 @@ private:
 
 void nag::populateContractionPatterns(RewritePatternSet &patterns) {
   patterns.add<LowerLinear, LowerWeightGrad, LowerAttention, LowerAttentionVJP,
-               LowerEmbeddingVJP>(patterns.getContext());
+               LowerCachedAttention, LowerEmbeddingVJP>(patterns.getContext());
 }

@@ -4,7 +4,7 @@
 #include "nag/Conversion/NagToLinalg.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Conversion/RowGroup.h"
-#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/IR/NagGeneration.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -126,7 +126,8 @@ private:
     return function.walk([](Operation *op) -> WalkResult {
       if (op->getName().getDialectNamespace() !=
               NagDialect::getDialectNamespace() ||
-          isa<LaunchOp, RepeatOp, StreamAttentionOp, StreamAttentionVJPOp>(op))
+          isa<LaunchOp, RepeatOp, StreamAttentionOp, StreamAttentionVJPOp,
+              StreamCachedAttentionOp>(op))
         return WalkResult::advance();
       return op->emitOpError("expected an op with a lowering to linalg; run "
                              "-nag-decompose and -nag-split-streams first");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // convert-nag-to-vector: attention on buffers becomes loops and vector code.
+#include "CachedAttention.h"
 #include "TileEmitter.h"
 #include "nag/Conversion/Passes.h"
-#include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -41,7 +41,8 @@ struct ConvertNagToVectorPass
       return signalPassFailure();
     SmallVector<Operation *> targets;
     getOperation()->walk([&](DestinationStyleOpInterface op) {
-      if (isa<StreamAttentionOp, StreamAttentionVJPOp>(op))
+      if (isa<StreamAttentionOp, StreamAttentionVJPOp, StreamCachedAttentionOp>(
+              op))
         targets.push_back(op);
     });
     for (Operation *op : targets)
@@ -57,6 +58,8 @@ private:
     OpBuilder builder(op);
     if (auto forward = dyn_cast<StreamAttentionOp>(op))
       emitAttention(builder, forward, shape);
+    else if (auto cached = dyn_cast<StreamCachedAttentionOp>(op))
+      emitCachedAttention(builder, cached);
     else
       emitAttentionVJP(builder, cast<StreamAttentionVJPOp>(op), shape);
     op->erase();

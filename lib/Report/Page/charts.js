@@ -184,6 +184,34 @@ function heatMap({title, note, steps, rows, labels, max}) {
   return box;
 }
 
+/** A card with one column per token and one row per label; darker is more, a hatched cell was skipped. */
+function tokenMap({title, note, texts, rows, labels, max, skipped}) {
+  const box = card(title, note);
+  const cell = Math.max(8, Math.min(18, 360 / labels.length));
+  const bottom = 46, height = TOP + bottom + cell * labels.length;
+  const width = (WIDTH - LEFT - RIGHT) / texts.length;
+  const svg = make("svg", {viewBox: `0 0 ${WIDTH} ${height}`, role: "img",
+    "aria-label": `${title}: ${labels.length} sub-layers of ${texts.length} tokens, ${texts.join("")}`});
+  const fill = (v) => `color-mix(in srgb, var(--heat-high) ${(100 * Math.min(1, v / max)).toFixed(1)}%, var(--heat-low))`;
+  labels.forEach((label, layer) => {
+    texts.forEach((_, i) => svg.append(make("rect", {class: "token", x: LEFT + i * width, y: TOP + layer * cell, width: width - 0.5,
+      height: cell - 1, style: skipped && skipped[layer][i] ? "fill: var(--heat-none)" : `fill: ${fill(rows[layer][i])}`})));
+    if (layer % Math.ceil(labels.length / 24) === 0)
+      svg.append(make("text", {x: LEFT - 6, y: TOP + (layer + 0.5) * cell + 4, "text-anchor": "end"}, label));
+  });
+  texts.forEach((text, i) => svg.append(make("text", {class: "letter", x: LEFT + (i + 0.5) * width,
+    y: height - bottom + 15, "text-anchor": "middle"}, text)));
+  svg.append(make("text", {x: (LEFT + WIDTH - RIGHT) / 2, y: height - 8, "text-anchor": "middle"}, `token; scale 0 to ${format(max)}`));
+  addTip(box, svg, (px, py) => {
+    const i = Math.floor((px - LEFT) / width), layer = Math.floor((py - TOP) / cell);
+    if (!(i in texts) || !(layer in labels)) return null;
+    const state = skipped ? (skipped[layer][i] ? ", skipped" : ", executed") : "";
+    return [[`token ${i + 1} "${texts[i]}", ${labels[layer]}`], [format(rows[layer][i]) + state]];
+  });
+  box.append(svg, dataTable(["token", ...labels], texts.map((text, i) => [text, ...labels.map((_, layer) => rows[layer][i])])));
+  return box;
+}
+
 /** A card with one bar per entry of `bars` ([name, values]), in milliseconds, stacked by `parts` ({name, color}). */
 function stackedBars({title, note, parts, bars, unit}) {
   const box = card(title, note);

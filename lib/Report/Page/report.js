@@ -86,6 +86,26 @@ function heatMaps(metric, title, note, limit) {
   }));
 }
 
+/** A sample's tokens by sub-layers, per run; `sample.executed` holds 0 where a token skipped. */
+function tokenMaps() {
+  return runs.filter((run) => run.lists["sample.tokens"] && run.lists["sample.gates"]).map((run) => {
+    const tokens = run.lists["sample.tokens"].rows.at(-1);
+    const byLayer = (flat) => Array.from({length: flat.length / tokens.length},
+      (_, i) => flat.slice(i * tokens.length, (i + 1) * tokens.length));
+    const rows = byLayer(run.lists["sample.gates"].rows.at(-1));
+    const executed = run.lists["sample.executed"];
+    const isBytes = !run.config || run.config.vocab <= 256;
+    const show = (token) => !isBytes ? String(token) : token < 32 || token > 126 ? "\u00b7" : String.fromCharCode(token);
+    return tokenMap({
+      title: runs.length > 1 ? `Tokens by sub-layer: ${run.name}` : "Tokens by sub-layer",
+      note: executed ? "|g| of the tokens of a sample; grey tokens skipped the sub-layer." :
+        "|g| of the tokens of a sample, by which routing chooses among them.",
+      texts: tokens.map(show), rows, labels: subLayers(rows.length), max: Math.max(...rows.flat(), 1e-9),
+      skipped: executed ? byLayer(executed.rows.at(-1)).map((row) => row.map((v) => v === 0)) : null,
+    });
+  });
+}
+
 function lines(title, note, metric, options = {}) {
   const curves = curvesOf(metric, options.isSmoothed);
   return curves.length ? lineChart({title, note, curves, isNamed: runs.length > 1, ...options}) : null;
@@ -113,6 +133,7 @@ function charts() {
     ...heatMaps("gates.mean", "Gates", `Mean |g| per sub-layer, without the warm-up of alpha; below ${DEAD} a sub-layer is dead.`),
     ...heatMaps("gates.floor", "Tokens at the floor", "Share of tokens whose gate is as good as shut, per sub-layer.", 1),
     ...heatMaps("skips", "Skipped tokens", "Share of tokens that skip each sub-layer.", 1),
+    ...tokenMaps(),
     depths("Rotation by depth", "Mean angle by which each sub-layer turns the stream at the last report, in degrees.",
       depthCurves("gates.angle", degrees)),
     depths("Log-norm by depth", "What the stream's log-norm has gained after each sub-layer at the last report.",

@@ -24,6 +24,9 @@ public:
   llvm::Error copyToDevice(void *buffer, const void *host,
                            size_t bytes) override;
   llvm::Error copyToHost(void *host, const void *buffer, size_t bytes) override;
+  std::pair<int, int> getDLPackDevice() const override {
+    return {2, static_cast<int>(ordinal)};
+  }
 
   /// Makes this device the calling thread's; threads that call the others need
   /// it once.

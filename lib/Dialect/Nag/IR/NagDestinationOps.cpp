@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Verifiers, memory effects and bufferization of the ops that write their
 // results into operands.
-#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "DestinationOps.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 using namespace nag;
+using namespace nag::detail;
 using namespace mlir::bufferization;
-
-using Effects =
-    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
 
 //===----------------------------------------------------------------------===//
 // What all of them share
 //===----------------------------------------------------------------------===//
 
-static void getDestinationEffects(DestinationStyleOpInterface op,
-                                  Effects &effects) {
+void nag::detail::getDestinationEffects(DestinationStyleOpInterface op,
+                                        Effects &effects) {
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
@@ -28,17 +26,17 @@ static void getDestinationEffects(DestinationStyleOpInterface op,
   }
 }
 
-static AliasingValueList getDestinationAliases(DestinationStyleOpInterface op,
-                                               OpOperand &operand) {
+AliasingValueList
+nag::detail::getDestinationAliases(DestinationStyleOpInterface op,
+                                   OpOperand &operand) {
   if (op.isDpsInit(&operand))
     return {{op.getTiedOpResult(&operand), BufferRelation::Equivalent}};
   return {};
 }
 
-static LogicalResult bufferizeDestinations(RewriterBase &rewriter,
-                                           DestinationStyleOpInterface op,
-                                           const BufferizationOptions &options,
-                                           BufferizationState &state) {
+LogicalResult nag::detail::bufferizeDestinations(
+    RewriterBase &rewriter, DestinationStyleOpInterface op,
+    const BufferizationOptions &options, BufferizationState &state) {
   SmallVector<Value> buffers;
   for (Value operand : op->getOperands()) {
     if (!isa<TensorType>(operand.getType())) {
@@ -58,8 +56,9 @@ static LogicalResult bufferizeDestinations(RewriterBase &rewriter,
   return success();
 }
 
-static LogicalResult expectShape(Operation *op, StringRef name,
-                                 ArrayRef<int64_t> expected, Value value) {
+LogicalResult nag::detail::expectShape(Operation *op, StringRef name,
+                                       ArrayRef<int64_t> expected,
+                                       Value value) {
   ArrayRef<int64_t> actual = cast<ShapedType>(value.getType()).getShape();
   if (actual == expected)
     return success();
@@ -67,7 +66,7 @@ static LogicalResult expectShape(Operation *op, StringRef name,
                            << expected << "], but got [" << actual << "]";
 }
 
-static LogicalResult verifyForm(DestinationStyleOpInterface op) {
+LogicalResult nag::detail::verifyForm(DestinationStyleOpInterface op) {
   ValueRange operands = op->getOperands();
   bool tensors = isa<TensorType>(operands.front().getType());
   for (Value operand : operands)
@@ -123,32 +122,5 @@ LogicalResult StreamAttentionVJPOp::verify() {
   return verifyForm(*this);
 }
 
-//===----------------------------------------------------------------------===//
-// Interface methods, the same for every op of the kind
-//===----------------------------------------------------------------------===//
-
-#define NAG_DESTINATION_OP(OpName)                                             \
-  void OpName::getEffects(Effects &effects) {                                  \
-    getDestinationEffects(*this, effects);                                     \
-  }                                                                            \
-  bool OpName::bufferizesToMemoryRead(OpOperand &operand,                      \
-                                      const AnalysisState &) {                 \
-    return !isDpsInit(&operand);                                               \
-  }                                                                            \
-  bool OpName::bufferizesToMemoryWrite(OpOperand &operand,                     \
-                                       const AnalysisState &) {                \
-    return isDpsInit(&operand);                                                \
-  }                                                                            \
-  AliasingValueList OpName::getAliasingValues(OpOperand &operand,              \
-                                              const AnalysisState &) {         \
-    return getDestinationAliases(*this, operand);                              \
-  }                                                                            \
-  LogicalResult OpName::bufferize(RewriterBase &rewriter,                      \
-                                  const BufferizationOptions &options,         \
-                                  BufferizationState &bufferState) {           \
-    return bufferizeDestinations(rewriter, *this, options, bufferState);       \
-  }
-
 NAG_DESTINATION_OP(StreamAttentionOp)
 NAG_DESTINATION_OP(StreamAttentionVJPOp)
-#undef NAG_DESTINATION_OP

@@ -2,6 +2,7 @@
 // Registration of the dialect's ops, types and attributes.
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "RowRoles.h"
+#include "nag/Dialect/Nag/IR/NagGeneration.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -35,6 +36,10 @@ void NagDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "nag/Dialect/Nag/IR/NagGenerationOps.cpp.inc"
       >();
   attachElementwiseRows(*getContext());
 }

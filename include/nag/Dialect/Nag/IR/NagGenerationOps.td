@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Generation token by token: attention to a cache of keys and values. These ops have a header of their own, NagGeneration.h.
+#ifndef NAG_GENERATION_OPS_TD
+#define NAG_GENERATION_OPS_TD
+
+include "nag/Dialect/Nag/IR/NagDestinationOps.td"
+
+def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention"> {
+  let summary = "attention of one new token per sequence to cached keys and values";
+  let description = [{
+    What nag.attention computes for position p of sequence b, p = `positions[0,b]`, from the keys and values of the positions before it in
+    `key_cache` and `value_cache`, and its own in `key` and `value`. The B sequences' tokens lie side by side where nag.attention has positions. A
+    cache of C rows is a ring: position j stands in row j mod C, so a sequence sees its last min(p, C, window) positions and itself. Rows of
+    positions not yet written are not read. p must not be negative.
+
+    Constraints: (C1) `query` is [1, B, heads*hd], `key` and `value` are [1, B, kv_heads*hd]; (C2) `heads` is a multiple of `kv_heads`; (C3)
+    `window` is not negative; (C4) the caches are [B, C, kv_heads*hd] with C in [1, 65536]; (C5) `positions` is [1, B].
+
+    ```mlir
+    %o = nag.cached_attention %q, %k, %v, %kc, %vc, %p {heads = 4, kv_heads = 2}
+        : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<1x2xi32>)
+        -> tensor<1x2x64xf32>
+    ```
+  }];
+  let arguments = (ins Nag_Tensor:$query, Nag_Tensor:$key, Nag_Tensor:$value, Nag_Tensor:$key_cache, Nag_Tensor:$value_cache,
+      Nag_TokenTensor:$positions, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+  let results = (outs Nag_Tensor:$result);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
+def Nag_IndexBuffer : AnyTypeOf<[StaticShapeTensorOf<[I32]>, StaticShapeMemRefOf<[I32]>]>;
+
+def Nag_StreamCachedAttentionOp : Nag_DestinationOp<"stream_cached_attention", 1> {
+  let summary = "nag.cached_attention in destination-passing form";
+  let description = [{
+    Writes the result of nag.cached_attention into the operand behind `into`.
+
+    Constraints: (C1) shapes as in nag.cached_attention; (C2) tensors with one result per output, or buffers without results.
+
+    ```mlir
+    %0 = nag.stream_cached_attention %q, %k, %v, %kc, %vc, %p into %o {heads = 4, kv_heads = 2}
+        : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<1x2xi32>,
+           tensor<1x2x64xf32>) -> tensor<1x2x64xf32>
+    ```
+  }];
+  let arguments = (ins Nag_Buffer:$query, Nag_Buffer:$key, Nag_Buffer:$value, Nag_Buffer:$key_cache, Nag_Buffer:$value_cache,
+      Nag_IndexBuffer:$positions, Nag_Buffer:$output, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+  let results = (outs Variadic<Nag_Tensor>:$results);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value `,` $key_cache `,` $value_cache `,` $positions `into` $output attr-dict `:`
+    functional-type(operands, results)}];
+}
+
+#endif // NAG_GENERATION_OPS_TD

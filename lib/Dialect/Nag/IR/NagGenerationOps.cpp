@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Attention to a cache: result types, constraints, costs, interfaces.
+#include "DestinationOps.h"
+#include "nag/Dialect/Nag/IR/NagGeneration.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::detail;
+using namespace mlir::bufferization;
+
+#define GET_OP_CLASSES
+#include "nag/Dialect/Nag/IR/NagGenerationOps.cpp.inc"
+
+LogicalResult
+CachedAttentionOp::inferReturnTypes(MLIRContext *, std::optional<Location>,
+                                    Adaptor adaptor,
+                                    SmallVectorImpl<Type> &types) {
+  types.push_back(adaptor.getQuery().getType());
+  return success();
+}
+
+bool CachedAttentionOp::isContraction() { return true; }
+
+/// As nag.attention, for as many positions as the cache and the window let a
+/// token see.
+int64_t CachedAttentionOp::getFlops() {
+  auto shape = getQuery().getType().getShape();
+  int64_t seen = getKeyCache().getType().getDimSize(1);
+  if (getWindow())
+    seen = std::min<int64_t>(seen, *getWindow());
+  return (seen + 1) * shape[1] *
+         (4 * shape[2] + 5 * static_cast<int64_t>(getHeads()));
+}
+
+static LogicalResult expectShape(Operation *op, StringRef label, StringRef name,
+                                 ArrayRef<int64_t> expected, Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getShape() == expected)
+    return success();
+  return op->emitOpError() << "(" << label << ") expected '" << name
+                           << "' of type "
+                           << RankedTensorType::get(expected,
+                                                    type.getElementType())
+                           << ", but got " << type;
+}
+
+/// What nag.cached_attention asks of its sizes and of the token's operands.
+static LogicalResult verifyToken(CachedAttentionOp op) {
+  auto query = cast<RankedTensorType>(op.getQuery().getType());
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
+  if (query.getRank() != 3 || query.getDimSize(0) != 1 || heads <= 0 ||
+      query.getDimSize(2) % heads)
+    return op.emitOpError()
+           << "(C1) expected 'query' of shape [1, B, heads*hd] with heads = "
+           << heads << ", but got [" << query.getShape() << "]";
+  if (kvHeads <= 0 || heads % kvHeads)
+    return op.emitOpError() << "(C2) expected 'heads' a positive multiple of "
+                               "'kv_heads', but got "
+                            << heads << " and " << kvHeads;
+  if (op.getWindow() && int64_t(*op.getWindow()) < 0)
+    return op.emitOpError() << "(C3) expected 'window' of 0 or more, but got "
+                            << int64_t(*op.getWindow());
+  SmallVector<int64_t> token{1, query.getDimSize(1),
+                             query.getDimSize(2) / heads * kvHeads};
+  if (failed(::expectShape(op, "C1", "key", token, op.getKey())))
+    return failure();
+  return ::expectShape(op, "C1", "value", token, op.getValue());
+}
+
+LogicalResult CachedAttentionOp::verify() {
+  constexpr int64_t kMaxRows = 65536;
+  if (failed(verifyToken(*this)))
+    return failure();
+  auto key = cast<RankedTensorType>(getKey().getType());
+  auto cache = cast<RankedTensorType>(getKeyCache().getType());
+  int64_t batch = key.getDimSize(1);
+  int64_t rows = cache.getRank() == 3 ? cache.getDimSize(1) : 0;
+  if (rows < 1 || rows > kMaxRows)
+    return emitOpError() << "(C4) expected 'key_cache' of rank 3 with 1 to "
+                         << kMaxRows << " rows, but got " << cache;
+  SmallVector<int64_t> ring{batch, rows, key.getDimSize(2)};
+  if (failed(::expectShape(*this, "C4", "key_cache", ring, getKeyCache())) ||
+      failed(::expectShape(*this, "C4", "value_cache", ring, getValueCache())))
+    return failure();
+  return ::expectShape(*this, "C5", "positions", {1, batch}, getPositions());
+}
+
+LogicalResult StreamCachedAttentionOp::verify() {
+  auto query = cast<ShapedType>(getQuery().getType());
+  int64_t heads = getHeads(), kvHeads = getKvHeads();
+  if (query.getRank() != 3 || query.getDimSize(0) != 1 || heads <= 0 ||
+      query.getDimSize(2) % heads)
+    return emitOpError() << "(C1) expected 'query' of shape [1, B, heads*hd] "
+                            "with heads = "
+                         << heads << ", but got [" << query.getShape() << "]";
+  if (kvHeads <= 0 || heads % kvHeads)
+    return emitOpError() << "(C1) expected 'kv_heads' to divide 'heads'";
+  int64_t batch = query.getDimSize(1), width = kvHeads * getHeadDim();
+  auto cache = cast<ShapedType>(getKeyCache().getType());
+  int64_t rows = cache.getRank() == 3 ? cache.getDimSize(1) : 0;
+  SmallVector<int64_t> token{1, batch, width}, ring{batch, rows, width};
+  if (failed(detail::expectShape(*this, "key", token, getKey())) ||
+      failed(detail::expectShape(*this, "value", token, getValue())) ||
+      failed(detail::expectShape(*this, "key_cache", ring, getKeyCache())) ||
+      failed(
+          detail::expectShape(*this, "value_cache", ring, getValueCache())) ||
+      failed(detail::expectShape(*this, "positions", {1, batch},
+                                 getPositions())) ||
+      failed(
+          detail::expectShape(*this, "output", query.getShape(), getOutput())))
+    return failure();
+  return verifyForm(*this);
+}
+
+NAG_DESTINATION_OP(StreamCachedAttentionOp)

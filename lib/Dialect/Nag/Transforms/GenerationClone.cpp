@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Ops are cloned with operands of other shapes; result types are inferred anew.
+#include "GenerationClone.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ADT/SmallVectorExtras.h"
+
+using namespace mlir;
+using namespace nag;
+
+namespace {
+
+/// Keys and values, of one layer or of all.
+struct KeyValues {
+  Value keys, values;
+};
+
+/// One function of the new program while its body is written.
+class FunctionClone {
+public:
+  FunctionClone(GenerationPhase chosen, const GenerationShape &sizes,
+                ModuleOp program)
+      : phase(chosen), shape(sizes), module(program),
+        builder(program.getContext()) {}
+
+  /// Writes @prefill or @decode.
+  LogicalResult buildEntry(func::FuncOp logits);
+  /// Writes a layer function for operands of these types: carry, stacks'
+  /// slices, and shared values. Decoding adds the layer's caches behind the
+  /// slices and the positions behind the shared values.
+  FailureOr<func::FuncOp> buildLayer(func::FuncOp layer, RepeatOp repeat,
+                                     TypeRange types);
+
+private:
+  bool isDecode() const { return phase == GenerationPhase::Decode; }
+  StringRef phaseName() const { return isDecode() ? "decode" : "prefill"; }
+  Type indexType(int64_t rows, int64_t columns) {
+    return RankedTensorType::get({rows, columns}, builder.getI32Type());
+  }
+  RankedTensorType cacheType() {
+    return RankedTensorType::get({shape.batch, shape.cacheRows, shape.keyWidth},
+                                 shape.keyType);
+  }
+  RankedTensorType stack(RankedTensorType slice, int64_t count) {
+    SmallVector<int64_t> dims{count};
+    llvm::append_range(dims, slice.getShape());
+    return RankedTensorType::get(dims, slice.getElementType());
+  }
+  /// Tokens side by side: [batch, prompt] or [1, batch].
+  std::pair<int64_t, int64_t> tokenShape() const {
+    return isDecode() ? std::pair<int64_t, int64_t>(1, shape.batch)
+                      : std::pair(shape.batch, shape.prompt);
+  }
+  func::FuncOp createFunction(StringRef name, Location loc);
+  Value addArgument(func::FuncOp function, Type type, StringRef name,
+                    Location loc);
+
+  LogicalResult cloneNeeded(Block &block, ValueRange wanted);
+  LogicalResult cloneOp(Operation &op);
+  LogicalResult cloneInferred(Operation &op);
+  LogicalResult cloneBlock(BlockOp op);
+  LogicalResult cloneRepeat(RepeatOp op);
+  LogicalResult cloneTable(RotaryTableOp op);
+  LogicalResult cloneAttention(AttentionOp op);
+  Value gatherRows(Value table);
+  LogicalResult addEntryArguments(func::FuncOp logits, func::FuncOp function);
+  void finishEntry(func::FuncOp logits, func::FuncOp function);
+  Value joinLayers(ArrayRef<Value> parts);
+
+  GenerationPhase phase;
+  const GenerationShape &shape;
+  ModuleOp module;
+  OpBuilder builder;
+  IRMapping mapping;
+  func::FuncOp entry;
+
+  Value positions;
+  KeyValues caches;
+  /// The rotary table of all positions: an argument of @decode, computed by
+  /// @prefill.
+  Value cos, sin;
+  bool hasTable = false;
+  /// What layers return beside the carry.
+  SmallVector<KeyValues> computed;
+};
+
+} // namespace
+
+//===- Functions ----------------------------------------------------------===//
+
+func::FuncOp FunctionClone::createFunction(StringRef name, Location loc) {
+  builder.setInsertionPointToEnd(module.getBody());
+  auto function =
+      func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
+  builder.setInsertionPointToStart(function.addEntryBlock());
+  return function;
+}
+
+Value FunctionClone::addArgument(func::FuncOp function, Type type,
+                                 StringRef name, Location loc) {
+  NamedAttribute attribute(kNameAttrName, builder.getStringAttr(name));
+  (void)function.insertArgument(function.getNumArguments(), type,
+                                builder.getDictionaryAttr(attribute), loc);
+  return function.getArguments().back();
+}
+
+/// The ops of a block that compute `wanted`.
+static llvm::SmallPtrSet<Operation *, 32> findNeeded(Block &block,
+                                                     ValueRange wanted) {
+  llvm::SmallPtrSet<Operation *, 32> needed;
+  auto require = [&](Value value) {
+    if (Operation *op = value.getDefiningOp())
+      needed.insert(op);
+  };
+  llvm::for_each(wanted, require);
+  for (Operation &op : llvm::reverse(block))
+    if (needed.contains(&op))
+      op.walk([&](Operation *nested) {
+        llvm::for_each(nested->getOperands(), require);
+      });
+  return needed;
+}
+
+LogicalResult FunctionClone::cloneNeeded(Block &block, ValueRange wanted) {
+  auto needed = findNeeded(block, wanted);
+  for (Operation &op : block)
+    if (needed.contains(&op) && failed(cloneOp(op)))
+      return failure();
+  return success();
+}
+
+FailureOr<func::FuncOp> FunctionClone::buildLayer(func::FuncOp layer,
+                                                  RepeatOp repeat,
+                                                  TypeRange types) {
+  std::string name = (layer.getName() + "." + phaseName()).str();
+  func::FuncOp function = createFunction(name, layer.getLoc());
+  function.setPrivate();
+  Block &body = function.front();
+  for (Type type : types)
+    body.addArgument(type, layer.getLoc());
+  size_t firstShared = repeat.getCarry().size() + repeat.getStacked().size();
+  size_t next = 0;
+  for (BlockArgument argument : layer.getArguments()) {
+    if (isDecode() && argument.getArgNumber() == firstShared) {
+      caches = {body.getArgument(next), body.getArgument(next + 1)};
+      next += 2;
+    }
+    mapping.map(argument, body.getArgument(next++));
+  }
+  if (isDecode() && firstShared == layer.getNumArguments())
+    caches = {body.getArgument(next), body.getArgument(next + 1)};
+  if (isDecode())
+    positions = body.getArguments().back();
+  Operation *terminator = layer.front().getTerminator();
+  auto carry =
+      terminator->getOperands().take_front(repeat.getCarryResults().size());
+  if (failed(cloneNeeded(layer.front(), carry)))
+    return failure();
+  SmallVector<Value> results;
+  for (Value value : carry)
+    results.push_back(mapping.lookup(value));
+  if (computed.empty())
+    return layer.emitOpError("expected its carry to depend on nag.attention");
+  results.append({computed[0].keys, computed[0].values});
+  func::ReturnOp::create(builder, terminator->getLoc(), results);
+  function.setType(builder.getFunctionType(body.getArgumentTypes(),
+                                           ValueRange(results).getTypes()));
+  return function;
+}
+
+LogicalResult FunctionClone::addEntryArguments(func::FuncOp logits,
+                                               func::FuncOp function) {
+  auto [rows, columns] = tokenShape();
+  for (BlockArgument argument : logits.getArguments()) {
+    Type type = argument.getType();
+    auto name = logits.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
+                                                    kNameAttrName);
+    if (name && name == "tokens")
+      type = indexType(rows, columns);
+    (void)function.insertArgument(
+        function.getNumArguments(), type,
+        logits.getArgAttrDict(argument.getArgNumber()), argument.getLoc());
+    mapping.map(argument, function.getArguments().back());
+  }
+  return success();
+}
+
+LogicalResult FunctionClone::buildEntry(func::FuncOp logits) {
+  entry = createFunction(phaseName(), logits.getLoc());
+  if (failed(addEntryArguments(logits, entry)))
+    return failure();
+  Location loc = logits.getLoc();
+  if (isDecode()) {
+    RankedTensorType type = stack(cacheType(), shape.layers);
+    caches.keys = addArgument(entry, type, "cache:keys", loc);
+    caches.values = addArgument(entry, type, "cache:values", loc);
+    positions = addArgument(entry, indexType(1, shape.batch), "positions", loc);
+  }
+  Operation *terminator = logits.front().getTerminator();
+  if (failed(cloneNeeded(logits.front(), terminator->getOperands())))
+    return failure();
+  finishEntry(logits, entry);
+  return success();
+}
+
+/// One stack of all layers.
+Value FunctionClone::joinLayers(ArrayRef<Value> parts) {
+  if (parts.size() == 1)
+    return parts.front();
+  return tensor::ConcatOp::create(builder, parts.front().getLoc(), /*dim=*/0,
+                                  parts);
+}
+
+void FunctionClone::finishEntry(func::FuncOp logits, func::FuncOp function) {
+  SmallVector<Value> results;
+  SmallVector<std::string> names;
+  Operation *terminator = logits.front().getTerminator();
+  for (auto [index, value] : llvm::enumerate(terminator->getOperands())) {
+    results.push_back(mapping.lookup(value));
+    auto name = logits.getResultAttrOfType<StringAttr>(index, kNameAttrName);
+    names.push_back(name ? name.str() : "result" + std::to_string(index));
+  }
+  SmallVector<Value> keys, values;
+  for (const KeyValues &part : computed) {
+    keys.push_back(part.keys);
+    values.push_back(part.values);
+  }
+  std::string prefix = isDecode() ? "new:" : "prompt:";
+  results.append({joinLayers(keys), joinLayers(values)});
+  names.append({prefix + "keys", prefix + "values"});
+  if (!isDecode() && hasTable) {
+    results.append({cos, sin});
+    names.append({"rotary:cos", "rotary:sin"});
+  }
+  func::ReturnOp::create(builder, terminator->getLoc(), results);
+  function.setType(builder.getFunctionType(function.front().getArgumentTypes(),
+                                           ValueRange(results).getTypes()));
+  for (auto [index, name] : llvm::enumerate(names))
+    function.setResultAttr(index, kNameAttrName, builder.getStringAttr(name));
+}
+
+//===- Ops ----------------------------------------------------------------===//
+
+LogicalResult FunctionClone::cloneOp(Operation &op) {
+  if (auto block = dyn_cast<BlockOp>(op))
+    return cloneBlock(block);
+  if (auto repeat = dyn_cast<RepeatOp>(op))
+    return cloneRepeat(repeat);
+  if (auto table = dyn_cast<RotaryTableOp>(op))
+    return cloneTable(table);
+  if (auto attention = dyn_cast<AttentionOp>(op))
+    return cloneAttention(attention);
+  if (isa<MakeStreamOp>(op)) {
+    Value direction = mapping.lookup(op.getOperand(0));
+    Value logNorm = mapping.lookup(op.getOperand(1));
+    mapping.map(op.getResult(0),
+                MakeStreamOp::create(builder, op.getLoc(), direction, logNorm)
+                    .getResult());
+    return success();
+  }
+  if (isa<DirectionOp, LogNormOp>(op)) {
+    Operation *clone = builder.clone(op, mapping);
+    auto stream = cast<StreamType>(clone->getOperand(0).getType());
+    clone->getResult(0).setType(isa<DirectionOp>(op)
+                                    ? Type(stream.getDirectionType())
+                                    : Type(stream.getLogNormType()));
+    return success();
+  }
+  return cloneInferred(op);
+}
+
+LogicalResult FunctionClone::cloneInferred(Operation &op) {
+  Operation *clone = builder.clone(op, mapping);
+  if (llvm::equal(clone->getOperandTypes(), op.getOperandTypes()))
+    return success();
+  auto inferring = dyn_cast<InferTypeOpInterface>(clone);
+  SmallVector<Type> types;
+  if (!inferring || clone->getNumRegions() ||
+      failed(inferring.inferReturnTypes(
+          clone->getContext(), clone->getLoc(), clone->getOperands(),
+          clone->getAttrDictionary(), clone->getPropertiesStorage(),
+          clone->getRegions(), types)))
+    return op.emitOpError("has no counterpart in @")
+           << phaseName()
+           << ": expected a result type that follows from the operands";
+  for (auto [result, type] : llvm::zip_equal(clone->getResults(), types))
+    result.setType(type);
+  return success();
+}
+
+/// The block as the ops it stands for (-nag-expand-blocks), so that keys and
+/// values can leave its body.
+LogicalResult FunctionClone::cloneBlock(BlockOp op) {
+  auto mapped = [&](Value value) {
+    return value ? mapping.lookup(value) : Value();
+  };
+  Location loc = op.getLoc();
+  Value stream = mapped(op.getStream());
+  Value direction = DirectionOp::create(
+      builder, loc, cast<StreamType>(stream.getType()).getDirectionType(),
+      stream);
+  Value gates = ModulateOp::create(
+      builder, loc, direction, mapped(op.getWeight()), mapped(op.getBias()),
+      mapped(op.getLogits()), mapped(op.getBeta()), mapped(op.getAlpha()),
+      mapped(op.getScale()));
+  Block &body = op.getBody().front();
+  mapping.map(body.getArgument(0), direction);
+  for (Operation &nested : body.without_terminator())
+    if (failed(cloneOp(nested)))
+      return failure();
+  Value branch = mapped(body.getTerminator()->getOperand(0));
+  Value rotated =
+      RotateOp::create(builder, loc, stream, branch, gates, op.getEpsAttr());
+  mapping.map(op.getResult(), rotated);
+  mapping.map(op.getGates(), gates);
+  return success();
+}
+
+LogicalResult FunctionClone::cloneTable(RotaryTableOp op) {
+  if (hasTable)
+    return op.emitOpError("expected one rotary table in @logits");
+  hasTable = true;
+  auto type = cast<RankedTensorType>(op.getCos().getType());
+  int64_t half = type.getDimSize(1);
+  auto create = [&](int64_t rows) {
+    auto rowsType = RankedTensorType::get({rows, half}, type.getElementType());
+    return RotaryTableOp::create(builder, op.getLoc(), rowsType, rowsType,
+                                 op.getBaseAttr(), op.getFirstAttr());
+  };
+  if (!isDecode()) {
+    auto whole = create(shape.capacity), used = create(shape.prompt);
+    cos = whole.getCos();
+    sin = whole.getSin();
+    mapping.map(op.getCos(), used.getCos());
+    mapping.map(op.getSin(), used.getSin());
+    return success();
+  }
+  auto whole =
+      RankedTensorType::get({shape.capacity, half}, type.getElementType());
+  cos = addArgument(entry, whole, "rotary:cos", op.getLoc());
+  sin = addArgument(entry, whole, "rotary:sin", op.getLoc());
+  mapping.map(op.getCos(), gatherRows(cos));
+  mapping.map(op.getSin(), gatherRows(sin));
+  return success();
+}
+
+/// The table's rows of the sequences' positions, [batch, half].
+Value FunctionClone::gatherRows(Value table) {
+  Location loc = table.getLoc();
+  Value rows = EmbeddingOp::create(builder, loc, positions, table);
+  return tensor::CollapseShapeOp::create(
+      builder, loc, rows, ArrayRef<ReassociationIndices>{{0, 1}, {2}});
+}
+
+LogicalResult FunctionClone::cloneAttention(AttentionOp op) {
+  Value key = mapping.lookup(op.getKey());
+  Value value = mapping.lookup(op.getValue());
+  if (!computed.empty())
+    return op.emitOpError("expected one nag.attention per layer");
+  if (!isDecode() && !entry) {
+    computed.push_back({key, value});
+    return cloneInferred(*op);
+  }
+  if (entry)
+    return op.emitOpError("expected nag.attention in layer functions only");
+  computed.push_back({key, value});
+  auto cached = CachedAttentionOp::create(
+      builder, op.getLoc(), mapping.lookup(op.getQuery()), key, value,
+      caches.keys, caches.values, positions, op.getHeadsAttr(),
+      op.getKvHeadsAttr(), op.getWindowAttr());
+  mapping.map(op.getResult(), cached.getResult());
+  return success();
+}
+
+LogicalResult FunctionClone::cloneRepeat(RepeatOp op) {
+  auto mapped = [&](ValueRange values) {
+    return llvm::map_to_vector(values,
+                               [&](Value v) { return mapping.lookup(v); });
+  };
+  SmallVector<Value> carry = mapped(op.getCarry());
+  SmallVector<Value> stacked = mapped(op.getStacked());
+  SmallVector<Value> shared = mapped(op.getShared());
+  if (isDecode()) {
+    stacked.append({caches.keys, caches.values});
+    shared.push_back(positions);
+  }
+  SmallVector<Type> types = llvm::to_vector(ValueRange(carry).getTypes());
+  for (Value value : stacked) {
+    auto type = cast<RankedTensorType>(value.getType());
+    types.push_back(RankedTensorType::get(type.getShape().drop_front(),
+                                          type.getElementType()));
+  }
+  llvm::append_range(types, ValueRange(shared).getTypes());
+  auto layer = module.lookupSymbol<func::FuncOp>(op.getCallee());
+  std::string name = (layer.getName() + "." + phaseName()).str();
+  auto callee = module.lookupSymbol<func::FuncOp>(name);
+  if (!callee) {
+    auto built =
+        FunctionClone(phase, shape, module).buildLayer(layer, op, types);
+    if (failed(built))
+      return failure();
+    callee = *built;
+  }
+  if (TypeRange(callee.getArgumentTypes()) != TypeRange(types))
+    return op.emitOpError("expected operands of the same types wherever @")
+           << layer.getName() << " is repeated";
+  SmallVector<Type> stacks;
+  for (Type slice : callee.getResultTypes().drop_front(carry.size()))
+    stacks.push_back(stack(cast<RankedTensorType>(slice), op.getCount()));
+  auto repeat = RepeatOp::create(
+      builder, op.getLoc(), ValueRange(carry).getTypes(), stacks, name,
+      op.getCount(), carry, stacked, shared, op.getFirst(), /*reverse=*/false);
+  for (auto [from, to] :
+       llvm::zip_equal(op.getCarryResults(), repeat.getCarryResults()))
+    mapping.map(from, to);
+  computed.push_back(
+      {repeat.getStackedResults()[0], repeat.getStackedResults()[1]});
+  return success();
+}
+
+LogicalResult nag::buildGenerationFunction(func::FuncOp logits,
+                                           GenerationPhase phase,
+                                           const GenerationShape &shape) {
+  return FunctionClone(phase, shape, logits->getParentOfType<ModuleOp>())
+      .buildEntry(logits);
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "nag/Runtime/CachedGenerator.h"
+#include "nag/Runtime/Elements.h"
+#include "nag/Runtime/Errors.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
+#include <algorithm>
+
+using namespace nag::runtime;
+
+//===- Setting up ---------------------------------------------------------===//
+
+llvm::Expected<std::unique_ptr<CachedGenerator>>
+CachedGenerator::create(Program &program, const ParameterBuffers &weights) {
+  std::unique_ptr<CachedGenerator> result(new CachedGenerator(program));
+  if (llvm::Error failure = result->setUp(program, weights))
+    return failure;
+  return result;
+}
+
+llvm::Error CachedGenerator::setUp(Program &program,
+                                   const ParameterBuffers &weights) {
+  struct {
+    const char *name;
+    NamedBuffers &buffers;
+    BoundFunction &call;
+  } functions[] = {{"prefill", prefillBuffers, prefillCall},
+                   {"decode", decodeBuffers, decodeCall}};
+  for (auto &[name, buffers, call] : functions) {
+    auto bound = BoundFunction::bind(program, name, {{"", &weights}}, buffers);
+    if (!bound)
+      return bound.takeError();
+    call = std::move(*bound);
+    if (llvm::Error failure = buffers.writeScalar("gate_scale", 1))
+      return failure;
+  }
+  return readShapes(program);
+}
+
+/// Fails unless the buffer exists and has this shape, in which negative sizes
+/// stand for any.
+static llvm::Error expectShape(const NamedBuffers &buffers,
+                               llvm::StringRef name,
+                               llvm::ArrayRef<int64_t> expected) {
+  const TensorInfo *info = buffers.lookup(name);
+  bool fits = info && info->shape.size() == expected.size();
+  for (size_t i = 0; fits && i < expected.size(); ++i)
+    fits = expected[i] < 0 || expected[i] == info->shape[i];
+  if (fits)
+    return llvm::Error::success();
+  return makeError("argument '{0}': expected the shape that prefill and decode "
+                   "agree on, but got {1}",
+                   name,
+                   info ? formatType(info->dtype, info->shape) : "nothing");
+}
+
+llvm::Error CachedGenerator::readShapes(const Program &program) {
+  if (llvm::Error failure = expectShape(prefillBuffers, "tokens", {-1, -1}))
+    return failure;
+  if (llvm::Error failure =
+          expectShape(decodeBuffers, "cache:keys", {-1, -1, -1, -1}))
+    return failure;
+  batch = prefillBuffers.lookup("tokens")->shape[0];
+  prompt = prefillBuffers.lookup("tokens")->shape[1];
+  const TensorInfo &keys = *decodeBuffers.lookup("cache:keys");
+  layers = keys.shape[0];
+  rows = keys.shape[2];
+  int64_t width = keys.shape[3];
+  keyBytes = width * nag::runtime::getByteSize(keys.dtype);
+  hasTable = decodeBuffers.lookup("rotary:cos") != nullptr;
+  struct {
+    const NamedBuffers &buffers;
+    const char *name;
+    std::vector<int64_t> shape;
+  } expected[] = {
+      {decodeBuffers, "tokens", {1, batch}},
+      {decodeBuffers, "positions", {1, batch}},
+      {decodeBuffers, "cache:keys", {layers, batch, rows, width}},
+      {decodeBuffers, "cache:values", {layers, batch, rows, width}},
+      {decodeBuffers, "new:keys", {layers, 1, batch, width}},
+      {decodeBuffers, "new:values", {layers, 1, batch, width}},
+      {prefillBuffers, "prompt:keys", {layers, batch, prompt, width}},
+      {prefillBuffers, "prompt:values", {layers, batch, prompt, width}},
+      {prefillBuffers, "logits", {batch, prompt, -1}},
+      {decodeBuffers, "logits", {1, batch, -1}}};
+  for (const auto &[buffers, name, shape] : expected)
+    if (llvm::Error failure = expectShape(buffers, name, shape))
+      return failure;
+  capacity = hasTable ? decodeBuffers.lookup("rotary:cos")->shape[0] : rows;
+  int64_t columns = decodeBuffers.lookup("logits")->shape[2];
+  vocabulary = std::clamp<int64_t>(
+      program.config().getInteger("vocab").value_or(columns), 1, columns);
+  positions.assign(batch, 0);
+  logits.assign(batch, std::vector<double>(vocabulary));
+  return llvm::Error::success();
+}
+
+//===- Steps --------------------------------------------------------------===//
+
+llvm::Error CachedGenerator::readLogits(const NamedBuffers &buffers,
+                                        size_t sequence, int64_t row) {
+  const TensorInfo &info = *buffers.lookup("logits");
+  size_t bytes = info.shape[2] * nag::runtime::getByteSize(info.dtype);
+  staging.resize(bytes);
+  if (llvm::Error failure =
+          buffers.readPart("logits", row * bytes, bytes, staging.data()))
+    return failure;
+  for (int64_t i = 0; i < vocabulary; ++i)
+    logits[sequence][i] = readElement(info.dtype, staging.data(), i);
+  return llvm::Error::success();
+}
+
+/// Puts the last rows of the prompts' keys (or values) where they belong.
+llvm::Error CachedGenerator::fillCaches(llvm::StringRef name,
+                                        const char *source, int64_t length,
+                                        llvm::ArrayRef<int64_t> counts) {
+  for (int64_t layer = 0; layer < layers; ++layer)
+    for (int64_t b = 0; b < batch; ++b) {
+      int64_t stack = layer * batch + b;
+      for (int64_t at = std::max<int64_t>(0, counts[b] - rows); at < counts[b];
+           ++at)
+        if (llvm::Error failure = decodeBuffers.writePart(
+                name, (stack * rows + at % rows) * keyBytes, keyBytes,
+                source + (stack * length + at) * keyBytes))
+          return failure;
+    }
+  return llvm::Error::success();
+}
+
+llvm::Error
+CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
+  std::vector<int32_t> tokens(batch * prompt, 0);
+  positions.assign(batch, 0);
+  for (auto [b, prefix] : llvm::enumerate(prefixes)) {
+    positions[b] = std::min<int64_t>(prefix.size(), prompt);
+    std::copy_n(prefix.begin(), positions[b], tokens.begin() + b * prompt);
+  }
+  if (llvm::Error failure = prefillBuffers.write("tokens", tokens.data()))
+    return failure;
+  if (llvm::Error failure = prefillCall.call())
+    return failure;
+  for (llvm::StringRef part : {"keys", "values"}) {
+    std::string from = ("prompt:" + part).str();
+    std::vector<char> computed(prefillBuffers.lookup(from)->getByteSize());
+    if (llvm::Error failure = prefillBuffers.read(from, computed.data()))
+      return failure;
+    if (llvm::Error failure = fillCaches(("cache:" + part).str(),
+                                         computed.data(), prompt, positions))
+      return failure;
+  }
+  for (llvm::StringRef name : {"rotary:cos", "rotary:sin"}) {
+    if (!hasTable)
+      break;
+    std::vector<char> table(prefillBuffers.lookup(name)->getByteSize());
+    if (llvm::Error failure = prefillBuffers.read(name, table.data()))
+      return failure;
+    if (llvm::Error failure = decodeBuffers.write(name, table.data()))
+      return failure;
+  }
+  for (int64_t b = 0; b < batch; ++b)
+    if (positions[b] > 0)
+      if (llvm::Error failure =
+              readLogits(prefillBuffers, b, b * prompt + positions[b] - 1))
+        return failure;
+  return llvm::Error::success();
+}
+
+/// Puts the new tokens' keys (or values) into their rows of the caches.
+llvm::Error CachedGenerator::storeToken(llvm::StringRef part,
+                                        llvm::ArrayRef<int32_t> tokens) {
+  std::string from = ("new:" + part).str(), to = ("cache:" + part).str();
+  std::vector<char> computed(decodeBuffers.lookup(from)->getByteSize());
+  if (llvm::Error failure = decodeBuffers.read(from, computed.data()))
+    return failure;
+  for (int64_t layer = 0; layer < layers; ++layer)
+    for (int64_t b = 0; b < batch; ++b) {
+      int64_t stack = layer * batch + b;
+      if (tokens[b] < 0)
+        continue;
+      if (llvm::Error failure = decodeBuffers.writePart(
+              to, (stack * rows + positions[b] % rows) * keyBytes, keyBytes,
+              computed.data() + stack * keyBytes))
+        return failure;
+    }
+  return llvm::Error::success();
+}
+
+llvm::Error CachedGenerator::append(llvm::ArrayRef<int32_t> tokens) {
+  std::vector<int32_t> ids(batch, 0), places(batch, 0);
+  for (int64_t b = 0; b < batch; ++b) {
+    if (tokens[b] < 0)
+      continue;
+    if (positions[b] >= capacity)
+      return makeError("sequence {0}: expected at most {1} tokens, the "
+                       "capacity, but got one more",
+                       b, capacity);
+    ids[b] = tokens[b];
+    places[b] = int32_t(positions[b]);
+  }
+  if (llvm::Error failure = decodeBuffers.write("tokens", ids.data()))
+    return failure;
+  if (llvm::Error failure = decodeBuffers.write("positions", places.data()))
+    return failure;
+  if (llvm::Error failure = decodeCall.call())
+    return failure;
+  for (llvm::StringRef part : {"keys", "values"})
+    if (llvm::Error failure = storeToken(part, tokens))
+      return failure;
+  for (int64_t b = 0; b < batch; ++b) {
+    if (tokens[b] < 0)
+      continue;
+    ++positions[b];
+    if (llvm::Error failure = readLogits(decodeBuffers, b, b))
+      return failure;
+  }
+  return llvm::Error::success();
+}
+
+//===- Generating ---------------------------------------------------------===//
+
+llvm::Error
+CachedGenerator::checkPrompts(llvm::ArrayRef<Tokens> prompts) const {
+  if (prompts.empty() || int64_t(prompts.size()) > batch)
+    return makeError("prompts: expected 1 to {0}, the program's batch, but got "
+                     "{1}",
+                     batch, prompts.size());
+  for (auto [b, tokens] : llvm::enumerate(prompts)) {
+    if (tokens.empty())
+      return makeError("prompt {0}: expected at least one token", b);
+    for (auto [position, token] : llvm::enumerate(tokens))
+      if (token < 0 || token >= vocabulary)
+        return makeError("prompt {0}: position {1}: expected a token below the "
+                         "vocabulary of {2}, but got {3}",
+                         b, position, vocabulary, token);
+  }
+  return llvm::Error::success();
+}
+
+/// Reads the sequences anew; those that fill the cache lose their beginning.
+llvm::Error CachedGenerator::restart() {
+  std::vector<llvm::ArrayRef<int32_t>> histories(batch);
+  for (auto [b, sequence] : llvm::enumerate(sequences)) {
+    if (sequence.isDone)
+      continue;
+    Tokens &history = sequence.history;
+    int64_t kept = std::max<int64_t>(capacity / 2, 1);
+    if (int64_t(history.size()) > capacity)
+      history.erase(history.begin(), history.end() - kept);
+    histories[b] = history;
+  }
+  return start(histories);
+}
+
+llvm::Error CachedGenerator::begin(llvm::ArrayRef<Tokens> prompts,
+                                   const GenerateOptions &options) {
+  if (llvm::Error failure = options.sampler.check())
+    return failure;
+  if (llvm::Error failure = checkPrompts(prompts))
+    return failure;
+  chosen = options;
+  sequences.clear();
+  for (auto [b, tokens] : llvm::enumerate(prompts)) {
+    SamplerOptions sampler = options.sampler;
+    sampler.seed += b;
+    sequences.push_back({tokens, Sampler(sampler), 0, options.count <= 0});
+  }
+  return restart();
+}
+
+/// Reads one waiting token of every sequence.
+llvm::Error CachedGenerator::feed() {
+  std::vector<int32_t> tokens(batch, -1);
+  for (auto [b, sequence] : llvm::enumerate(sequences)) {
+    if (sequence.isDone || countUnread(b) == 0)
+      continue;
+    if (positions[b] == capacity)
+      return restart();
+    tokens[b] = sequence.history[positions[b]];
+  }
+  return append(tokens);
+}
+
+llvm::Expected<bool> CachedGenerator::step(const Emit &emit) {
+  auto indices = llvm::seq<size_t>(0, sequences.size());
+  auto isActive = [&](size_t b) { return !sequences[b].isDone; };
+  if (llvm::none_of(indices, isActive))
+    return false;
+  auto isReady = [&](size_t b) { return isActive(b) && countUnread(b) == 0; };
+  while (llvm::none_of(indices, isReady))
+    if (llvm::Error failure = feed())
+      return failure;
+  for (size_t b : indices) {
+    if (!isReady(b))
+      continue;
+    Sequence &sequence = sequences[b];
+    int32_t token = sequence.sampler.sample(logits[b], sequence.drawn++);
+    sequence.history.push_back(token);
+    bool goesOn = emit(b, token);
+    sequence.isDone =
+        !goesOn || token == chosen.stopToken || sequence.drawn == chosen.count;
+  }
+  return true;
+}
+
+llvm::Error CachedGenerator::generate(llvm::ArrayRef<Tokens> prompts,
+                                      const GenerateOptions &options,
+                                      const Emit &emit) {
+  if (llvm::Error failure = begin(prompts, options))
+    return failure;
+  while (true) {
+    llvm::Expected<bool> goesOn = step(emit);
+    if (!goesOn)
+      return goesOn.takeError();
+    if (!*goesOn)
+      return llvm::Error::success();
+  }
+}

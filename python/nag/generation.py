@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Continuing prompts token by token, with a cache of keys and values."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator, Sequence, Union
+
+import numpy as np
+
+from . import _core
+from ._errors import ArgumentError
+from .model import Model
+from .program import Weights
+
+Prompt = Union[str, bytes, Sequence[int], "np.ndarray"]
+
+
+class Generator:
+    """Continues up to `batch` sequences at once.
+
+    >>> import nag
+    >>> model = nag.Model(layers=1, width=32, heads=2, seq=32, batch=2)
+    >>> weights = nag.Trainer(model, seed=1).weights
+    >>> generator = nag.Generator(model, weights, batch=2)
+    >>> [len(sequence) for sequence in generator.generate(["to", "be or"], tokens=5, temperature=0)]
+    [5, 5]
+
+    `weights` are a Weights object, which is used in place, or the path of a checkpoint. `prompt` is the number of tokens
+    that are read at once at the start, `capacity` the positions that the cache holds (None: the model's sequence length);
+    a sequence that fills it goes on from the last half of its tokens. Other options are those of Model.compile.
+    """
+
+    def __init__(self, model: Model, weights: Weights | str | os.PathLike[str], *, batch: int = 1, prompt: int | None = None,
+                 capacity: int | None = None, **target: Any):
+        self.capacity = capacity or model.config.seq
+        self.batch, self.prompt = batch, prompt or min(32, self.capacity)
+        self.program = model.compile(["prefill", "decode"], generation=(batch, self.prompt, self.capacity), **target)
+        self.vocabulary = int(self.program.config["vocab"])
+        if not isinstance(weights, Weights):
+            path, weights = weights, Weights(self.program)
+            weights.load(path)
+        self.weights = weights
+        self._core = _core.Generator.create(self.program._core, weights._core)
+
+    def tokens(self, prompt: Prompt) -> list[int]:
+        """A prompt as tokens: text of a byte vocabulary, or tokens as they are."""
+        if isinstance(prompt, (str, bytes)):
+            if self.vocabulary > 256:
+                raise ArgumentError(f"prompt: expected tokens for a vocabulary of {self.vocabulary}, but got text")
+            return list(prompt.encode() if isinstance(prompt, str) else prompt)
+        return [int(token) for token in prompt]
+
+    def stream(self, prompts: Prompt | Sequence[Prompt], *, tokens: int = 200, temperature: float = 1.0, top_k: int = 0,
+               top_p: float = 1.0, seed: int = 0, stop: int | None = None) -> Iterator[list[tuple[int, int]]]:
+        """Yields (sequence, token) pairs as they come, one list per step.
+
+        Temperature 0 takes the likeliest token. `top_k` and `top_p` restrict the draw; `stop` ends a sequence. Sequence n
+        draws with the seed plus n, as it would alone.
+        """
+        if isinstance(prompts, (str, bytes)) or (len(prompts) and isinstance(prompts[0], (int, np.integer))):
+            prompts = [prompts]  # one sequence
+        if tokens < 0:
+            raise ArgumentError(f"tokens: expected at least 0, but got {tokens}")
+        self._core.begin([self.tokens(p) for p in prompts], tokens, temperature, top_k, top_p, seed, stop)
+        while (new := self._core.step()) is not None:
+            yield new
+
+    def generate(self, prompts: Prompt | Sequence[Prompt], **options: Any) -> list[list[int]]:
+        """The new tokens of every sequence; options as in stream."""
+        one = isinstance(prompts, (str, bytes)) or (len(prompts) and isinstance(prompts[0], (int, np.integer)))
+        results: list[list[int]] = [[] for _ in ([prompts] if one else prompts)]
+        for new in self.stream(prompts, **options):
+            for sequence, token in new:
+                results[sequence].append(token)
+        return results
+
+    # Steps for callers that choose tokens by themselves.
+
+    def start(self, sequences: Sequence[Sequence[int]]) -> None:
+        """Reads the first tokens, at most `prompt` of each, and forgets what was before."""
+        self._core.start([self.tokens(s) for s in sequences])
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Reads one more token of every sequence; -1 where a sequence waits."""
+        self._core.append([int(token) for token in tokens])
+
+    def logits(self, sequence: int = 0) -> np.ndarray:
+        """The logits behind the last token read of a sequence."""
+        if not 0 <= sequence < self.batch:
+            raise ArgumentError(f"sequence: expected a number in [0, {self.batch}), but got {sequence}")
+        return np.array(self._core.logits(sequence))
