@@ -3,6 +3,7 @@
 #include "../Checks/Checks.h"
 
 #include <cstring>
+#include <xmmintrin.h>
 
 namespace ptxvm {
 namespace {
@@ -229,6 +230,22 @@ void gather(uint8_t *target, const Access &access, uint32_t mask,
     else if (mask >> lane & 1)
       dst[lane] = 0;
 }
+/// Four words of every lane into four registers, four lanes at a time.
+void gatherQuads(const Warp &warp, const std::vector<Ref> &list,
+                 const Access &access) {
+  float *dst[4];
+  for (unsigned k = 0; k < 4; ++k)
+    dst[k] = warp.at<float>(list[k]);
+  for (unsigned lane = 0; lane < warpSize; lane += 4) {
+    __m128 rows[4];
+    for (unsigned k = 0; k < 4; ++k)
+      rows[k] =
+          _mm_loadu_ps(reinterpret_cast<const float *>(access.host[lane + k]));
+    _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
+    for (unsigned k = 0; k < 4; ++k)
+      _mm_storeu_ps(dst[k] + lane, rows[k]);
+  }
+}
 void gatherWidened(uint8_t *target, const Inst &inst, const Access &access,
                    uint32_t mask, uint32_t allowed, unsigned k) {
   static constexpr uint8_t zeros[32] = {};
@@ -291,6 +308,10 @@ void loadAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
   uint32_t allowed =
       resolveAccess(warp, inst, mask, bytes, bytes, AccessKind::Read, access);
   const auto &list = warp.block->launch->program->lists[inst.ext];
+  if (allowed == allLanes && inst.count == 4 && inst.size == 4 &&
+      inst.regSize == 4 && list[0] != noRef && list[1] != noRef &&
+      list[2] != noRef && list[3] != noRef)
+    return gatherQuads(warp, list, access);
   for (unsigned k = 0; k < inst.count; ++k) {
     uint8_t *dst = warp.at<uint8_t>(list[k]);
     if (inst.regSize != inst.size)
@@ -457,9 +478,19 @@ void copyAsync(LaneState &lanes, const Inst &inst, uint32_t mask) {
     if (!(canWrite >> lane & 1))
       continue;
     uint8_t buffer[16] = {};
-    if (canRead >> lane & 1)
+    bool isRead = canRead >> lane & 1;
+    if (isRead && length[lane] == 16)
+      std::memcpy(buffer, source.host[lane], 16);
+    else if (isRead && length[lane] == 4)
+      std::memcpy(buffer, source.host[lane], 4);
+    else if (isRead)
       std::memcpy(buffer, source.host[lane], length[lane]);
-    std::memcpy(target.host[lane], buffer, inst.size);
+    if (inst.size == 16)
+      std::memcpy(target.host[lane], buffer, 16);
+    else if (inst.size == 4)
+      std::memcpy(target.host[lane], buffer, 4);
+    else
+      std::memcpy(target.host[lane], buffer, 8);
   }
 }
 
