@@ -2,6 +2,8 @@
 #include "nag/Interfaces/NagInterfaces.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 
 #include "nag/Interfaces/NagInterfaces.cpp.inc"
@@ -16,6 +18,29 @@ int64_t nag::getTypeBytes(Type type) {
     return 0;
   return shaped.getNumElements() *
          llvm::divideCeil(shaped.getElementTypeBitWidth(), 8);
+}
+
+bool nag::isSumOp(Operation *op) {
+  return isa<arith::AddFOp, AccumulateOp, ResidualAddOp>(op) &&
+         isa<RankedTensorType>(op->getResult(0).getType());
+}
+
+OpResult nag::findOverwriter(Value value) {
+  if (!value.hasOneUse())
+    return {};
+  OpOperand &use = *value.use_begin();
+  auto op = dyn_cast<RowwiseOpInterface>(use.getOwner());
+  if (!op)
+    return {};
+  Operation *producer = value.getDefiningOp();
+  if (isSumOp(op) && producer && isa<RowProductOpInterface>(producer))
+    return op->getResult(0);
+  for (OpResult result : op->getResults())
+    if (op.getSharedOperand(result.getResultNumber()) ==
+            use.getOperandNumber() &&
+        result.getType() == value.getType())
+      return result;
+  return {};
 }
 
 int64_t nag::detail::operandAndResultBytes(Operation *op) {

@@ -24,12 +24,16 @@ void nag::buildTrainingPipeline(OpPassManager &manager,
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
   addCleanup(manager);
+  if (options.fuseHead)
+    manager.addPass(createNagFuseHead());
   bool isLoss = options.function == "loss";
   NagDifferentiateOptions differentiate;
   differentiate.function = options.function;
   differentiate.recompute = options.recompute;
   differentiate.seeded = !isLoss;
   manager.addPass(createNagDifferentiate(differentiate));
+  if (options.fuseHead)
+    manager.addPass(createNagFuseHead());
   if (isLoss)
     manager.addPass(createNagBuildOptimizer());
   addCleanup(manager);
@@ -39,10 +43,26 @@ void nag::buildPlanPipeline(OpPassManager &manager,
                             const CPUPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
+  if (options.fuse)
+    manager.addPass(createNagFuseHead());
+  NagLowerHeadOptions head;
+  head.bytes = options.headBytes;
+  head.remarks = options.remarks;
+  manager.addPass(createNagLowerHead(head));
   manager.addPass(createNagSplitStreams());
   addCleanup(manager);
-  manager.addNestedPass<func::FuncOp>(createNagFuse());
-  manager.addPass(createNagOutlineKernels());
+  if (options.rowGram) {
+    manager.addPass(createNagLowerToRowGram());
+    addCleanup(manager);
+  }
+  NagFuseOptions fuse;
+  fuse.joinProducts = fuse.epilogues = fuse.multiTensor = fuse.keepProducts =
+      options.fuse;
+  fuse.remarks = options.remarks;
+  manager.addNestedPass<func::FuncOp>(createNagFuse(fuse));
+  NagOutlineKernelsOptions outline;
+  outline.report = options.launches;
+  manager.addPass(createNagOutlineKernels(outline));
   NagPlanBuffersOptions plan;
   plan.report = options.report;
   manager.addPass(createNagPlanBuffers(plan));

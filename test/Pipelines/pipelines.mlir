@@ -8,7 +8,9 @@
 // TRAIN-NEXT: nag-decompose,
 // TRAIN-NEXT: canonicalize{{.*}},
 // TRAIN-NEXT: cse,
+// TRAIN-NEXT: nag-fuse-head,
 // TRAIN-NEXT: nag-differentiate{explain=false function=loss recompute=cheap result= seeded=false},
+// TRAIN-NEXT: nag-fuse-head,
 // TRAIN-NEXT: nag-build-optimizer{{.*}},
 // TRAIN-NEXT: canonicalize{{.*}},
 // TRAIN-NEXT: cse
@@ -23,13 +25,15 @@
 // CPU-NEXT: ),
 // CPU-NEXT: nag-expand-blocks,
 // CPU-NEXT: nag-decompose,
+// CPU-NEXT: nag-fuse-head,
+// CPU-NEXT: nag-lower-head{bytes=33554432 max-chunks=32 remarks=false},
 // CPU-NEXT: nag-split-streams,
 // CPU-NEXT: canonicalize{{.*}},
 // CPU-NEXT: cse,
 // CPU-NEXT: func.func(
-// CPU-NEXT: nag-fuse
+// CPU-NEXT: nag-fuse{chip-bytes=262144 epilogues=true join-products=true keep-products=true launch-bytes=65536 multi-tensor=true remarks=false tile-columns=128}
 // CPU-NEXT: ),
-// CPU-NEXT: nag-outline-kernels,
+// CPU-NEXT: nag-outline-kernels{report=false},
 // CPU-NEXT: nag-plan-buffers{report=false},
 // CPU-NEXT: builtin.module(
 // CPU-NEXT: convert-nag-to-linalg,

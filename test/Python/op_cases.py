@@ -227,7 +227,7 @@ def gate_cases(shape, edge, limit=EXP, **form):
     direction, w = unit(normal(*shape, seed=4)), normal(6, shape[-1], seed=5)
     modulate = dict(r=direction, w=w, **{k: inputs[k] for k in ("b", "p", "beta", "alpha")}, scale=scale)
     both = dict(**inputs, dg=dg, scale=scale)
-    names = ("dz", "db", "dmixture", "dbeta", "dalpha")
+    names = ("dz", "db", "dp", "dbeta", "dalpha")
     return [
         plain("gate" + edge, "gate", inputs, named(ref.gate, "g"), limit=limit),
         plain("gate_vjp" + edge, "gate_vjp", dict(**inputs, dg=dg), named(ref.gate_vjp, *names), limit=limit),
@@ -310,6 +310,51 @@ def loss_cases(vocab, edge, ignored=(1, 4)):
     ]
 
 
+def head_cases(shape, vocab, edge):
+    """The product, the temperature and the loss as one; `vocab` of the 18 columns count."""
+    targets = np.random.default_rng(2).integers(0, vocab, shape[:-1]).astype(np.int32)
+    targets.reshape(-1)[::4] = -1
+    x, w, s = normal(*shape), normal(18, shape[-1], seed=1), normal(*shape[:-1], seed=2)
+    grad = normal(*shape[:-1], seed=3)
+    form = dict(vocab=vocab, factor=0.25)
+    attributes = f"{{vocab = {vocab}, factor = 0.25}}"
+
+    def plain_head(x, w, targets):
+        return {"losses": ref.head_loss(x, w, targets, vocab=vocab)}
+
+    return [
+        plain("head_loss" + edge, "head_loss", dict(x=x, w=w, targets=targets, s=s),
+              named(ref.head_loss, "losses", **form), attributes, EXP),
+        plain("head_loss plain" + edge, "head_loss", dict(x=x, w=w, targets=targets), plain_head,
+              f"{{vocab = {vocab}}}", EXP),
+        plain("head_loss_vjp" + edge, "head_loss_vjp", dict(x=x, w=w, targets=targets, grad=grad, s=s),
+              named(ref.head_loss_vjp, "losses", "dx", "dw", "ds", **form), attributes, EXP),
+        plain("head_loss_vjp plain" + edge, "head_loss_vjp", dict(x=x, w=w, targets=targets, grad=grad),
+              named(ref.head_loss_vjp, "losses", "dx", "dw", vocab=vocab), f"{{vocab = {vocab}}}", EXP),
+        plain("target_count" + edge, "target_count", dict(targets=targets),
+              lambda targets: {"count": np.array(float(np.sum(targets >= 0)))}, "{type = ELEMENT}"),
+    ]
+
+
+def gram_cases(shape, edge):
+    a, b = normal(*shape), normal(*shape, seed=1)
+    s, t, u = (normal(*shape[:-1], seed=seed) for seed in (2, 3, 4))
+    row, lane = tensor(shape), tensor(shape[:-1])
+    gram = (f"  %out_aa, %out_ab, %out_b = nag.row_gram %a, %b [(0, 0), (0, 1), (1)] : ({row}, {row}) -> "
+            f"({lane}, {lane}, {lane})")
+    combine = (f"  %out_y = nag.row_combine %a, %b by %s, %t plus %u : ({row}, {row}, {lane}, {lane}, {lane}) -> {row}")
+    scalars = (f"  %out_q, %out_p = nag.row_scalars %s, %t : ({lane}, {lane}) -> ({lane}, {lane}) {{\n"
+               "  ^bb0(%i: ELEMENT, %j: ELEMENT):\n    %k = arith.mulf %i, %j : ELEMENT\n"
+               "    %l = arith.subf %k, %i : ELEMENT\n    nag.yield %k, %l : ELEMENT, ELEMENT\n  }")
+    return [
+        Case("row_gram" + edge, dict(a=a, b=b), gram,
+             lambda a, b: {"aa": np.sum(a * a, -1), "ab": np.sum(a * b, -1), "b": np.sum(b, -1)}),
+        Case("row_combine" + edge, dict(a=a, b=b, s=s, t=t, u=u), combine,
+             lambda a, b, s, t, u: {"y": s[..., None] * a + t[..., None] * b + u[..., None]}, ROUNDING),
+        Case("row_scalars" + edge, dict(s=s, t=t), scalars, lambda s, t: {"q": s * t, "p": s * t - s}, ROUNDING),
+    ]
+
+
 GROUP = dict(lr_scale=0.5, weight_decay=0.125, beta1=0.9, beta2=0.95, eps=1e-8)
 
 
@@ -344,7 +389,7 @@ def all_cases():
     cases = []
     for edge, shape in ROWS.items():
         for family in (activation_cases, norm_cases, linear_cases, embedding_cases, rotary_cases, gate_cases,
-                       rotate_cases, stream_cases):
+                       rotate_cases, stream_cases, gram_cases):
             cases += family(shape, edge)
     cases += norm_cases((2, 3, 16), ", groups", groups=4) + gate_cases((2, 3, 16), ", floor", floor=True)
     for branch in ("zero", "parallel", "near", "large"):
@@ -357,6 +402,7 @@ def all_cases():
               cached_attention_case(", long", 70, (69, 33), heads=3, kv_heads=1, hd=10)]
     cases += loss_cases(18, "") + loss_cases(11, ", padded vocabulary") + loss_cases(1, ", one word")
     cases += loss_cases(18, ", nothing counted", range(6))
+    cases += head_cases((2, 8, 16), 18, "") + head_cases((3, 5, 7), 11, ", padded vocabulary")
     # Where a careless exponential overflows.
     cases += activation_cases((2, 3, 16), ", large values", 60.0)
     cases += gate_cases((2, 3, 16), ", saturated", limit=SATURATED, spread=200.0)

@@ -15,7 +15,9 @@ from program_checks import (check_accumulate, check_apply, check_constrain, chec
 EXPANDED = ["--nag-expand-blocks"]
 DECOMPOSED = EXPANDED + ["--nag-decompose"]
 OPTIMIZED = DECOMPOSED + ["--nag-build-optimizer"]
-STAGES = {"model": [], "expanded": EXPANDED, "decomposed": DECOMPOSED, "canonical": DECOMPOSED + ["--canonicalize"]}
+HEAD = DECOMPOSED + ["--nag-fuse-head"]
+GRAM = DECOMPOSED + ["--nag-lower-to-row-gram", "--canonicalize"]
+STAGES = {"head": HEAD, "row-gram": GRAM, "model": [], "expanded": EXPANDED, "decomposed": DECOMPOSED, "canonical": DECOMPOSED + ["--canonicalize"]}
 
 
 @pytest.fixture(scope="module", params=CONFIGS.values(), ids=CONFIGS)
@@ -43,6 +45,12 @@ def test_loss_and_logits(model, passes):
 def test_gradients(model, recompute):
     config, after = model
     params, machine = start(config), after(DECOMPOSED + [f"--nag-differentiate=recompute={recompute}"])
+    check_gradients(config, params, machine.call("gradients", inputs_of(config, params, np.float64)))
+
+
+def test_gradients_of_a_joined_head(model):
+    config, after = model
+    params, machine = start(config), after(HEAD + ["--nag-differentiate", "--nag-fuse-head"])
     check_gradients(config, params, machine.call("gradients", inputs_of(config, params, np.float64)))
 
 

@@ -66,6 +66,22 @@ static cl::opt<bool> report("report-memory", cl::sub(compileCommand),
                             cl::desc("Print what each function's memory plan "
                                      "costs"));
 
+static cl::opt<bool> fuse(
+    "fuse", cl::sub(compileCommand), cl::init(true),
+    cl::desc("Join products and the ops around them into kernels (default)"));
+static cl::opt<bool> rowGram(
+    "row-gram", cl::sub(compileCommand),
+    cl::desc("Write rotate and norms as sums and combinations of rows first"));
+static cl::opt<bool>
+    remarksWanted("remarks", cl::sub(compileCommand),
+                  cl::desc("Say what was fused, what was not, and why"));
+static cl::opt<bool>
+    launches("report-launches", cl::sub(compileCommand),
+             cl::desc("Print how many kernels each function launches"));
+static cl::opt<int64_t> headBytes(
+    "head-bytes", cl::sub(compileCommand), cl::init(32 << 20),
+    cl::desc("Bytes of logits that the loss may have in memory at a time"));
+
 static bool isCUDA() { return target == "cuda"; }
 
 static Error checkUse() {
@@ -75,6 +91,9 @@ static Error checkUse() {
   options.precision = precision;
   if (Error error = options.check())
     return make_error<tool::UsageError>("--" + toString(std::move(error)));
+  if (headBytes < 1)
+    return make_error<tool::UsageError>(
+        "--head-bytes: expected 1 or more, but got " + Twine(headBytes));
   bool isForCPU = emitKind == Emit::Object;
   bool isForCUDA = emitKind == Emit::PTX || emitKind == Emit::Cubin;
   if (isCUDA() ? isForCPU : isForCUDA)
@@ -111,6 +130,11 @@ static void configure(TrainingPipelineOptions &training,
     training.function = differentiated.getValue();
   training.recompute = recompute.getValue();
   plan.report = report.getValue();
+  training.fuseHead = plan.fuse = fuse.getValue();
+  plan.rowGram = rowGram.getValue();
+  plan.remarks = remarksWanted.getValue();
+  plan.launches = launches.getValue();
+  plan.headBytes = headBytes.getValue();
 }
 
 //===----------------------------------------------------------------------===//

@@ -29,6 +29,8 @@ static Error differentiate(mlir::ModuleOp module) {
   TrainingPipelineOptions options;
   options.recompute = recompute.getValue();
   mlir::PassManager manager(module.getContext());
+  // Counted op by op.
+  options.fuseHead = false;
   buildTrainingPipeline(manager, options);
   if (succeeded(manager.run(module)))
     return Error::success();

@@ -23,9 +23,14 @@ void populateNagToLinalgPatterns(mlir::RewritePatternSet &patterns);
 /// embedding's gradient.
 void populateContractionPatterns(mlir::RewritePatternSet &patterns);
 
+/// Lowers the products of `function` whose results are only added up: each adds
+/// to the sum as it is computed.
+void lowerProductSums(mlir::RewriterBase &rewriter, mlir::Operation *function);
+
 /// The tensor into which `result` is to be computed: the destination that
-/// bufferization.materialize_in_destination names for it, else an empty
-/// tensor. `type`, a reshape of the result's type, is the type wanted.
+/// bufferization.materialize_in_destination names for it or for what overwrites
+/// it (findOverwriter), else an empty tensor. `type`, a reshape of the result's
+/// type, is the type wanted.
 mlir::Value getDestination(mlir::OpBuilder &builder, mlir::Value result,
                            mlir::RankedTensorType type);
 

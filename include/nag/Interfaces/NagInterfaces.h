@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The interfaces through which nag ops (and, by external models, the upstream
-// ops they mix with) tell passes how they differentiate, what they cost, and
-// what they do to one row.
+// ops they mix with) tell passes how they differentiate, what they cost, what
+// they do to one row, and of which inner products that is made.
 #ifndef NAG_INTERFACES_NAGINTERFACES_H
 #define NAG_INTERFACES_NAGINTERFACES_H
+
+#include "nag/Dialect/Nag/IR/RowGram.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -33,8 +35,18 @@ int64_t operandAndResultBytes(mlir::Operation *op);
 /// none.
 int64_t getTypeBytes(mlir::Type type);
 
+/// The result that may overwrite the memory of `value`: of the row-wise op that
+/// alone reads it (RowwiseOpInterface::getSharedOperand), or of an op that adds
+/// it, a product, to something. Null when there is none.
+mlir::OpResult findOverwriter(mlir::Value value);
+
 } // namespace nag
 
 #include "nag/Interfaces/NagInterfaces.h.inc"
+
+namespace nag {
+/// True for ops that add two tensors up, which a product does as it is written.
+bool isSumOp(mlir::Operation *op);
+} // namespace nag
 
 #endif // NAG_INTERFACES_NAGINTERFACES_H

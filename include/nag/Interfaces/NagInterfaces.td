@@ -69,9 +69,47 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
     }], "::llvm::SmallVector<::mlir::Value>", "buildRow",
     (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$operands, "::mlir::Value":$row)>,
     InterfaceMethod<[{
+      How many adjacent columns the op needs together: 1 when it works element by element, the width of a head when it works
+      head by head, 0 for the whole row. An op that needs few can run on a tile of a product.
+    }], "int64_t", "getColumnSpan", (ins), "", "return 0;">,
+    InterfaceMethod<[{
       The operand, of the same type, whose memory result `index` may overwrite: each of its elements is read for the last
       time, by this op, before the result's element in the same place is written. None by default.
     }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">
+  ];
+}
+
+def RowProductOpInterface : OpInterface<"RowProductOpInterface"> {
+  let description = [{
+    A matrix product whose rows are independent of one another, or that sums over them. It is described by roles as a row-wise op is
+    (RowwiseOpInterface): a row of `nag.linear` follows from the same row of its input and the whole weight, and `nag.weight_grad` is a sum
+    over rows. So products and row-wise ops can run in one kernel, and it is known when they cannot.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<"The number of rows.", "int64_t", "getNumRows">,
+    InterfaceMethod<"The role of operand `index`.", "::nag::RowRole", "getOperandRole", (ins "unsigned":$index)>,
+    InterfaceMethod<"The role of result `index`.", "::nag::RowRole", "getResultRole", (ins "unsigned":$index)>,
+    InterfaceMethod<[{
+      The operand whose rows several products may share in one kernel: each tile of it is loaded once for all of them.
+    }], "unsigned", "getSharedRowOperand">
+  ];
+}
+
+def RowGramOpInterface : OpInterface<"RowGramOpInterface"> {
+  let description = [{
+    A row-wise op whose results are linear combinations of its rows and of the row of ones, with coefficients that are
+    functions of the rows' inner products and of scalars per row (spec section 3.1). The op states this form once; its row program
+    (`buildRow`) and the ops nag.row_gram, nag.row_scalars and nag.row_combine (`-nag-lower-to-row-gram`) both follow from it.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<"True when the op, with its attributes, is of this kind.", "bool", "hasGramForm", (ins), "", "return true;">,
+    InterfaceMethod<[{
+      Builds the form. `operands` and the results are what the roles of RowwiseOpInterface say, rows as nag::GramRow, lanes as
+      nag::Scalar; a stream counts as two.
+    }], "::llvm::SmallVector<::nag::GramValue>", "buildGramForm",
+    (ins "::nag::GramBuilder &":$gram, "::llvm::ArrayRef<::nag::GramValue>":$operands)>
   ];
 }
 

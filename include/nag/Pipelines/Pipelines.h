@@ -29,6 +29,11 @@ struct TrainingPipelineOptions
                      "optimizer, any other @f a @f.gradients that takes "
                      "cotangents"),
       llvm::cl::init("loss")};
+  Option<bool> fuseHead{
+      *this, "fuse-head",
+      llvm::cl::desc("join the head's product and the loss, so that the logits "
+                     "need not be kept"),
+      llvm::cl::init(true)};
   Option<RecomputeMode> recompute{
       *this, "recompute",
       llvm::cl::desc("what the backward pass computes again instead of saving"),
@@ -45,6 +50,27 @@ struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
       *this, "report",
       llvm::cl::desc("print what the memory plan of each function costs"),
       llvm::cl::init(false)};
+  Option<bool> fuse{
+      *this, "fuse",
+      llvm::cl::desc("join products, run row-wise ops in their kernels and the "
+                     "optimizer's ops in one kernel per group"),
+      llvm::cl::init(true)};
+  Option<bool> rowGram{
+      *this, "row-gram",
+      llvm::cl::desc("write rotate and the norms as sums and combinations of "
+                     "rows before kernels are formed"),
+      llvm::cl::init(false)};
+  Option<bool> remarks{*this, "remarks",
+                       llvm::cl::desc("say what was fused, what not, and why"),
+                       llvm::cl::init(false)};
+  Option<bool> launches{
+      *this, "launches",
+      llvm::cl::desc("print how many kernels each function launches"),
+      llvm::cl::init(false)};
+  Option<int64_t> headBytes{
+      *this, "head-bytes",
+      llvm::cl::desc("bytes of logits that the loss may have in memory"),
+      llvm::cl::init(32 << 20)};
   Option<int64_t> vectorBits{
       *this, "vector-bits",
       llvm::cl::desc("bits of the vectors that row-wise loops work on"),

@@ -36,15 +36,14 @@ Value zeros(OpBuilder &builder, Location loc, Value destination) {
   return linalg::FillOp::create(builder, loc, zero, destination).getResult(0);
 }
 
-/// c[i,j] = sum_l a * b with `a` and `b` read by the given maps of (i, j, l).
-Value matmul(OpBuilder &builder, Location loc, Value a, Value b,
-             Value destination, AffineMap mapA, AffineMap mapB) {
+/// c[i,j] += sum_l a * b with `a` and `b` read by the given maps of (i, j, l).
+Value matmulOnto(OpBuilder &builder, Location loc, Value a, Value b, Value c,
+                 AffineMap mapA, AffineMap mapB) {
   AffineMap mapC =
       AffineMap::getMultiDimMapWithTargets(3, {0, 1}, builder.getContext());
   auto parallel = utils::IteratorType::parallel;
   return linalg::GenericOp::create(
-             builder, loc, destination.getType(), ValueRange{a, b},
-             zeros(builder, loc, destination),
+             builder, loc, c.getType(), ValueRange{a, b}, c,
              ArrayRef<AffineMap>{mapA, mapB, mapC},
              ArrayRef{parallel, parallel, utils::IteratorType::reduction},
              [](OpBuilder &nested, Location at, ValueRange args) {
@@ -67,6 +66,107 @@ void replaceByMatrix(PatternRewriter &rewriter, Operation *op, Value computed) {
   replaceComputed(rewriter, result,
                   reshapeTo(rewriter, op->getLoc(), computed, type.getShape()));
   rewriter.eraseOp(op);
+}
+
+Value matmul(OpBuilder &builder, Location loc, Value a, Value b,
+             Value destination, AffineMap mapA, AffineMap mapB) {
+  return matmulOnto(builder, loc, a, b, zeros(builder, loc, destination), mapA,
+                    mapB);
+}
+
+/// `op` added to the matrix `sum`.
+Value addProduct(OpBuilder &builder, Operation *op, Value sum) {
+  Location loc = op->getLoc();
+  Value left = asMatrix(builder, loc, op->getOperand(0));
+  if (auto linear = dyn_cast<LinearOp>(op)) {
+    AffineMap weight = linear.getTransposeWeight() ? dims(builder, {2, 1})
+                                                   : dims(builder, {1, 2});
+    return matmulOnto(builder, loc, left, linear.getWeight(), sum,
+                      dims(builder, {0, 2}), weight);
+  }
+  auto grad = cast<WeightGradOp>(op);
+  return matmulOnto(builder, loc, left, asMatrix(builder, loc, grad.getInput()),
+                    sum, dims(builder, {2, 0}), dims(builder, {2, 1}));
+}
+
+/// The terms of the sum `root`, through sums that only it reads.
+void collectTerms(Operation *root, SmallVectorImpl<Value> &terms,
+                  SmallVectorImpl<Operation *> &sums) {
+  sums.push_back(root);
+  for (Value operand : root->getOperands()) {
+    Operation *op = operand.getDefiningOp();
+    if (op && isSumOp(op) && operand.hasOneUse())
+      collectTerms(op, terms, sums);
+    else
+      terms.push_back(operand);
+  }
+}
+
+bool isOnlyAdded(Value term) {
+  return term.hasOneUse() &&
+         isa_and_nonnull<LinearOp, WeightGradOp>(term.getDefiningOp());
+}
+
+/// `tensor` copied to `destination`, both matrices, row by row in parallel.
+Value copyRows(ImplicitLocOpBuilder &builder, Value tensor, Value destination) {
+  auto type = cast<RankedTensorType>(destination.getType());
+  auto loop = scf::ForallOp::create(
+      builder, ArrayRef<OpFoldResult>{builder.getIndexAttr(type.getDimSize(0))},
+      ValueRange{destination}, /*mapping=*/std::nullopt);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  SmallVector<OpFoldResult> offsets{loop.getInductionVar(0),
+                                    builder.getIndexAttr(0)},
+      sizes{builder.getIndexAttr(1), builder.getIndexAttr(type.getDimSize(1))},
+      strides(2, builder.getIndexAttr(1));
+  auto row = RankedTensorType::get({type.getDimSize(1)}, type.getElementType());
+  auto extract = [&](Value matrix) -> Value {
+    return tensor::ExtractSliceOp::create(builder, row, matrix, offsets, sizes,
+                                          strides);
+  };
+  Value target = extract(loop.getRegionIterArgs()[0]);
+  Value copied =
+      linalg::CopyOp::create(builder, extract(tensor), target).getResult(0);
+  builder.setInsertionPointToEnd(loop.getTerminator().getBody());
+  tensor::ParallelInsertSliceOp::create(
+      builder, copied, loop.getRegionIterArgs()[0], offsets, sizes, strides);
+  return loop.getResult(0);
+}
+
+/// Lowers the sum `root` when a product is among its terms: the products are
+/// added up in the destination, other terms by row-wise sums in place. Where
+/// the destination may be the memory of the first term, that goes first.
+void lowerSum(RewriterBase &rewriter, Operation *root) {
+  SmallVector<Value> terms;
+  SmallVector<Operation *> sums;
+  collectTerms(root, terms, sums);
+  auto type = cast<RankedTensorType>(root->getResult(0).getType());
+  if (llvm::none_of(terms, isOnlyAdded) ||
+      !(type.getElementType().isF32() || type.getElementType().isF64()))
+    return;
+  ImplicitLocOpBuilder builder(root->getLoc(), root);
+  Value sum = getDestination(builder, root->getResult(0), matrixType(type));
+  if (isOnlyAdded(terms.front()))
+    sum = zeros(builder, root->getLoc(), sum);
+  else
+    sum = copyRows(builder, asMatrix(builder, root->getLoc(), terms.front()),
+                   sum);
+  for (Value term : terms)
+    if (isOnlyAdded(term))
+      sum = addProduct(builder, term.getDefiningOp(), sum);
+  sum = reshapeTo(builder, root->getLoc(), sum, type.getShape());
+  for (Value term : ArrayRef(terms).drop_front())
+    if (!isOnlyAdded(term))
+      sum = arith::AddFOp::create(builder, sum, term);
+  replaceComputed(rewriter, root->getResult(0), sum);
+  SmallVector<Operation *> products;
+  for (Value term : terms)
+    if (isOnlyAdded(term))
+      products.push_back(term.getDefiningOp());
+  for (Operation *op : sums)
+    rewriter.eraseOp(op);
+  for (Operation *op : products)
+    rewriter.eraseOp(op);
 }
 
 struct LowerLinear : OpRewritePattern<LinearOp> {
@@ -270,6 +370,19 @@ private:
 };
 
 } // namespace
+
+void nag::lowerProductSums(RewriterBase &rewriter, Operation *function) {
+  SmallVector<Operation *> roots;
+  function->walk([&](Operation *op) {
+    if (op->getNumResults() != 1 || !isSumOp(op))
+      return;
+    Value result = op->getResult(0);
+    if (!result.hasOneUse() || !isSumOp(*result.user_begin()))
+      roots.push_back(op);
+  });
+  for (Operation *root : roots)
+    lowerSum(rewriter, root);
+}
 
 void nag::populateContractionPatterns(RewritePatternSet &patterns) {
   patterns.add<LowerLinear, LowerWeightGrad, LowerAttention, LowerAttentionVJP,

@@ -52,8 +52,9 @@ static bufferization::MaterializeInDestinationOp findStore(Value result) {
 Value nag::getDestination(OpBuilder &builder, Value result,
                           RankedTensorType type) {
   Location loc = result.getLoc();
-  if (auto store = findStore(result))
-    return reshapeTo(builder, loc, store.getDest(), type.getShape());
+  for (Value value = result; value; value = findOverwriter(value))
+    if (auto store = findStore(value))
+      return reshapeTo(builder, loc, store.getDest(), type.getShape());
   return tensor::EmptyOp::create(builder, loc, type.getShape(),
                                  type.getElementType());
 }
@@ -70,16 +71,23 @@ namespace {
 struct ConvertNagToLinalgPass
     : nag::impl::ConvertNagToLinalgBase<ConvertNagToLinalgPass> {
   void runOnOperation() override {
-    RewritePatternSet set(&getContext());
-    populateNagToLinalgPatterns(set);
-    FrozenRewritePatternSet patterns(std::move(set));
+    RewritePatternSet products(&getContext()), all(&getContext());
+    populateContractionPatterns(products);
+    populateNagToLinalgPatterns(all);
+    FrozenRewritePatternSet first(std::move(products)),
+        patterns(std::move(all));
     GreedyRewriteConfig config;
     config.enableFolding(false).setRegionSimplificationLevel(
         GreedySimplifyRegionLevel::Disabled);
     WalkResult result = getOperation()->walk([&](func::FuncOp function) {
-      if (failed(convertRows(function)))
-        return WalkResult::interrupt();
-      if (failed(applyPatternsGreedily(function, patterns, config)))
+      // Products first: what overwrites their results can then see where they
+      // stand.
+      IRRewriter rewriter(function.getContext());
+      if (function->hasAttr(kKernelAttrName))
+        lowerProductSums(rewriter, function);
+      if (failed(applyPatternsGreedily(function, first, config)) ||
+          failed(convertRows(function)) ||
+          failed(applyPatternsGreedily(function, patterns, config)))
         return WalkResult::interrupt();
       return verifyConverted(function);
     });

@@ -28,6 +28,8 @@ struct Output : RowOutput {
   Output(RowOutput output) : RowOutput(std::move(output)) {}
   /// The tensor's destination in the shape of the loop.
   Value destination;
+  /// The input that stands in the destination until its row is overwritten.
+  std::optional<RowPart> overwritten;
 };
 
 class RowLoop {
@@ -43,6 +45,7 @@ private:
   // What the loop reads and writes.
   LogicalResult collectInputs();
   void collectOutputs();
+  std::optional<RowPart> findOverwritten(Value result) const;
 
   // The loops; each returns one tensor per output, in the loop's shape.
   SmallVector<Value> emitSingleRow();
@@ -78,6 +81,31 @@ private:
 // What the loop reads and writes
 //===----------------------------------------------------------------------===//
 
+/// The input that `result` may overwrite and that nobody reads after it, where
+/// that was computed in this function.
+std::optional<RowPart> RowLoop::findOverwritten(Value result) const {
+  auto op = dyn_cast<RowwiseOpInterface>(result.getDefiningOp());
+  if (!op || isa<StreamType>(result.getType()) || op.getColumnSpan() != 1 ||
+      numRows == 1)
+    return std::nullopt;
+  std::optional<unsigned> shared =
+      op.getSharedOperand(cast<OpResult>(result).getResultNumber());
+  if (!shared)
+    return std::nullopt;
+  Value operand = op->getOperand(*shared);
+  if (!operand.hasOneUse() || operand.getType() != result.getType())
+    return std::nullopt;
+  Operation *producer = operand.getDefiningOp();
+  if (producer && group.contains(producer))
+    return findOverwritten(operand);
+  while (
+      isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(producer))
+    producer = producer->getOperand(0).getDefiningOp();
+  if (isa_and_nonnull<linalg::LinalgOp>(producer) && inputs.contains(operand))
+    return RowPart{operand, 0};
+  return std::nullopt;
+}
+
 LogicalResult RowLoop::collectInputs() {
   auto read = group.collectInputs();
   if (failed(read))
@@ -95,8 +123,12 @@ void RowLoop::collectOutputs() {
     Output output(std::move(computed));
     Value named =
         output.replaced.empty() ? output.part.first : output.replaced.front();
-    output.destination = getDestination(
-        builder, named, getRowsType(output.type, output.role, numRows));
+    output.overwritten = findOverwritten(output.part.first);
+    output.destination =
+        output.overwritten
+            ? inputs.lookup(output.overwritten->first)
+            : getDestination(builder, named,
+                             getRowsType(output.type, output.role, numRows));
     outputs.push_back(std::move(output));
   }
 }
@@ -243,7 +275,12 @@ Value RowLoop::place(Value value, Value slice) {
 /// Emits all ops for one row. Returns, for each output, its slice filled; for
 /// a sum, the row's term.
 SmallVector<Value> RowLoop::emitRow(Value row, ArrayRef<Value> slices) {
-  auto getPart = [&](RowPart part) { return load(part, row); };
+  auto getPart = [&](RowPart part) {
+    for (auto [output, slice] : llvm::zip_equal(outputs, slices))
+      if (output.overwritten == part)
+        return toComputeType(builder, slice);
+    return load(part, row);
+  };
   auto getWhole = [&](Value tensor) -> Value {
     auto type = dyn_cast<RankedTensorType>(tensor.getType());
     if (type && type.getRank() == 0)

@@ -90,10 +90,16 @@ static Error lowerKernels(mlir::ModuleOp kernels, const CompileOptions &options,
 
 Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
                                           const CompileOptions &options) {
+  // The device's emitters take one product or one set of rows per kernel.
+  TrainingPipelineOptions training;
+  training.copyOptionValuesFrom(options.training);
+  CPUPipelineOptions plan;
+  plan.copyOptionValuesFrom(options.plan);
+  training.fuseHead = plan.fuse = false;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         if (needsTraining(program, options))
-          buildTrainingPipeline(manager, options.training);
-        buildPlanPipeline(manager, options.plan);
+          buildTrainingPipeline(manager, training);
+        buildPlanPipeline(manager, plan);
       }))
     return error;
   LoweredProgram lowered;

@@ -94,3 +94,46 @@ func.func private @param_stack(tensor<f32> {nag.param = #nag.param<"h.{layer}.w"
 
 // expected-error @+1 {{expected a stack for the 'power' initialisation of parameter 'alpha', but got 'tensor<4xf32>'}}
 func.func private @param_power(tensor<4xf32> {nag.param = #nag.param<"alpha", init = <power, -0.5, 2.0, 1.0>, group = "gate">})
+
+// -----
+
+func.func @head_loss_c1(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<3xi32>) {
+  // expected-error@+1 {{(C1) expected 'targets' of type 'tensor<2xi32>', but got 'tensor<3xi32>'}}
+  %0 = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<3xi32>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @head_loss_c2(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2xi32>) {
+  // expected-error@+1 {{(C2) expected 'vocab' in [1, 32], but got 33}}
+  %0 = nag.head_loss %x, %w, %t {vocab = 33} : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<2xi32>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @head_loss_c3(%x: tensor<2x16xf32>, %w: tensor<32x8xf32>, %t: tensor<2xi32>) {
+  // expected-error@+1 {{(C3) expected 'weight' of type 'tensor<32x16xf32>', but got 'tensor<32x8xf32>'}}
+  %0 = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x16xf32>, tensor<32x8xf32>, tensor<2xi32>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @head_loss_c4(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2xi32>, %s: tensor<2xf64>) {
+  // expected-error@+1 {{(C4) expected 'log_scale' of type 'tensor<2xf32>', but got 'tensor<2xf64>'}}
+  %0 = nag.head_loss %x, %w, %t, %s {vocab = 30}
+      : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<2xi32>, tensor<2xf64>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @head_loss_vjp_c5(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2xi32>, %d: tensor<3xf32>) {
+  // expected-error@+1 {{(C5) expected 'losses_grad' of type 'tensor<2xf32>', but got 'tensor<3xf32>'}}
+  %0:3 = nag.head_loss_vjp %x, %w, %t, %d {vocab = 30}
+      : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<2xi32>, tensor<3xf32>)
+      -> (tensor<2xf32>, tensor<2x16xf32>, tensor<32x16xf32>)
+  return
+}

@@ -11,5 +11,5 @@ from .dense import (embedding, embedding_vjp, gain, gain_vjp, gelu, gelu_vjp, li
                     rms_norm, rms_norm_vjp, swiglu, swiglu_vjp, weight_grad)
 from .stream import (EPS, decode, decode_vjp, encode, encode_vjp, gate, gate_vjp, modulate, modulate_vjp, rotate,
                      rotate_vjp, softmax, softmax_vjp, temper, temper_vjp)
-from .training import (adamw, clip_factor, constrain, cross_entropy, cross_entropy_vjp, global_norm, masked_mean,
-                       masked_mean_vjp, squared_norm, token_loss, token_loss_vjp)
+from .training import (adamw, clip_factor, constrain, cross_entropy, cross_entropy_vjp, global_norm, head_loss,
+                       head_loss_vjp, masked_mean, masked_mean_vjp, squared_norm, token_loss, token_loss_vjp)

@@ -58,6 +58,10 @@ def gate_vjp(a, z, b, p, beta, alpha, dg, scale=1.0):
     return ops.gate_vjp(z, b, p, beta, alpha, dg, scale)
 
 
+def head_form(a):
+    return dict(vocab=a["vocab"], factor=a["factor"], ignore_index=a["ignore_index"])
+
+
 # Each takes the attributes and the operands' values, and returns the result or a tuple of results.
 NAG = {
     "accumulate": lambda a, x, y: x + y,
@@ -80,6 +84,8 @@ NAG = {
     "gelu": lambda a, x: ops.gelu(x, tanh_form(a)),
     "gelu_vjp": lambda a, *x: ops.gelu_vjp(*x, tanh_form(a)),
     "global_norm": lambda a, *x: ops.global_norm(x),
+    "head_loss": lambda a, *x: ops.head_loss(*x, **head_form(a)),
+    "head_loss_vjp": lambda a, *x: ops.head_loss_vjp(*x, **head_form(a)),
     "linear": lambda a, *x: ops.linear(*x, "transpose_weight" in a),
     "log_norm": lambda a, x: x[1],
     "make_stream": lambda a, r, s: ((r, s),),
@@ -98,6 +104,7 @@ NAG = {
     "squared_norm": lambda a, x: ops.squared_norm(x),
     "swiglu": lambda a, *x: ops.swiglu(*x),
     "swiglu_vjp": lambda a, *x: ops.swiglu_vjp(*x),
+    "target_count": lambda a, t: np.array(float(np.sum(t != a["ignore_index"]))),
     "temper": lambda a, *x: ops.temper(*x, factor(a)),
     "temper_vjp": lambda a, *x: ops.temper_vjp(*x, factor(a)),
     "token_loss": lambda a, *x: ops.token_loss(*x, a["vocab"], a["ignore_index"]),
@@ -185,6 +192,20 @@ class Machine:
 
     def do_func_call(self, op, operands, scope):
         return self.run(op.attributes["callee"], operands)
+
+    def do_nag_row_gram(self, op, rows, scope):
+        pairs = zip(op.attributes["left"], op.attributes["right"])
+        return [np.sum(rows[i] if j < 0 else rows[i] * rows[j], axis=-1) for i, j in pairs]
+
+    def do_nag_row_combine(self, op, operands, scope):
+        count = op.attributes["operandSegmentSizes"][0]
+        rows, lanes = operands[:count], [lane[..., None] for lane in operands[count:]]
+        terms = [row * lane for row, lane in zip(rows, lanes)] + lanes[count:]
+        return np.broadcast_to(sum(terms), rows[0].shape)
+
+    def do_nag_row_scalars(self, op, operands, scope):
+        shape = shape_and_type(op.result_types[0])[0]
+        return [np.broadcast_to(x, shape) for x in self.block(op.regions[0], operands, {})]
 
     def do_nag_block(self, op, operands, scope):
         (r, s), *weights = operands

@@ -48,7 +48,6 @@ def gate(z, b, p, beta, alpha, scale=1.0):
 
 
 def gate_vjp(z, b, p, beta, alpha, dg, scale=1.0):
-    """The third result is the cotangent of the mixture weights softmax(p), as in nag.gate_vjp."""
     a, mixture = sigmoid(z + b), softmax(p)
     mean = a @ mixture
     q = np.maximum(mean, GATE_FLOOR)
@@ -59,7 +58,7 @@ def gate_vjp(z, b, p, beta, alpha, dg, scale=1.0):
     dz = dq * mixture * a * (1.0 - a)
     rows = tuple(range(z.ndim - 1))
     dbeta = np.sum(dm * m * np.log(q)) * sigmoid(beta)
-    return dz, np.sum(dz, rows), np.sum(dq * a, rows), dbeta, np.sum(scale * m * dg)
+    return dz, np.sum(dz, rows), softmax_vjp(p, np.sum(dq * a, rows)), dbeta, np.sum(scale * m * dg)
 
 
 def modulate(r, w, b, p, beta, alpha, scale=1.0):
@@ -67,9 +66,9 @@ def modulate(r, w, b, p, beta, alpha, scale=1.0):
 
 
 def modulate_vjp(r, w, b, p, beta, alpha, dg, scale=1.0):
-    dz, db, dmixture, dbeta, dalpha = gate_vjp(r @ w.T, b, p, beta, alpha, dg, scale)
+    dz, db, dp, dbeta, dalpha = gate_vjp(r @ w.T, b, p, beta, alpha, dg, scale)
     dw = np.tensordot(dz, r, axes=(range(dz.ndim - 1), range(r.ndim - 1)))
-    return dz @ w, dw, db, softmax_vjp(p, dmixture), dbeta, dalpha
+    return dz @ w, dw, db, dp, dbeta, dalpha
 
 
 def branch_parts(r, f, eps):

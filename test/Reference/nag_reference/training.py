@@ -24,6 +24,27 @@ def token_loss_vjp(logits, targets, dlosses, vocab, ignore_index=-1):
     return dlogits * np.where(targets != ignore_index, dlosses, 0.0)[..., None]
 
 
+def head_logits(x, w, s=None, factor=1.0):
+    return x @ w.T if s is None else factor * np.exp(s)[..., None] * (x @ w.T)
+
+
+def head_loss(x, w, targets, s=None, vocab=None, factor=1.0, ignore_index=-1):
+    """Loss per token of the logits x w^T, times factor * exp(s) where s is given."""
+    return token_loss(head_logits(x, w, s, factor), targets, vocab, ignore_index)[0]
+
+
+def head_loss_vjp(x, w, targets, dlosses, s=None, vocab=None, factor=1.0, ignore_index=-1):
+    """The losses, dx, dw and, where s is given, ds."""
+    logits = head_logits(x, w, s, factor)
+    dlogits = token_loss_vjp(logits, targets, dlosses, vocab, ignore_index)
+    scale = 1.0 if s is None else factor * np.exp(s)[..., None]
+    dproducts = scale * dlogits
+    rows = tuple(range(x.ndim - 1))
+    results = (token_loss(logits, targets, vocab, ignore_index)[0], dproducts @ w,
+               np.tensordot(dproducts, x, axes=(rows, rows)))
+    return results if s is None else (*results, np.sum(dlogits * logits, axis=-1))
+
+
 def masked_mean(values, targets, ignore_index=-1):
     """Mean over the counted positions, 0 where none counts; and their number."""
     counted = targets != ignore_index

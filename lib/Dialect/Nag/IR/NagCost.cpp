@@ -27,6 +27,8 @@ static int64_t visiblePairs(int64_t length, std::optional<uint64_t> window) {
 
 bool LinearOp::isContraction() { return true; }
 bool WeightGradOp::isContraction() { return true; }
+bool HeadLossOp::isContraction() { return true; }
+bool HeadLossVJPOp::isContraction() { return true; }
 bool AttentionOp::isContraction() { return true; }
 bool AttentionVJPOp::isContraction() { return true; }
 
@@ -75,6 +77,25 @@ int64_t DecodeOp::getFlops() {
   return 2 * elements(getStream()) * vocabulary + elements(getLogits());
 }
 
+/// A product and a sum per element and pair; a term and element of a
+/// combination; an op of the body and row.
+int64_t RowGramOp::getFlops() {
+  int64_t flops = 0;
+  for (int64_t right : getRight())
+    flops += right == kOnes ? 1 : 2;
+  return getRows().empty() ? 0 : flops * elements(getRows().front());
+}
+int64_t RowCombineOp::getFlops() {
+  int64_t terms = 2 * getRows().size() - (getConstant() ? 0 : 1);
+  return terms * elements(getResult());
+}
+int64_t RowScalarsOp::getFlops() {
+  int64_t ops = 0;
+  for (Operation &op : getBody().front().without_terminator())
+    ops += !op.hasTrait<OpTrait::ConstantLike>();
+  return getScalars().empty() ? 0 : ops * elements(getScalars().front());
+}
+
 int64_t EmbeddingOp::getFlops() { return 0; }
 int64_t EmbeddingVJPOp::getFlops() { return elements(getResultGrad()); }
 int64_t RotaryTableOp::getFlops() { return 4 * elements(getCos()); }
@@ -97,6 +118,18 @@ int64_t RmsNormOp::getFlops() {
 int64_t CrossEntropyOp::getFlops() { return 4 * elements(getLogits()); }
 int64_t TokenLossOp::getFlops() { return 4 * elements(getLogits()); }
 int64_t TokenLossVJPOp::getFlops() { return 4 * elements(getLogits()); }
+
+/// One product, or three; then the row-wise ops' work per logit.
+int64_t HeadLossOp::getFlops() {
+  int64_t logits = elements(getTargets()) * getWeight().getType().getDimSize(0);
+  return logits * (2 * lastDim(getInput()) + (getLogScale() ? 5 : 4));
+}
+int64_t HeadLossVJPOp::getFlops() {
+  int64_t logits = elements(getTargets()) * getWeight().getType().getDimSize(0);
+  return logits * (6 * lastDim(getInput()) + (getLogScale() ? 12 : 8));
+}
+
+int64_t TargetCountOp::getFlops() { return elements(getTargets()); }
 int64_t MaskedMeanOp::getFlops() { return 2 * elements(getValues()); }
 int64_t MaskedMeanVJPOp::getFlops() { return elements(getTargets()); }
 int64_t SquaredNormOp::getFlops() { return 2 * elements(getInput()); }

@@ -296,6 +296,37 @@ LogicalResult TokenLossVJPOp::inferReturnTypes(MLIRContext *,
   return success();
 }
 
+LogicalResult TargetCountOp::inferReturnTypes(MLIRContext *,
+                                              std::optional<Location>,
+                                              Adaptor adaptor,
+                                              InferredTypes &types) {
+  types.push_back(RankedTensorType::get({}, adaptor.getType()));
+  return success();
+}
+
+LogicalResult HeadLossOp::inferReturnTypes(MLIRContext *,
+                                           std::optional<Location> loc,
+                                           Adaptor adaptor,
+                                           InferredTypes &types) {
+  if (failed(requireRank(loc, adaptor.getInput(), 1, "input")))
+    return failure();
+  types.push_back(lanesOf(adaptor.getInput()));
+  return success();
+}
+
+LogicalResult HeadLossVJPOp::inferReturnTypes(MLIRContext *,
+                                              std::optional<Location> loc,
+                                              Adaptor adaptor,
+                                              InferredTypes &types) {
+  if (failed(requireRank(loc, adaptor.getInput(), 1, "input")))
+    return failure();
+  types.assign({lanesOf(adaptor.getInput()), adaptor.getInput().getType(),
+                adaptor.getWeight().getType()});
+  if (adaptor.getLogScale())
+    types.push_back(lanesOf(adaptor.getInput()));
+  return success();
+}
+
 LogicalResult MaskedMeanOp::inferReturnTypes(MLIRContext *,
                                              std::optional<Location>,
                                              Adaptor adaptor,

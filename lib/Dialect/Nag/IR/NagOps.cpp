@@ -20,6 +20,40 @@ static void printTypeGroup(OpAsmPrinter &printer, Operation *,
   printer << '(' << types << ')';
 }
 
+/// [(0, 1), (2)]: pairs of rows, or one row and the row of ones.
+static ParseResult parseGramPairs(OpAsmParser &parser, DenseI64ArrayAttr &left,
+                                  DenseI64ArrayAttr &right) {
+  SmallVector<int64_t> first, second;
+  auto parsePair = [&]() -> ParseResult {
+    second.push_back(RowGramOp::kOnes);
+    if (parser.parseLParen() || parser.parseInteger(first.emplace_back()))
+      return failure();
+    if (succeeded(parser.parseOptionalComma()) &&
+        parser.parseInteger(second.back()))
+      return failure();
+    return parser.parseRParen();
+  };
+  if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, parsePair))
+    return failure();
+  left = parser.getBuilder().getDenseI64ArrayAttr(first);
+  right = parser.getBuilder().getDenseI64ArrayAttr(second);
+  return success();
+}
+
+static void printGramPairs(OpAsmPrinter &printer, Operation *,
+                           DenseI64ArrayAttr left, DenseI64ArrayAttr right) {
+  printer << '[';
+  llvm::interleaveComma(llvm::zip(left.asArrayRef(), right.asArrayRef()),
+                        printer, [&](auto pair) {
+                          auto [a, b] = pair;
+                          printer << '(' << a;
+                          if (b != RowGramOp::kOnes)
+                            printer << ", " << b;
+                          printer << ')';
+                        });
+  printer << ']';
+}
+
 #define GET_OP_CLASSES
 #include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
 

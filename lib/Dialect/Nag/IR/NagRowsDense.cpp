@@ -13,6 +13,22 @@ using Elements = RowBuilder::Elements;
 using Scalars = SmallVector<Scalar>;
 
 //===----------------------------------------------------------------------===//
+// linear and its weight's gradient
+//===----------------------------------------------------------------------===//
+
+int64_t LinearOp::getNumRows() { return countRows(getInput().getType()); }
+RowRole LinearOp::getOperandRole(unsigned index) {
+  return index == 0 ? RowRole::Row : RowRole::Whole;
+}
+RowRole LinearOp::getResultRole(unsigned) { return RowRole::Row; }
+unsigned LinearOp::getSharedRowOperand() { return 0; }
+
+int64_t WeightGradOp::getNumRows() { return countRows(getInput().getType()); }
+RowRole WeightGradOp::getOperandRole(unsigned) { return RowRole::Row; }
+RowRole WeightGradOp::getResultRole(unsigned) { return RowRole::Sum; }
+unsigned WeightGradOp::getSharedRowOperand() { return 1; }
+
+//===----------------------------------------------------------------------===//
 // embedding
 //===----------------------------------------------------------------------===//
 
@@ -64,6 +80,8 @@ RowRole RotaryOp::getOperandRole(unsigned index) {
 }
 RowRole RotaryOp::getResultRole(unsigned) { return RowRole::Row; }
 
+int64_t RotaryOp::getColumnSpan() { return getWidth(getInput()) / getHeads(); }
+
 SmallVector<Value> RotaryOp::buildRow(ImplicitLocOpBuilder &builder,
                                       ValueRange operands, Value row) {
   RowBuilder rows(builder, getComputeElementType(getInput()));
@@ -102,8 +120,27 @@ static Value inverseGroupRms(RowBuilder &rows, Value x, double eps) {
                   [&](Elements e) { return 1.0 / sqrt(e[0] / width + eps); });
 }
 
+int64_t RmsNormOp::getColumnSpan() {
+  return getWidth(getInput()) / getGroups();
+}
+
+/// A norm over groups has one inner product per group, not per row.
+bool RmsNormOp::hasGramForm() { return getGroups() == 1 && !getGain(); }
+
+SmallVector<GramValue> RmsNormOp::buildGramForm(GramBuilder &gram,
+                                                ArrayRef<GramValue> operands) {
+  GramRow x = operands[0];
+  double width = static_cast<double>(getWidth(getInput()));
+  Scalar meanSquare = gram.dot(x, x) / width + getEps().convertToDouble();
+  Scalar factor = getFactor().convertToDouble() / sqrt(meanSquare);
+  return {gram.combine({{x, factor}})};
+}
+
 SmallVector<Value> RmsNormOp::buildRow(ImplicitLocOpBuilder &builder,
                                        ValueRange operands, Value) {
+  if (hasGramForm())
+    return buildGramRow(*this, builder, operands,
+                        getComputeElementType(getInput()));
   RowBuilder rows(builder, getComputeElementType(getInput()));
   int64_t width = getWidth(getInput()), groups = getGroups();
   Value x = rows.reshape(operands[0], {groups, width / groups});
@@ -123,8 +160,28 @@ int64_t RmsNormVJPOp::getNumRows() { return countRows(getInput().getType()); }
 RowRole RmsNormVJPOp::getOperandRole(unsigned) { return RowRole::Row; }
 RowRole RmsNormVJPOp::getResultRole(unsigned) { return RowRole::Row; }
 
+int64_t RmsNormVJPOp::getColumnSpan() {
+  return getWidth(getInput()) / getGroups();
+}
+
+bool RmsNormVJPOp::hasGramForm() { return getGroups() == 1; }
+
+SmallVector<GramValue>
+RmsNormVJPOp::buildGramForm(GramBuilder &gram, ArrayRef<GramValue> operands) {
+  GramRow x = operands[0], grad = operands[1];
+  double width = static_cast<double>(getWidth(getInput()));
+  Scalars sums = gram.gram({{x, x}, {x, grad}});
+  Scalar inverse = 1.0 / sqrt(sums[0] / width + getEps().convertToDouble());
+  Scalar factor = inverse * getFactor().convertToDouble();
+  Scalar radial = sums[1] * inverse * inverse / width;
+  return {gram.combine({{grad, factor}, {x, -(factor * radial)}})};
+}
+
 SmallVector<Value> RmsNormVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                           ValueRange operands, Value) {
+  if (hasGramForm())
+    return buildGramRow(*this, builder, operands,
+                        getComputeElementType(getInput()));
   RowBuilder rows(builder, getComputeElementType(getInput()));
   int64_t width = getWidth(getInput()), groups = getGroups();
   int64_t groupWidth = width / groups;
@@ -322,6 +379,15 @@ RowRole ResidualAddOp::getResultRole(unsigned index) {
   return getRowRole((*this)->getResult(index).getType());
 }
 std::optional<unsigned> ResidualAddOp::getSharedOperand(unsigned) { return 0; }
+bool ResidualAddOp::hasGramForm() {
+  return getResidual().getType().getRank() > 1;
+}
+SmallVector<GramValue>
+ResidualAddOp::buildGramForm(GramBuilder &gram, ArrayRef<GramValue> operands) {
+  Scalar one = gram.constant(1);
+  return {gram.combine({{operands[0], one}, {operands[1], one}}, std::nullopt,
+                       /*cancels=*/!gram.usesSums())};
+}
 SmallVector<Value> ResidualAddOp::buildRow(ImplicitLocOpBuilder &builder,
                                            ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getResidual()));

@@ -27,6 +27,7 @@ struct ElementwiseRows
   RowRole getResultRole(Operation *op, unsigned) const {
     return getOperandRole(op, 0);
   }
+  int64_t getColumnSpan(Operation *) const { return 1; }
   std::optional<unsigned> getSharedOperand(Operation *, unsigned) const {
     return 0;
   }

@@ -110,6 +110,8 @@ RowRole GateOp::getOperandRole(unsigned index) {
 }
 RowRole GateOp::getResultRole(unsigned) { return RowRole::Lane; }
 
+int64_t GateOp::getColumnSpan() { return getWidth(getActivations()); }
+
 SmallVector<Value> GateOp::buildRow(ImplicitLocOpBuilder &builder,
                                     ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getActivations()));
@@ -145,7 +147,8 @@ SmallVector<Value> GateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   SmallVector<Value> grads =
       rows.maps({z, bias, gate.weights}, [&](Elements e) -> Scalars {
         Scalar a = gateActivation(e[0], e[1]);
-        return {mixtureGrad * e[2] * a * (1.0 - a), mixtureGrad * a};
+        Scalar share = mixtureGrad * e[2];
+        return {share * a * (1.0 - a), share * (a - gate.mixture)};
       });
   Scalar betaGrad = modulationGrad * gate.modulation *
                     log(gate.flooredMixture) * sigmoid(beta);
@@ -182,51 +185,89 @@ SmallVector<Value> SoftmaxVJPOp::buildRow(ImplicitLocOpBuilder &builder,
 namespace {
 
 /// The scalars of spec section 3 that nag.rotate and its VJP compute alike.
-/// The sums of squares are taken of u itself: a difference of sums of f would
-/// cancel when the branch is nearly parallel to r (section 3.1). The first
-/// estimate of the part along r is corrected by what of it is left in u.
-struct RotateRow {
-  RotateRow(RowBuilder &rows, Value direction, Value branch, double width,
-            double eps);
+/// In two passes, the sums of squares are taken of u itself: a difference of
+/// sums of f would cancel when the branch is nearly parallel to r
+/// (section 3.1). The first estimate of the part along r is then corrected by
+/// what of it is left in u.
+struct RotateForm {
+  RotateForm(GramBuilder &gram, GramRow r, GramRow f, double width, double eps,
+             std::optional<GramRow> grad = std::nullopt);
 
-  /// An element of u, the branch without its mean and its part along r.
-  Scalar u(Scalar r, Scalar f) const { return f - mean - along * r; }
   /// rms_e squared from a sum of squares.
   Scalar meanSquare(Scalar squares) const { return squares / width + eps; }
   /// rms_e of y = r + g v, with v = u / rms_e(u).
   Scalar turnedRms(Scalar g, Scalar inverseSquareN) const {
     return sqrt(meanSquare(rr + g * g * uu * inverseSquareN));
   }
-  /// Takes the rest <u, r> out of u. Returns the factor of r in what is taken.
-  Scalar correct(Scalar ru, Scalar squaresOfU);
 
   double width;
   double eps;
   Scalar sumR, rr, inverseRR;
-  Scalar mean, along;
+  /// <f, r> / <r, r> without f's mean, as used in u and as it is after the
+  /// correction.
+  Scalar mean, along, rest;
   Scalar uu;
+  /// The branch without its mean and its part along r.
+  GramRow u;
+  /// <G, r>, <G, u> and the sum of G, where there is a G.
+  Scalar gradR, gradU, sumGrad;
+
+private:
+  void measureTwice(GramBuilder &gram, GramRow r, std::optional<GramRow> grad);
+  void measureOnce(GramBuilder &gram, GramRow r, GramRow f, Scalar ff,
+                   std::optional<GramRow> grad);
 };
 
 } // namespace
 
-RotateRow::RotateRow(RowBuilder &rows, Value direction, Value branch,
-                     double rowWidth, double epsilon)
+RotateForm::RotateForm(GramBuilder &gram, GramRow r, GramRow f, double rowWidth,
+                       double epsilon, std::optional<GramRow> grad)
     : width(rowWidth), eps(epsilon) {
-  Scalars sums = rows.sums({direction, branch}, [](Elements e) -> Scalars {
-    return {e[0], e[0] * e[0], e[1], e[0] * e[1]};
-  });
+  SmallVector<GramBuilder::Pair> pairs{{r}, {r, r}, {f}, {f, r}};
+  if (gram.usesSums())
+    pairs.push_back({f, f});
+  Scalars sums = gram.gram(pairs);
   sumR = sums[0];
   rr = sums[1];
   inverseRR = 1.0 / rr;
   mean = sums[2] / width;
   along = (sums[3] - mean * sumR) * inverseRR;
+  u = gram.combine({{f, gram.constant(1)}, {r, -along}}, -mean,
+                   /*cancels=*/true);
+  if (gram.usesSums())
+    measureOnce(gram, r, f, sums[4], grad);
+  else
+    measureTwice(gram, r, grad);
 }
 
-Scalar RotateRow::correct(Scalar ru, Scalar squaresOfU) {
-  Scalar rest = ru * inverseRR;
+void RotateForm::measureTwice(GramBuilder &gram, GramRow r,
+                              std::optional<GramRow> grad) {
+  SmallVector<GramBuilder::Pair> pairs{{u, u}, {u, r}};
+  if (grad)
+    pairs.append({{*grad, r}, {*grad, u}, {*grad}});
+  Scalars sums = gram.gram(pairs);
+  rest = sums[1] * inverseRR;
   along = along + rest;
-  uu = max(squaresOfU - rest * ru, rr.constant(0));
-  return rest;
+  uu = max(sums[0] - rest * sums[1], rr.constant(0));
+  if (!grad)
+    return;
+  gradR = sums[2];
+  gradU = sums[3] - rest * gradR;
+  sumGrad = sums[4];
+}
+
+/// cc - cr^2 / RR and its like: exact in exact arithmetic.
+void RotateForm::measureOnce(GramBuilder &gram, GramRow r, GramRow f, Scalar ff,
+                             std::optional<GramRow> grad) {
+  Scalar cc = ff - mean * mean * width;
+  rest = gram.constant(0);
+  uu = max(cc - along * along * rr, rr.constant(0));
+  if (!grad)
+    return;
+  Scalars sums = gram.gram({{*grad, r}, {*grad, f}, {*grad}});
+  gradR = sums[0];
+  sumGrad = sums[2];
+  gradU = sums[1] - mean * sumGrad - along * gradR;
 }
 
 int64_t RotateOp::getNumRows() { return getStream().getType().getNumRows(); }
@@ -236,24 +277,23 @@ RowRole RotateOp::getOperandRole(unsigned index) {
 }
 RowRole RotateOp::getResultRole(unsigned) { return RowRole::Stream; }
 
+SmallVector<GramValue> RotateOp::buildGramForm(GramBuilder &gram,
+                                               ArrayRef<GramValue> operands) {
+  GramRow r = operands[0], f = operands[2];
+  Scalar s = operands[1], g = operands[3];
+  RotateForm form(gram, r, f, getWidth(getBranch()),
+                  getEps().convertToDouble());
+  Scalar inverseSquareN = reciprocalOrZero(form.meanSquare(form.uu));
+  Scalar weight = g * sqrt(inverseSquareN);
+  Scalar inverse = 1.0 / form.turnedRms(g, inverseSquareN);
+  GramRow direction = gram.combine({{r, inverse}, {form.u, weight * inverse}});
+  return {direction, s + log1p(g * g) * 0.5};
+}
+
 SmallVector<Value> RotateOp::buildRow(ImplicitLocOpBuilder &builder,
                                       ValueRange operands, Value) {
-  RowBuilder rows(builder, getComputeElementType(getStream()));
-  Value r = operands[0], f = operands[2];
-  Scalar s = rows.scalar(operands[1]), g = rows.scalar(operands[3]);
-  RotateRow row(rows, r, f, getWidth(getBranch()), getEps().convertToDouble());
-  Scalars sums = rows.sums({r, f}, [&](Elements e) -> Scalars {
-    Scalar u = row.u(e[0], e[1]);
-    return {u * u, u * e[0]};
-  });
-  row.correct(sums[1], sums[0]);
-  Scalar inverseSquareN = reciprocalOrZero(row.meanSquare(row.uu));
-  Scalar weight = g * sqrt(inverseSquareN);
-  Scalar inverse = 1.0 / row.turnedRms(g, inverseSquareN);
-  Value direction = rows.map({r, f}, [&](Elements e) {
-    return (e[0] + weight * row.u(e[0], e[1])) * inverse;
-  });
-  return {direction, s + log1p(g * g) * 0.5};
+  return buildGramRow(*this, builder, operands,
+                      getComputeElementType(getStream()));
 }
 
 int64_t RotateVJPOp::getNumRows() {
@@ -268,48 +308,48 @@ RowRole RotateVJPOp::getResultRole(unsigned index) {
 
 // The terms of section 3.2 as linear combinations of G, r and u, whose
 // coefficients follow from their inner products.
-SmallVector<Value> RotateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
-                                         ValueRange operands, Value) {
-  RowBuilder rows(builder, getComputeElementType(getDirection()));
-  Value r = operands[0], f = operands[1], grad = operands[3];
-  Scalar g = rows.scalar(operands[2]), logNormGrad = rows.scalar(operands[4]);
+SmallVector<GramValue>
+RotateVJPOp::buildGramForm(GramBuilder &gram, ArrayRef<GramValue> operands) {
+  GramRow r = operands[0], f = operands[1], grad = operands[3];
+  Scalar g = operands[2], logNormGrad = operands[4];
   double width = static_cast<double>(getWidth(getDirection()));
-  RotateRow row(rows, r, f, width, getEps().convertToDouble());
-  Scalars sums = rows.sums({r, f, grad}, [&](Elements e) -> Scalars {
-    Scalar u = row.u(e[0], e[1]);
-    return {u * u, u * e[0], e[2] * e[0], e[2] * u, e[2]};
-  });
-  Scalar gradR = sums[2];
-  Scalar gradU = sums[3] - row.correct(sums[1], sums[0]) * gradR;
-  Scalar inverseSquareN = reciprocalOrZero(row.meanSquare(row.uu));
+  RotateForm form(gram, r, f, width, getEps().convertToDouble(), grad);
+  Scalar inverseSquareN = reciprocalOrZero(form.meanSquare(form.uu));
   Scalar inverseN = sqrt(inverseSquareN);
   Scalar weight = g * inverseN;
-  Scalar scale = 1.0 / row.turnedRms(g, inverseSquareN);
+  Scalar scale = 1.0 / form.turnedRms(g, inverseSquareN);
 
   // dy = scale G - radial (r + weight u)
-  Scalar radial = (gradR + weight * gradU) * scale * scale * scale / width;
-  Scalar dyU = scale * gradU - radial * weight * row.uu;
-  Scalar dyR = scale * gradR - radial * row.rr;
+  Scalar radial =
+      (form.gradR + weight * form.gradU) * scale * scale * scale / width;
+  Scalar dyU = scale * form.gradU - radial * weight * form.uu;
+  Scalar dyR = scale * form.gradR - radial * form.rr;
   Scalar gateGrad = dyU * inverseN + logNormGrad * g / (g * g + 1.0);
 
   // du = weight dy - shrink u
   Scalar shrink = weight * dyU * inverseSquareN / width;
-  Scalar q = weight * dyR * row.inverseRR;
+  Scalar q = weight * dyR * form.inverseRR;
 
   // The mean of dc = du - q r; that of u is -along * mean(r).
-  Scalar sumU = -(row.along * row.sumR);
-  Scalar sumDy = scale * sums[4] - radial * (row.sumR + weight * sumU);
-  Scalar meanDc = (weight * sumDy - shrink * sumU - q * row.sumR) / width;
+  Scalar sumU = -(form.along * form.sumR);
+  Scalar sumDy = scale * form.sumGrad - radial * (form.sumR + weight * sumU);
+  Scalar meanDc = (weight * sumDy - shrink * sumU - q * form.sumR) / width;
 
-  SmallVector<Value> grads =
-      rows.maps({r, f, grad}, [&](Elements e) -> Scalars {
-        Scalar u = row.u(e[0], e[1]);
-        Scalar dy = scale * e[2] - radial * (e[0] + weight * u);
-        Scalar du = weight * dy - shrink * u;
-        Scalar dr = dy - row.along * du - q * (u - row.along * e[0]);
-        return {dr, du - q * e[0] - meanDc};
-      });
-  return {grads[0], grads[1], gateGrad};
+  GramRow dy =
+      gram.combine({{grad, scale}, {r, -radial}, {form.u, -(radial * weight)}});
+  GramRow du = gram.combine({{dy, weight}, {form.u, -shrink}});
+  GramRow dr = gram.combine({{dy, gram.constant(1)},
+                             {du, -form.along},
+                             {form.u, -q},
+                             {r, q * form.along}});
+  GramRow df = gram.combine({{du, gram.constant(1)}, {r, -q}}, -meanDc);
+  return {dr, df, gateGrad};
+}
+
+SmallVector<Value> RotateVJPOp::buildRow(ImplicitLocOpBuilder &builder,
+                                         ValueRange operands, Value) {
+  return buildGramRow(*this, builder, operands,
+                      getComputeElementType(getDirection()));
 }
 
 //===----------------------------------------------------------------------===//

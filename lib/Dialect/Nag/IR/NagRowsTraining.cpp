@@ -76,6 +76,23 @@ SmallVector<Value> TokenLossVJPOp::buildRow(ImplicitLocOpBuilder &builder,
 }
 
 //===----------------------------------------------------------------------===//
+// target_count
+//===----------------------------------------------------------------------===//
+
+int64_t TargetCountOp::getNumRows() {
+  return getTargets().getType().getNumElements();
+}
+RowRole TargetCountOp::getOperandRole(unsigned) { return RowRole::Lane; }
+RowRole TargetCountOp::getResultRole(unsigned) { return RowRole::Sum; }
+
+SmallVector<Value> TargetCountOp::buildRow(ImplicitLocOpBuilder &builder,
+                                           ValueRange operands, Value) {
+  RowBuilder rows(builder, getComputeElementType(getCount()));
+  Scalar counted = counts({builder, operands[0]}, getIgnoreIndex());
+  return {select(counted, rows.constant(1), 0.0)};
+}
+
+//===----------------------------------------------------------------------===//
 // masked_mean
 //===----------------------------------------------------------------------===//
 

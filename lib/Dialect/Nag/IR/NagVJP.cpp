@@ -68,10 +68,7 @@ Cotangents GateOp::buildVJP(OpBuilder &builder,
   Value gatesGrad = cotangents[0].value;
   auto vjp = GateVJPOp::create(b, getActivations(), getBias(), getLogits(),
                                getBeta(), getAlpha(), gatesGrad, getScale());
-  Value logitsGrad = SoftmaxVJPOp::create(b, getLogits(), vjp.getMixtureGrad());
-  Cotangents result =
-      tensorsOf({vjp.getActivationsGrad(), vjp.getBiasGrad(), logitsGrad,
-                 vjp.getBetaGrad(), vjp.getAlphaGrad()});
+  Cotangents result = tensorsOf(vjp->getResults());
   if (!getScale())
     return result;
   // The gate is symmetric in alpha and scale, but for bf16 in their types.
@@ -214,6 +211,19 @@ Cotangents TokenLossOp::buildVJP(OpBuilder &builder,
                                         cotangents[0].value, getVocabAttr(),
                                         getIgnoreIndexAttr());
   return {tensorOf(logits), Cotangent{}};
+}
+
+Cotangents HeadLossOp::buildVJP(OpBuilder &builder,
+                                ArrayRef<Cotangent> cotangents) {
+  ImplicitLocOpBuilder b(getLoc(), builder);
+  auto vjp = HeadLossVJPOp::create(
+      b, getInput(), getWeight(), getTargets(), cotangents[0].value,
+      getLogScale(), getVocabAttr(), getFactorAttr(), getIgnoreIndexAttr());
+  Cotangents result{tensorOf(vjp.getInputGrad()), tensorOf(vjp.getWeightGrad()),
+                    Cotangent{}};
+  if (getLogScale())
+    result.push_back(tensorOf(vjp.getLogScaleGrad()));
+  return result;
 }
 
 Cotangents MaskedMeanOp::buildVJP(OpBuilder &builder,

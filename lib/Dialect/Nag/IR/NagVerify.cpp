@@ -383,6 +383,39 @@ LogicalResult TokenLossVJPOp::verify() {
                     getLossesGrad().getType());
 }
 
+LogicalResult TargetCountOp::verify() { return success(); }
+
+/// (C1) to (C4) of nag.head_loss.
+static LogicalResult verifyHead(Operation *op, Value input, Value weight,
+                                Value targets, Value logScale, int64_t vocab) {
+  if (failed(verifyTokens(op, "C1", targets,
+                          tensorType(input).getShape().drop_back())) ||
+      failed(expectRank(op, "C3", "weight", 2, weight)))
+    return failure();
+  int64_t padded = tensorType(weight).getDimSize(0);
+  if (failed(expectTrue(op, "C2", vocab >= 1 && vocab <= padded,
+                        "'vocab' in [1, " + Twine(padded) + "]",
+                        Twine(vocab))) ||
+      failed(expectShape(op, "C3", "weight", {padded, widthOf(input)}, weight)))
+    return failure();
+  if (!logScale)
+    return success();
+  return expectType(op, "C4", "log_scale", laneType(input), logScale.getType());
+}
+
+LogicalResult HeadLossOp::verify() {
+  return verifyHead(*this, getInput(), getWeight(), getTargets(), getLogScale(),
+                    getVocab());
+}
+
+LogicalResult HeadLossVJPOp::verify() {
+  if (failed(verifyHead(*this, getInput(), getWeight(), getTargets(),
+                        getLogScale(), getVocab())))
+    return failure();
+  return expectType(*this, "C5", "losses_grad", laneType(getInput()),
+                    getLossesGrad().getType());
+}
+
 LogicalResult MaskedMeanOp::verify() {
   return verifyTokens(*this, "C1", getTargets(),
                       tensorType(getValues()).getShape());

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-fuse: forms nag.kernel regions.
-#include "KernelGraph.h"
+#include "FusionPlan.h"
+#include "KernelBuilder.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "mlir/Transforms/RegionUtils.h"
 
 namespace nag {
 #define GEN_PASS_DEF_NAGFUSE
@@ -112,152 +112,10 @@ static void eraseDeadOps(Block &block) {
       op.erase();
 }
 
-/// Bytes of memory traffic saved when the two run as one kernel: rows that one
-/// writes and the other reads, and rows that both read.
-static int64_t getSavedBytes(const KernelGroup &a, const KernelGroup &b) {
-  auto isRow = [](RowRole role) {
-    return role == RowRole::Row || role == RowRole::Lane;
-  };
-  int64_t bytes = 0;
-  for (auto &[value, role] : b.reads)
-    if (isRow(role) && (a.writes.count(value) || a.reads.count(value)))
-      bytes += getTypeBytes(value.getType());
-  for (auto &[value, role] : a.reads)
-    if (isRow(role) && b.writes.count(value))
-      bytes += getTypeBytes(value.getType());
-  return bytes;
-}
-
-/// Merges group `id` with its neighbours, the most profitable first. Returns
-/// the number of merges.
-static int64_t mergeNeighbours(KernelGraph &graph, unsigned id) {
-  int64_t merges = 0;
-  while (true) {
-    std::optional<unsigned> best;
-    int64_t bestBytes = 0;
-    for (unsigned other : graph.getNeighbours(id)) {
-      int64_t bytes = getSavedBytes(graph.getGroup(other), graph.getGroup(id));
-      if (bytes > bestBytes && graph.canMerge(id, other)) {
-        best = other;
-        bestBytes = bytes;
-      }
-    }
-    if (!best)
-      return merges;
-    graph.merge(id, *best);
-    ++merges;
-  }
-}
-
-/// True for ops that every kernel that needs them repeats: empty tensors and
-/// scalars.
-static bool isRepeatedInKernel(Operation *op) {
-  if (isa<tensor::EmptyOp>(op))
-    return true;
-  return !llvm::any_of(op->getResultTypes(),
-                       llvm::IsaPred<TensorType, StreamType>);
-}
-
 namespace {
-/// Wraps the ops of one group in a nag.kernel at the builder's place.
-class KernelBuilder {
-public:
-  KernelBuilder(const KernelGroup &kernelGroup) : group(kernelGroup) {
-    members.insert(group.ops.begin(), group.ops.end());
-  }
-
-  void build(OpBuilder &builder) {
-    collectInputs();
-    SmallVector<Value> outputs = getOutputs();
-    SmallVector<Location> locs;
-    for (Operation *op : group.ops)
-      locs.push_back(op->getLoc());
-    Location loc = builder.getFusedLoc(locs);
-    auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outputs)),
-                                   getName(), inputs.getArrayRef());
-    fillBody(kernel, outputs);
-  }
-
-private:
-  /// Values that come from outside: tensors become inputs, scalars and empty
-  /// tensors are computed again inside.
-  void collectInputs() {
-    SmallVector<Operation *> worklist(llvm::reverse(group.ops));
-    while (!worklist.empty()) {
-      Operation *op = worklist.pop_back_val();
-      SetVector<Value> values(op->operand_begin(), op->operand_end());
-      getUsedValuesDefinedAbove(op->getRegions(), values);
-      for (Value value : values) {
-        Operation *producer = value.getDefiningOp();
-        if (producer && members.contains(producer))
-          continue;
-        if (producer && isRepeatedInKernel(producer)) {
-          if (repeated.insert(producer))
-            worklist.push_back(producer);
-        } else {
-          inputs.insert(value);
-        }
-      }
-    }
-  }
-
-  SmallVector<Value> getOutputs() const {
-    SmallVector<Value> outputs;
-    for (Operation *op : group.ops)
-      for (OpResult result : op->getResults())
-        if (llvm::any_of(result.getUsers(), [&](Operation *user) {
-              return !isInsideMember(user);
-            }))
-          outputs.push_back(result);
-    return outputs;
-  }
-
-  bool isInsideMember(Operation *user) const {
-    for (; user; user = user->getParentOp())
-      if (members.contains(user))
-        return true;
-    return false;
-  }
-
-  /// The row-wise ops' names, the middle ones left out where there are many.
-  std::string getName() const {
-    SmallVector<StringRef> names;
-    for (Operation *op : group.ops)
-      if (!isa<MakeStreamOp, DirectionOp, LogNormOp>(op))
-        names.push_back(op->getName().stripDialect());
-    if (names.size() > 4)
-      names.erase(names.begin() + 2, names.end() - 2);
-    return llvm::join(names, "_");
-  }
-
-  void fillBody(KernelOp kernel, ArrayRef<Value> outputs) {
-    Block *body = new Block;
-    kernel.getBody().push_back(body);
-    IRMapping mapping;
-    for (Value input : inputs)
-      mapping.map(input, body->addArgument(input.getType(), input.getLoc()));
-    OpBuilder builder = OpBuilder::atBlockEnd(body);
-    for (Operation *op : llvm::reverse(repeated))
-      builder.clone(*op, mapping);
-    for (Operation *op : group.ops)
-      builder.clone(*op, mapping);
-    SmallVector<Value> yields;
-    for (Value output : outputs)
-      yields.push_back(mapping.lookup(output));
-    YieldOp::create(builder, kernel.getLoc(), yields);
-    for (auto [index, output] : llvm::enumerate(outputs))
-      Value(output).replaceUsesWithIf(
-          kernel.getResult(index),
-          [&](OpOperand &use) { return !isInsideMember(use.getOwner()); });
-  }
-
-  const KernelGroup &group;
-  SmallPtrSet<Operation *, 8> members;
-  SetVector<Operation *> repeated;
-  SetVector<Value> inputs;
-};
-
 struct FusePass : nag::impl::NagFuseBase<FusePass> {
+  using NagFuseBase::NagFuseBase;
+
   void runOnOperation() override {
     for (Block &block : getOperation().getBody()) {
       if (failed(isolateStreams(block)))
@@ -271,8 +129,11 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
 
   void formKernels(Block &block) {
     KernelGraph graph(block);
-    for (unsigned id : graph.getGroups())
-      fusedOps += mergeNeighbours(graph, id);
+    FusionOptions options{joinProducts, epilogues,   multiTensor, remarks,
+                          tileColumns,  launchBytes, chipBytes};
+    FusionResult result = fuseKernels(graph, options);
+    fusedOps += result.fusedOps;
+    fusedProducts += result.fusedProducts;
     OpBuilder builder(block.getTerminator());
     for (unsigned id : graph.getSchedule()) {
       const KernelGroup &group = graph.getGroup(id);
@@ -281,7 +142,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
           op->moveBefore(block.getTerminator());
         continue;
       }
-      KernelBuilder(group).build(builder);
+      buildKernel(builder, group, keepProducts);
       for (Operation *op : llvm::reverse(group.ops))
         op->erase();
       ++kernels;

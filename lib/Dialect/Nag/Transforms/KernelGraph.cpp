@@ -51,6 +51,10 @@ void KernelGraph::addOp(unsigned id, Operation *op) {
   if (auto rowwise = dyn_cast<RowwiseOpInterface>(op)) {
     group.rows = rowwise.getNumRows();
     addAccesses(group, rowwise);
+  } else if (auto product = dyn_cast<RowProductOpInterface>(op)) {
+    group.rows = product.getNumRows();
+    group.products.push_back(op);
+    addAccesses(group, product);
   }
 }
 
@@ -62,9 +66,10 @@ template <typename OpTy> static Value findPart(Value stream) {
   return Value();
 }
 
-void KernelGraph::addAccesses(KernelGroup &group, RowwiseOpInterface op) {
+template <typename InterfaceTy>
+void KernelGraph::addAccesses(KernelGroup &group, InterfaceTy op) {
   for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
-    if (auto pair = operand.getDefiningOp<MakeStreamOp>()) {
+    if (auto pair = operand.template getDefiningOp<MakeStreamOp>()) {
       group.reads.insert({pair.getDirection(), RowRole::Row});
       group.reads.insert({pair.getLogNorm(), RowRole::Lane});
       continue;
@@ -102,15 +107,28 @@ std::optional<unsigned> KernelGraph::findGroup(Value value) const {
   return found->second;
 }
 
+bool KernelGraph::isReadOutside(Value value, ArrayRef<unsigned> ids) const {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    while (user && !groupOf.contains(user))
+      user = user->getParentOp();
+    return !user || !llvm::is_contained(ids, groupOf.lookup(user));
+  });
+}
+
 SmallVector<unsigned> KernelGraph::getNeighbours(unsigned id) const {
   llvm::SmallSetVector<unsigned, 8> neighbours;
-  for (auto &[value, role] : groups[id].reads) {
-    if (auto producer = findGroup(value))
-      neighbours.insert(*producer);
+  auto insertUsers = [&](Value value) {
     for (Operation *user : value.getUsers())
       if (auto found = groupOf.find(user); found != groupOf.end())
         neighbours.insert(found->second);
+  };
+  for (auto &[value, role] : groups[id].reads) {
+    if (auto producer = findGroup(value))
+      neighbours.insert(*producer);
+    insertUsers(value);
   }
+  for (auto &[value, role] : groups[id].writes)
+    insertUsers(value);
   neighbours.remove(id);
   return neighbours.takeVector();
 }
@@ -146,11 +164,48 @@ static bool isRowLocal(const KernelGroup &writer, const KernelGroup &reader) {
   });
 }
 
-bool KernelGraph::canMerge(unsigned a, unsigned b) const {
+/// True when all that `reader` reads of `writer` are sums of products, which it
+/// takes element by element: on a tile of the sum as well as on a row.
+bool KernelGraph::isElementwiseOfSums(unsigned writer, unsigned reader) const {
+  bool reads = false;
+  for (auto &[value, role] : groups[reader].reads) {
+    auto written = groups[writer].writes.find(value);
+    if (written == groups[writer].writes.end())
+      continue;
+    if (written->second != RowRole::Sum || role != RowRole::Row ||
+        !isa<RowProductOpInterface>(value.getDefiningOp()))
+      return false;
+    reads = true;
+  }
+  return reads && llvm::all_of(groups[reader].ops, [](Operation *op) {
+           auto rowwise = dyn_cast<RowwiseOpInterface>(op);
+           return rowwise && rowwise.getColumnSpan() == 1;
+         });
+}
+
+StringRef KernelGraph::getObstacle(unsigned a, unsigned b) const {
   const KernelGroup &left = groups[a], &right = groups[b];
-  return a != b && left.rows > 0 && left.rows == right.rows &&
-         isRowLocal(left, right) && isRowLocal(right, left) &&
-         !dependsThroughOthers(a, b) && !dependsThroughOthers(b, a);
+  if (a == b || left.rows <= 0 || right.rows <= 0)
+    return "one has no rows";
+  if (!isElementwiseOfSums(a, b) && !isElementwiseOfSums(b, a)) {
+    if (left.rows != right.rows)
+      return "their rows differ";
+    if (!isRowLocal(left, right) || !isRowLocal(right, left))
+      return "one needs what all rows of the other make";
+  }
+  if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))
+    return "another kernel stands between them";
+  return "";
+}
+
+StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
+  if (a == b || groups[a].rows == 0 || groups[b].rows == 0)
+    return "one has no rows";
+  if (getProducers(a).contains(b) || getProducers(b).contains(a))
+    return "one reads what the other makes";
+  if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))
+    return "another kernel stands between them";
+  return "";
 }
 
 void KernelGraph::merge(unsigned a, unsigned b) {
@@ -158,6 +213,11 @@ void KernelGraph::merge(unsigned a, unsigned b) {
   KernelGroup from = std::exchange(groups[b], KernelGroup());
   for (Operation *op : from.ops)
     groupOf[op] = a;
+  if (into.rows != from.rows)
+    into.rows = into.products.empty() && from.products.empty()
+                    ? KernelGroup::kMixedRows
+                    : (into.products.empty() ? from.rows : into.rows);
+  llvm::append_range(into.products, from.products);
   llvm::append_range(into.ops, from.ops);
   llvm::sort(into.ops, [](Operation *left, Operation *right) {
     return left->isBeforeInBlock(right);

@@ -18,10 +18,14 @@ struct KernelGroup {
   /// In program order.
   llvm::SmallVector<mlir::Operation *> ops;
   bool isHost = false;
-  /// Rows that the row-wise ops run over; 0 for every other kernel.
+  /// Rows that the row-wise ops and products run over; 0 for every other
+  /// kernel, kMixedRows where independent ops run over different rows.
   int64_t rows = 0;
-  /// How the row-wise ops use the tensors that they read and write. A stream
-  /// counts as its direction and its log-norm.
+  static constexpr int64_t kMixedRows = -1;
+  /// Those of `ops` that are RowProductOpInterface.
+  llvm::SmallVector<mlir::Operation *> products;
+  /// How the row-wise ops and products use the tensors that they read and
+  /// write. A stream counts as its direction and its log-norm.
   llvm::MapVector<mlir::Value, RowRole> reads, writes;
 };
 
@@ -35,12 +39,17 @@ public:
   /// Group ids that are still in use, in program order.
   llvm::SmallVector<unsigned> getGroups() const;
   const KernelGroup &getGroup(unsigned id) const { return groups[id]; }
-  /// Groups that write or read rows that group `id` reads.
+  /// Groups that write or read what group `id` reads, or read what it writes.
   llvm::SmallVector<unsigned> getNeighbours(unsigned id) const;
+  /// True when some op outside the groups `ids` reads `value`.
+  bool isReadOutside(mlir::Value value, llvm::ArrayRef<unsigned> ids) const;
 
-  /// True when the two may run as one kernel: the same rows, no value between
-  /// them that all rows must finish first, and no other group between them.
-  bool canMerge(unsigned a, unsigned b) const;
+  /// Why the two cannot run as one kernel; empty when they can: the same rows,
+  /// no value between them that all rows must finish first (but a product's sum
+  /// that is read element by element), and no other group between them.
+  llvm::StringRef getObstacle(unsigned a, unsigned b) const;
+  /// The same for two that have nothing to do with one another.
+  llvm::StringRef getObstacleOfIndependent(unsigned a, unsigned b) const;
   /// Moves the ops of `b` into `a`.
   void merge(unsigned a, unsigned b);
 
@@ -51,7 +60,9 @@ public:
 private:
   std::optional<unsigned> findGroup(mlir::Value value) const;
   void addOp(unsigned id, mlir::Operation *op);
-  void addAccesses(KernelGroup &group, RowwiseOpInterface op);
+  template <typename InterfaceTy>
+  void addAccesses(KernelGroup &group, InterfaceTy op);
+  bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
   llvm::SetVector<unsigned> getProducers(unsigned id) const;
   bool dependsThroughOthers(unsigned from, unsigned on) const;
 

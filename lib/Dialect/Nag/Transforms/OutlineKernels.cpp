@@ -32,6 +32,13 @@ public:
     kernel->erase();
   }
 
+  int64_t countKernels() const {
+    int64_t count = 0;
+    for (auto &entry : outlined)
+      count += entry.second.size();
+    return count;
+  }
+
 private:
   func::FuncOp getFunction(KernelOp kernel) {
     for (auto &[other, function] : outlined[kernel.getName()])
@@ -132,6 +139,8 @@ private:
 
 struct OutlineKernelsPass
     : nag::impl::NagOutlineKernelsBase<OutlineKernelsPass> {
+  using NagOutlineKernelsBase::NagOutlineKernelsBase;
+
   void runOnOperation() override {
     KernelOutliner outliner(getOperation());
     SmallVector<KernelOp> kernels;
@@ -139,6 +148,35 @@ struct OutlineKernelsPass
       function.walk([&](KernelOp kernel) { kernels.push_back(kernel); });
     for (KernelOp kernel : kernels)
       outliner.outline(kernel);
+    distinct += outliner.countKernels();
+    if (report)
+      printLaunches(outliner.countKernels());
+  }
+
+private:
+  void printLaunches(int64_t count) {
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (!function.isPrivate())
+        llvm::outs() << "launches @" << function.getSymName() << ": "
+                     << countLaunches(function) << '\n';
+    llvm::outs() << "distinct kernels: " << count << '\n';
+  }
+
+  int64_t countLaunches(func::FuncOp function) {
+    int64_t count = 0;
+    function.walk([&](Operation *op) {
+      if (isa<LaunchOp>(op))
+        ++count;
+      else if (auto repeat = dyn_cast<RepeatOp>(op))
+        count += repeat.getCount() * countLaunches(repeat.getCallee());
+      else if (auto call = dyn_cast<func::CallOp>(op))
+        count += countLaunches(call.getCallee());
+    });
+    return count;
+  }
+  int64_t countLaunches(StringRef callee) {
+    auto function = getOperation().lookupSymbol<func::FuncOp>(callee);
+    return function ? countLaunches(function) : 0;
   }
 };
 } // namespace

@@ -35,12 +35,22 @@ class Nag_SharingRowOp<string mnemonic, list<Trait> traits = []> : Nag_PureOp<mn
 // A row-wise op whose operands and results all have one type.
 class Nag_ElementwiseOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
     [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops"]>,
-     DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand"]>])>;
+     DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand", "getColumnSpan"]>])> {
+  let extraClassDefinition = "int64_t $cppClass::getColumnSpan() { return 1; }";
+}
+
+// A row-wise op that needs a head's columns together.
+class Nag_HeadwiseRowOp<string mnemonic, list<Trait> traits = []> : Nag_PureOp<mnemonic, !listconcat(traits,
+    [DeclareOpInterfaceMethods<RowwiseOpInterface, ["getColumnSpan"]>])>;
 
 class Nag_ContractionOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
     [Pure, InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "isContraction"]>])> {
   let hasVerifier = 1;
 }
+
+// The op follows from inner products and linear combinations of rows.
+def Nag_GramForm : DeclareOpInterfaceMethods<RowGramOpInterface>;
+def Nag_PartialGramForm : DeclareOpInterfaceMethods<RowGramOpInterface, ["hasGramForm"]>;
 
 def Nag_Differentiable : DeclareOpInterfaceMethods<DifferentiableOpInterface>;
 

@@ -37,7 +37,7 @@ def Nag_EmbeddingVJPOp : Nag_PureOp<"embedding_vjp"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_LinearOp : Nag_ContractionOp<"linear", [Nag_Differentiable]> {
+def Nag_LinearOp : Nag_ContractionOp<"linear", [Nag_Differentiable, DeclareOpInterfaceMethods<RowProductOpInterface>]> {
   let summary = "a linear layer without bias";
   let description = [{
     `y = x W^T` over the last dimension, W stored (out, in). With `transpose_weight`, `y = x W`: the weight is read as (in, out), as the
@@ -54,7 +54,7 @@ def Nag_LinearOp : Nag_ContractionOp<"linear", [Nag_Differentiable]> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_WeightGradOp : Nag_ContractionOp<"weight_grad"> {
+def Nag_WeightGradOp : Nag_ContractionOp<"weight_grad", [DeclareOpInterfaceMethods<RowProductOpInterface>]> {
   let summary = "the cotangent of a linear layer's weight";
   let description = [{
     `dW[n,k]` is the sum over all rows of `dy[row,n] * x[row,k]`.
@@ -137,7 +137,7 @@ def Nag_RotaryTableOp : Nag_Op<"rotary_table", [Pure, DeclareOpInterfaceMethods<
   let hasVerifier = 1;
 }
 
-def Nag_RotaryOp : Nag_RowOp<"rotary", [Nag_Differentiable]> {
+def Nag_RotaryOp : Nag_HeadwiseRowOp<"rotary", [Nag_Differentiable]> {
   let summary = "rotary position embedding, half-split layout (section 7)";
   let description = [{
     In each head x = (x1, x2) becomes (x1 cos + x2 sin, -x1 sin + x2 cos), with the row of the table that belongs to the
@@ -156,7 +156,7 @@ def Nag_RotaryOp : Nag_RowOp<"rotary", [Nag_Differentiable]> {
   let hasCanonicalizer = 1;
 }
 
-def Nag_RmsNormOp : Nag_RowOp<"rms_norm", [Nag_Differentiable]> {
+def Nag_RmsNormOp : Nag_HeadwiseRowOp<"rms_norm", [Nag_Differentiable, Nag_PartialGramForm]> {
   let summary = "RMS norm over the last dimension or over groups of it";
   let description = [{
     `y = factor * x / sqrt(mean(x*x) + eps)`, then times `gain` where it is given (`-nag-decompose` splits that product off). With
@@ -174,7 +174,7 @@ def Nag_RmsNormOp : Nag_RowOp<"rms_norm", [Nag_Differentiable]> {
   let assemblyFormat = "$input (`gain` $gain^)? attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_RmsNormVJPOp : Nag_RowOp<"rms_norm_vjp"> {
+def Nag_RmsNormVJPOp : Nag_HeadwiseRowOp<"rms_norm_vjp", [Nag_PartialGramForm]> {
   let summary = "vector-Jacobian product of nag.rms_norm without gain";
   let description = [{
     With n = x / rms and d the length of a group: `dx = factor * (dy - n <dy, n>/d) / rms`.
@@ -305,7 +305,7 @@ def Nag_SwigluVJPOp : Nag_SharingRowOp<"swiglu_vjp"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_ResidualAddOp : Nag_ElementwiseOp<"residual_add", [Nag_Differentiable]> {
+def Nag_ResidualAddOp : Nag_ElementwiseOp<"residual_add", [Nag_Differentiable, Nag_PartialGramForm]> {
   let summary = "adds a branch to the residual of the pre-norm baseline";
   let description = [{
     `y = x + f`, in the compute type and rounded once.

@@ -7,6 +7,7 @@ include "nag/Dialect/Nag/IR/NagDenseOps.td"
 include "nag/Dialect/Nag/IR/NagDestinationOps.td"
 include "nag/Dialect/Nag/IR/NagGenerationOps.td"
 include "nag/Dialect/Nag/IR/NagProgramOps.td"
+include "nag/Dialect/Nag/IR/NagRowGramOps.td"
 include "nag/Dialect/Nag/IR/NagStreamOps.td"
 include "nag/Dialect/Nag/IR/NagTrainingOps.td"
 

@@ -119,14 +119,14 @@ def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects,
   let hasVerifier = 1;
 }
 
-def Nag_YieldOp : Nag_Op<"yield", [Pure, ReturnLike, Terminator, ParentOneOf<["BlockOp", "KernelOp"]>]> {
-  let summary = "ends the body of nag.block or nag.kernel";
+def Nag_YieldOp : Nag_Op<"yield", [Pure, ReturnLike, Terminator, ParentOneOf<["BlockOp", "KernelOp", "RowScalarsOp"]>]> {
+  let summary = "ends the body of nag.block, nag.kernel or nag.row_scalars";
   let description = [{
     ```mlir
     nag.yield %f : tensor<2x8x16xf32>
     ```
   }];
-  let arguments = (ins Variadic<Nag_StreamOrTensor>:$values);
+  let arguments = (ins Variadic<AnyTypeOf<[Nag_StreamOrTensor, Nag_Float]>>:$values);
   let builders = [OpBuilder<(ins), "build($_builder, $_state, ::mlir::ValueRange());">];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
@@ -153,7 +153,7 @@ def Nag_ModulateOp : Nag_PureOp<"modulate"> {
     attr-dict `:` functional-type(operands, results)}];
 }
 
-def Nag_GateOp : Nag_RowOp<"gate", [Nag_Differentiable]> {
+def Nag_GateOp : Nag_HeadwiseRowOp<"gate", [Nag_Differentiable]> {
   let summary = "the nonlinear half of the modulator (eq. 13)";
   let description = [{
     As nag.modulate, from the products `z_i = <w_i, r>`: `a_i = sigmoid(z_i + b_i)`, `q = max(sum_i softmax(p)_i a_i, 1e-6)`,
@@ -177,20 +177,20 @@ def Nag_GateOp : Nag_RowOp<"gate", [Nag_Differentiable]> {
 def Nag_GateVJPOp : Nag_RowOp<"gate_vjp"> {
   let summary = "vector-Jacobian product of nag.gate";
   let description = [{
-    `gates_grad` is dL/dg. Below its floor of 1e-6, q passes no gradient to the activations. `mixture_grad` is the cotangent of the mixture
-    weights pi = softmax(p), from which nag.softmax_vjp makes that of p. All but the first result are sums over the rows.
+    `gates_grad` is dL/dg. Below its floor of 1e-6, q passes no gradient to the activations. With u the cotangent of q, that of the logits p
+    is the sum of `pi_i (a_i - q) u` over the rows. All but the first result are sums over the rows.
 
     Constraints: (C1) and (C2) as in nag.gate; (C3) `gates_grad` has one scalar per row in the compute type.
 
     ```mlir
-    %dz, %db, %dpi, %dbeta, %dalpha = nag.gate_vjp %z, %b, %p, %beta, %alpha, %dg
+    %dz, %db, %dp, %dbeta, %dalpha = nag.gate_vjp %z, %b, %p, %beta, %alpha, %dg
         : (tensor<2x8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32>, tensor<2x8xf32>)
         -> (tensor<2x8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32>)
     ```
   }];
   let arguments = (ins Nag_Tensor:$activations, Nag_Tensor:$bias, Nag_Tensor:$logits, Nag_Tensor:$beta,
       Nag_Tensor:$alpha, Nag_Tensor:$gates_grad, Optional<Nag_Scalar>:$scale);
-  let results = (outs Nag_Tensor:$activations_grad, Nag_Tensor:$bias_grad, Nag_Tensor:$mixture_grad,
+  let results = (outs Nag_Tensor:$activations_grad, Nag_Tensor:$bias_grad, Nag_Tensor:$logits_grad,
       Nag_Tensor:$beta_grad, Nag_Tensor:$alpha_grad);
   let assemblyFormat = [{$activations `,` $bias `,` $logits `,` $beta `,` $alpha `,` $gates_grad (`scale` $scale^)?
     attr-dict `:` functional-type(operands, results)}];
@@ -212,7 +212,7 @@ def Nag_SoftmaxVJPOp : Nag_RowOp<"softmax_vjp"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_RotateOp : Nag_RowOp<"rotate", [Nag_Differentiable]> {
+def Nag_RotateOp : Nag_RowOp<"rotate", [Nag_Differentiable, Nag_GramForm]> {
   let summary = "turns a residual stream towards a branch by the gate's angle (eq. 10-17)";
   let description = [{
     For each row, with branch f, gate g and `rms_e(x) = sqrt(mean(x*x) + eps)`:
@@ -231,7 +231,7 @@ def Nag_RotateOp : Nag_RowOp<"rotate", [Nag_Differentiable]> {
   let assemblyFormat = "$stream `,` $branch `,` $gates attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_RotateVJPOp : Nag_RowOp<"rotate_vjp"> {
+def Nag_RotateVJPOp : Nag_RowOp<"rotate_vjp", [Nag_GramForm]> {
   let summary = "vector-Jacobian product of nag.rotate (section 3.2)";
   let description = [{
     With G = dL/dr' (`direction_grad`) and S = dL/ds' (`log_norm_grad`), yields dr (the path through the branch excluded), df

@@ -93,6 +93,63 @@ def Nag_MaskedMeanVJPOp : Nag_RowOp<"masked_mean_vjp"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
+def Nag_TargetCountOp : Nag_RowOp<"target_count"> {
+  let summary = "the number of targets that count";
+  let description = [{
+    The count that nag.masked_mean divides by, without its values: the backward pass needs it before the losses are there. `type` is that
+    of the result, f32 or f64.
+
+    ```mlir
+    %count = nag.target_count %targets {type = f32} : (tensor<2x8xi32>) -> tensor<f32>
+    ```
+  }];
+  let arguments = (ins Nag_TokenTensor:$targets, TypeAttr:$type, DefaultValuedAttr<I32Attr, "-1">:$ignore_index);
+  let results = (outs Nag_Scalar:$count);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
+def Nag_HeadLossOp : Nag_ContractionOp<"head_loss", [Nag_Differentiable]> {
+  let summary = "cross-entropy of each token from the rows before the head";
+  let description = [{
+    nag.linear of `input` and `weight`, nag.temper with `log_scale` and `factor` where `log_scale` is given, nag.token_loss: the loss of each token in
+    nats, 0 where the target is `ignore_index`; columns from `vocab` on never count. The N x V logits are no result, so that nobody has to keep
+    them: `-nag-lower-head` works on chunks of rows.
+
+    Constraints: (C1) `targets` has the shape of `input` without its last dimension; (C2) `vocab` lies in [1, V]; (C3) `weight` is [V, D] with D the
+    width of `input`; (C4) `log_scale` has one scalar per row in the compute type.
+
+    ```mlir
+    %losses = nag.head_loss %x, %w, %targets, %s {vocab = 30, factor = 0.0625}
+        : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+    ```
+  }];
+  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$weight, Nag_TokenTensor:$targets, Optional<Nag_Tensor>:$log_scale,
+      I64Attr:$vocab, DefaultValuedAttr<F64Attr, "1.0">:$factor, DefaultValuedAttr<I32Attr, "-1">:$ignore_index);
+  let results = (outs Nag_Tensor:$losses);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
+def Nag_HeadLossVJPOp : Nag_ContractionOp<"head_loss_vjp"> {
+  let summary = "vector-Jacobian product of nag.head_loss, and its losses once more";
+  let description = [{
+    Computes the logits of a chunk of rows, their losses and their cotangents in one go, so that a step which needs both runs the head's
+    product once: three products in all. `losses` are those of nag.head_loss.
+
+    Constraints: (C1) to (C4) as in nag.head_loss; (C5) `losses_grad` has one scalar per row in the compute type.
+
+    ```mlir
+    %losses, %dx, %dw, %ds = nag.head_loss_vjp %x, %w, %targets, %dl, %s {vocab = 30, factor = 0.0625}
+        : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>, tensor<2x8xf32>, tensor<2x8xf32>)
+        -> (tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xf32>)
+    ```
+  }];
+  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$weight, Nag_TokenTensor:$targets, Nag_Tensor:$losses_grad,
+      Optional<Nag_Tensor>:$log_scale, I64Attr:$vocab, DefaultValuedAttr<F64Attr, "1.0">:$factor,
+      DefaultValuedAttr<I32Attr, "-1">:$ignore_index);
+  let results = (outs Nag_Tensor:$losses, Nag_Tensor:$input_grad, Nag_Tensor:$weight_grad, Optional<Nag_Tensor>:$log_scale_grad);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
 def Nag_SquaredNormOp : Nag_RowOp<"squared_norm"> {
   let summary = "sum of squares of a tensor";
   let description = [{

@@ -50,6 +50,78 @@ def NagDecompose : Pass<"nag-decompose"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::nag::NagDialect"];
 }
 
+def NagLowerToRowGram : Pass<"nag-lower-to-row-gram"> {
+  let summary = "writes rotate, norms and their VJPs as sums and combinations of rows";
+  let description = [{
+    Replaces every op that has a Gram form (RowGramOpInterface: nag.rotate, nag.rms_norm over whole rows, nag.residual_add and the VJPs) by
+    nag.row_gram, nag.row_scalars and nag.row_combine. Canonicalization then shares sums and collapses combinations across
+    the ops that were. What is computed is what the ops' own row programs compute: both follow from the same form.
+
+    By default a branch without its part along r is a combination of its own (`cancels`), whose sums are taken of itself. With `sums`, only
+    sums of the rows from outside are taken, which can ride in the epilogue of the product that makes the rows; see docs/row-gram.md for
+    when that is accurate enough.
+
+    ```mlir
+    %y = nag.rms_norm %x : (tensor<8x16xf32>) -> tensor<8x16xf32>
+    // becomes
+    %s = nag.row_gram %x [(0, 0)] : (tensor<8x16xf32>) -> tensor<8xf32>
+    %c = nag.row_scalars %s : (tensor<8xf32>) -> tensor<8xf32> { ... }
+    %y = nag.row_combine %x by %c : (tensor<8x16xf32>, tensor<8xf32>) -> tensor<8x16xf32>
+    ```
+  }];
+  let options = [Option<"sums", "sums", "bool", "false", "Take sums of the rows from outside only">];
+  let statistics = [Statistic<"lowered", "lowered", "Number of ops written in their Gram form">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::nag::NagDialect"];
+}
+
+def NagFuseHead : Pass<"nag-fuse-head"> {
+  let summary = "joins the head's product and the loss, so that the logits need not be kept";
+  let description = [{
+    - `nag.linear`, `nag.temper` (where there is one) and `nag.token_loss`, whose results nobody else reads, become nag.head_loss.
+    - Where a function has nag.head_loss and nag.head_loss_vjp of the same operands, and the latter's cotangent does not depend on the former's
+      losses but through nag.masked_mean's count, the former goes: the latter has the losses, too. The count is then nag.target_count.
+
+    Run it before and after `-nag-differentiate`.
+
+    ```mlir
+    %0 = nag.linear %x, %w : (tensor<2x8x16xf32>, tensor<32x16xf32>) -> tensor<2x8x32xf32>
+    %losses, %lse = nag.token_loss %0, %t {vocab = 30} : (tensor<2x8x32xf32>, tensor<2x8xi32>) -> (tensor<2x8xf32>, tensor<2x8xf32>)
+    // becomes
+    %losses = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>) -> tensor<2x8xf32>
+    ```
+  }];
+  let statistics = [
+    Statistic<"heads", "heads", "Number of heads joined with their loss">,
+    Statistic<"shared", "shared", "Number of losses that the reverse pass computes along">
+  ];
+  let dependentDialects = ["::nag::NagDialect"];
+}
+
+def NagLowerHead : Pass<"nag-lower-head"> {
+  let summary = "computes nag.head_loss and its VJP a chunk of rows at a time";
+  let description = [{
+    Each nag.head_loss and nag.head_loss_vjp becomes, for one chunk of rows after the other, ops that every target knows: nag.linear,
+    nag.temper, nag.token_loss and their VJPs. The chunks' kernels are the same functions. The weight's cotangent is added up
+    from chunk to chunk, so only one chunk's logits are in memory at a time: at most `bytes`, but never less than 1/`max-chunks` of
+    them. A head whose logits fit is one chunk.
+
+    ```mlir
+    %losses = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>) -> tensor<2x8xf32>
+    // becomes, for each chunk of 4 rows with bytes = 512
+    %0 = tensor.extract_slice %rows[4, 0] [4, 16] [1, 1] : tensor<16x16xf32> to tensor<4x16xf32>
+    %1 = nag.linear %0, %w : (tensor<4x16xf32>, tensor<32x16xf32>) -> tensor<4x32xf32>
+    %2, %lse = nag.token_loss %1, %targets {vocab = 30} : (tensor<4x32xf32>, tensor<4xi32>) -> (tensor<4xf32>, tensor<4xf32>)
+    ```
+  }];
+  let options = [
+    Option<"bytes", "bytes", "int64_t", "33554432", "Bytes of logits that may be in memory at a time">,
+    Option<"maxChunks", "max-chunks", "int64_t", "32", "Largest number of chunks">,
+    Option<"remarks", "remarks", "bool", "false", "Say how each head is cut">
+  ];
+  let statistics = [Statistic<"chunks", "chunks", "Number of chunks of rows">];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::nag::NagDialect"];
+}
+
 def NagBuildOptimizer : Pass<"nag-build-optimizer", "::mlir::ModuleOp"> {
   let summary = "adds the optimizer's functions for the parameters of the loss";
   let description = [{
@@ -78,6 +150,21 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     the same rows. A sum over rows ends a kernel: who reads it runs in another. Contractions and all other ops are kernels of
     their own. Reshapes, contiguous slices and constants stay outside: they cost nothing.
 
+    What joins is what a cost model finds cheaper: bytes of memory traffic saved against `launch-bytes` per launch saved, as
+    long as the rows that a kernel holds on chip take no more than `chip-bytes`. It reads what the ops' interfaces say. With `remarks`,
+    it says what joined, what did not, and why.
+
+    Products (RowProductOpInterface: nag.linear, nag.weight_grad) join as far as a target's emitter takes it:
+
+    - `join-products`: products that share their row operand become one kernel (queries, keys, values and the modulator's directions; their
+      weights' gradients), and so do products whose sum is taken (the cotangent of that operand), with the other terms of the sum. No weight is
+      copied.
+    - `epilogues`: row-wise ops that need no more than `tile-columns` adjacent columns run in the kernel of the product whose result they read.
+      A product stands first in its kernel and reads nothing that the kernel computes. With `keep-products`, a product's result that no
+      row-wise op overwrites is a result of the kernel: for targets that run product and row-wise ops in sequence.
+    - `multi-tensor`: independent row-wise ops run in one kernel where that saves a launch: over the same rows, or the same ops with the same
+      attributes over other rows (the optimizer's, one kernel per group).
+
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).
 
@@ -89,8 +176,19 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     ```
   }];
   let dependentDialects = ["::nag::NagDialect"];
+  let options = [
+    Option<"remarks", "remarks", "bool", "false", "Say what joined, what did not, and why">,
+    Option<"joinProducts", "join-products", "bool", "false", "Join products that share an operand or are summed">,
+    Option<"epilogues", "epilogues", "bool", "false", "Run row-wise ops in the kernel of the product they follow">,
+    Option<"keepProducts", "keep-products", "bool", "false", "Give every product's result that cannot be overwritten a place in memory">,
+    Option<"multiTensor", "multi-tensor", "bool", "false", "Run independent row-wise ops of a kind in one kernel">,
+    Option<"tileColumns", "tile-columns", "int64_t", "128", "Columns of a product that an epilogue may need together">,
+    Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
+    Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">
+  ];
   let statistics = [
     Statistic<"kernels", "kernels", "Number of kernels formed">,
+    Statistic<"fusedProducts", "fused-products", "Number of products that share a kernel">,
     Statistic<"fusedOps", "fused-ops", "Number of row-wise ops that joined another's kernel">
   ];
 }
@@ -100,7 +198,8 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Each `nag.kernel` becomes a function of the nested module `@kernels` in destination-passing form: the inputs, then one destination
     per result, which it fills and returns. Equal kernels share one function. The attribute `nag.shares = i` on a destination says
-    that it may be the memory of input i (RowwiseOpInterface::getSharedOperand).
+    that it may be the memory of input i (RowwiseOpInterface::getSharedOperand). With `report`, prints how many kernels each function launches,
+    those of its callees included and nag.repeat counted as often as it runs, and how many distinct kernels there are.
 
     ```mlir
     %b = nag.launch @kernels::@relu2(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>
@@ -110,6 +209,8 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
     }
     ```
   }];
+  let options = [Option<"report", "report", "bool", "false", "Print the launches of each function">];
+  let statistics = [Statistic<"distinct", "distinct-kernels", "Number of distinct kernels">];
   let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
 }
 

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "FusionPlan.h"
+#include "KernelBuilder.h"
+#include "KernelCost.h"
+
+using namespace mlir;
+using namespace nag;
+
+namespace {
+
+class FusionPlan {
+public:
+  FusionPlan(KernelGraph &kernelGraph, const FusionOptions &fusionOptions)
+      : graph(kernelGraph), options(fusionOptions) {}
+
+  FusionResult run() {
+    if (options.joinProducts)
+      joinProductsOfOneOperand();
+    if (options.joinProducts || options.epilogues)
+      joinAll([&](unsigned a, unsigned b) {
+        return hasProducts(a) != hasProducts(b) || bothSummed(a, b);
+      });
+    joinAll([&](unsigned a, unsigned b) {
+      return options.epilogues || (!hasProducts(a) && !hasProducts(b));
+    });
+    if (options.multiTensor)
+      joinIndependent();
+    if (options.remarks)
+      explainApart();
+    return result;
+  }
+
+private:
+  using Filter = function_ref<bool(unsigned, unsigned)>;
+
+  bool hasProducts(unsigned id) const {
+    return !graph.getGroup(id).products.empty();
+  }
+  bool bothSummed(unsigned a, unsigned b) const;
+  StringRef getObstacle(unsigned a, unsigned b) const;
+  StringRef getProductObstacle(unsigned a, unsigned b) const;
+  StringRef getEpilogueObstacle(const KernelGroup &group) const;
+
+  void joinProductsOfOneOperand();
+  void joinAll(Filter filter);
+  bool joinBest(unsigned id, Filter filter);
+  void joinIndependent();
+  StringRef getIndependentObstacle(unsigned a, unsigned b) const;
+  std::string getSignature(unsigned id) const;
+
+  void merge(unsigned into, unsigned other);
+  void explainApart();
+
+  KernelGraph &graph;
+  const FusionOptions &options;
+  FusionResult result;
+};
+
+/// Two products that one kernel may hold: the same op with the same attributes.
+bool isSameKind(Operation *a, Operation *b) {
+  return a->getName() == b->getName() && a->getAttrs() == b->getAttrs();
+}
+
+Value getSharedOperand(Operation *product) {
+  auto op = cast<RowProductOpInterface>(product);
+  return product->getOperand(op.getSharedRowOperand());
+}
+
+/// True when a product of `group` reads what `other` writes.
+bool productReads(const KernelGroup &group, const KernelGroup &other) {
+  return llvm::any_of(group.products, [&](Operation *product) {
+    return llvm::any_of(product->getOperands(), [&](Value operand) {
+      return other.writes.count(operand);
+    });
+  });
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// What may join
+//===----------------------------------------------------------------------===//
+
+/// True when one holds products and the sum of their results with another's.
+bool FusionPlan::bothSummed(unsigned a, unsigned b) const {
+  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
+  auto sums = [](const KernelGroup &sum, const KernelGroup &terms) {
+    return llvm::any_of(sum.ops, [&](Operation *op) {
+      return isSumOp(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
+               return terms.writes.count(operand);
+             });
+    });
+  };
+  return sums(left, right) || sums(right, left);
+}
+
+/// Why the row-wise ops of `group` cannot run on a tile of a product.
+StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
+  for (Operation *op : group.ops) {
+    auto rowwise = dyn_cast<RowwiseOpInterface>(op);
+    if (!rowwise)
+      continue;
+    if (!isSumOp(op) && !options.epilogues)
+      return "products take no row-wise ops";
+    if (isSumOp(op) && !options.joinProducts && !options.epilogues)
+      return "products take no sums";
+    int64_t span = rowwise.getColumnSpan();
+    if (span == 0 || span > options.tileColumns)
+      return "it needs more columns than a tile of the product has";
+    for (unsigned index = 0; index < op->getNumResults(); ++index)
+      if (rowwise.getResultRole(index) == RowRole::Sum)
+        return "it sums over all rows";
+  }
+  return "";
+}
+
+StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
+  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
+  if (left.products.empty() && right.products.empty())
+    return "";
+  if (productReads(left, right) || productReads(right, left))
+    return "a product would wait within its kernel";
+  if (!left.products.empty() && !right.products.empty() &&
+      (!options.joinProducts ||
+       !isSameKind(left.products.front(), right.products.front())))
+    return "their products are of two kinds";
+  StringRef obstacle = getEpilogueObstacle(left);
+  return obstacle.empty() ? getEpilogueObstacle(right) : obstacle;
+}
+
+StringRef FusionPlan::getObstacle(unsigned a, unsigned b) const {
+  if (graph.getGroup(a).isHost || graph.getGroup(b).isHost)
+    return "one belongs to the host program";
+  StringRef obstacle = getProductObstacle(a, b);
+  if (obstacle.empty())
+    obstacle = graph.getObstacle(a, b);
+  if (!obstacle.empty() || hasProducts(a) || hasProducts(b))
+    return obstacle;
+  int64_t chipBytes = getCost(graph, {a, b}).chipBytes;
+  return chipBytes > options.chipBytes ? "their rows do not fit on the chip"
+                                       : "";
+}
+
+//===----------------------------------------------------------------------===//
+// What joins
+//===----------------------------------------------------------------------===//
+
+void FusionPlan::merge(unsigned into, unsigned other) {
+  if (options.remarks) {
+    Savings savings = getSavings(graph, into, other);
+    graph.getGroup(into).ops.front()->emitRemark()
+        << "joined '" << getKernelName(graph.getGroup(into)) << "' and '"
+        << getKernelName(graph.getGroup(other)) << "': saves " << savings.bytes
+        << " bytes and " << savings.launches << " launch";
+  }
+  bool product = hasProducts(into) && hasProducts(other);
+  ++(product ? result.fusedProducts : result.fusedOps);
+  graph.merge(into, other);
+}
+
+/// Products that read the same rows, each with a weight of its own.
+void FusionPlan::joinProductsOfOneOperand() {
+  for (unsigned id : graph.getGroups()) {
+    if (graph.getGroup(id).ops.empty() || !hasProducts(id))
+      continue;
+    Operation *product = graph.getGroup(id).products.front();
+    for (unsigned other : graph.getNeighbours(id))
+      if (hasProducts(other) &&
+          getSharedOperand(graph.getGroup(other).products.front()) ==
+              getSharedOperand(product) &&
+          getObstacle(id, other).empty())
+        merge(id, other);
+  }
+}
+
+/// Merges `id` with the neighbour that saves most. Returns true if it did.
+bool FusionPlan::joinBest(unsigned id, Filter filter) {
+  std::optional<unsigned> best;
+  int64_t bestBytes = 0;
+  for (unsigned other : graph.getNeighbours(id)) {
+    if (!filter(id, other))
+      continue;
+    Savings savings = getSavings(graph, id, other);
+    // Without traffic saved they have nothing to do with one another.
+    if (savings.bytes <= 0 ||
+        savings.getTotal(options.launchBytes) <= bestBytes ||
+        !getObstacle(id, other).empty())
+      continue;
+    best = other;
+    bestBytes = savings.getTotal(options.launchBytes);
+  }
+  if (best)
+    merge(id, *best);
+  return best.has_value();
+}
+
+void FusionPlan::joinAll(Filter filter) {
+  for (unsigned id : graph.getGroups())
+    while (!graph.getGroup(id).ops.empty() && joinBest(id, filter))
+      ;
+}
+
+/// The row-wise ops of a group with their attributes, each once.
+std::string FusionPlan::getSignature(unsigned id) const {
+  llvm::SmallSetVector<std::pair<OperationName, Attribute>, 4> kinds;
+  for (Operation *op : graph.getGroup(id).ops)
+    if (isa<RowwiseOpInterface>(op))
+      kinds.insert({op->getName(), op->getAttrDictionary()});
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  for (auto &[name, attributes] : kinds)
+    stream << name << attributes << ' ';
+  return text;
+}
+
+StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
+  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
+  if (left.isHost || right.isHost || hasProducts(a) || hasProducts(b) ||
+      left.rows == 0 || right.rows == 0)
+    return "one is not row-wise";
+  StringRef unrelated = graph.getObstacleOfIndependent(a, b);
+  if (!unrelated.empty())
+    return unrelated;
+  if (left.rows == right.rows && left.rows != KernelGroup::kMixedRows)
+    return getObstacle(a, b);
+  return "";
+}
+
+void FusionPlan::joinIndependent() {
+  SmallVector<unsigned> ids = graph.getGroups();
+  llvm::StringMap<SmallVector<unsigned>> kinds;
+  for (unsigned id : ids)
+    if (!hasProducts(id) && !graph.getGroup(id).isHost)
+      kinds[getSignature(id)].push_back(id);
+  auto isFree = [&](unsigned a, unsigned b) {
+    return !graph.getGroup(a).ops.empty() && !graph.getGroup(b).ops.empty() &&
+           getIndependentObstacle(a, b).empty();
+  };
+  // The same ops over whatever rows, in program order.
+  for (unsigned id : ids) {
+    if (graph.getGroup(id).ops.empty() || hasProducts(id) ||
+        graph.getGroup(id).isHost)
+      continue;
+    std::string signature = getSignature(id);
+    for (unsigned other : kinds.lookup(signature))
+      if (other > id && isFree(id, other))
+        merge(id, other);
+  }
+  // Other ops over the same rows.
+  for (unsigned id : ids)
+    for (unsigned other : ids)
+      if (other > id && graph.getGroup(id).rows > 1 &&
+          graph.getGroup(id).rows == graph.getGroup(other).rows &&
+          isFree(id, other))
+        merge(id, other);
+}
+
+/// Says of each kernel why it reads what another writes from memory.
+void FusionPlan::explainApart() {
+  for (unsigned id : graph.getGroups()) {
+    if (graph.getGroup(id).isHost)
+      continue;
+    for (unsigned other : graph.getNeighbours(id)) {
+      if (other < id || graph.getGroup(other).isHost)
+        continue;
+      int64_t bytes = getSavings(graph, id, other).bytes;
+      StringRef obstacle = getObstacle(id, other);
+      if (bytes > 0 && !obstacle.empty())
+        graph.getGroup(id).ops.front()->emitRemark()
+            << "kept '" << getKernelName(graph.getGroup(id)) << "' and '"
+            << getKernelName(graph.getGroup(other)) << "' apart: " << obstacle
+            << " (" << bytes << " bytes)";
+    }
+  }
+}
+
+FusionResult nag::fuseKernels(KernelGraph &graph,
+                              const FusionOptions &options) {
+  return FusionPlan(graph, options).run();
+}

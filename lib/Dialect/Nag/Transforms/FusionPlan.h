@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Which groups of a kernel graph run as one kernel.
+#ifndef NAG_LIB_TRANSFORMS_FUSIONPLAN_H
+#define NAG_LIB_TRANSFORMS_FUSIONPLAN_H
+
+#include "KernelGraph.h"
+
+namespace nag {
+
+/// The options of -nag-fuse.
+struct FusionOptions {
+  bool joinProducts;
+  bool epilogues;
+  bool multiTensor;
+  bool remarks;
+  int64_t tileColumns;
+  int64_t launchBytes;
+  int64_t chipBytes;
+};
+
+struct FusionResult {
+  /// Row-wise ops that joined another's kernel; products that share one.
+  int64_t fusedOps = 0, fusedProducts = 0;
+};
+
+/// Merges groups of `graph` as the cost model finds it cheaper.
+FusionResult fuseKernels(KernelGraph &graph, const FusionOptions &options);
+
+} // namespace nag
+
+#endif // NAG_LIB_TRANSFORMS_FUSIONPLAN_H

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// -nag-lower-head: the head and its loss, one chunk of rows after the other.
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace nag {
+#define GEN_PASS_DEF_NAGLOWERHEAD
+#include "nag/Dialect/Nag/Transforms/Passes.h.inc"
+} // namespace nag
+
+using namespace mlir;
+using namespace nag;
+
+static RankedTensorType tensorTypeOf(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+/// Rows per chunk: a divisor of `rows` near `wanted`, below it where one is not
+/// much smaller.
+static int64_t chooseRows(int64_t rows, int64_t wanted) {
+  if (wanted >= rows)
+    return rows;
+  int64_t below = wanted, above = wanted;
+  while (rows % below != 0)
+    --below;
+  while (rows % above != 0)
+    ++above;
+  return 4 * below >= wanted ? below : above;
+}
+
+namespace {
+
+/// A head whose ops are built for one chunk of rows after the other.
+class ChunkedHead {
+public:
+  ChunkedHead(Operation *head, int64_t rowsPerChunk)
+      : builder(head->getLoc(), head), op(head), chunkRows(rowsPerChunk) {
+    input = tensorTypeOf(head->getOperand(0));
+    rows = input.getNumElements() / input.getShape().back();
+  }
+
+  void lowerLoss(HeadLossOp loss);
+  void lowerVJP(HeadLossVJPOp vjp);
+
+private:
+  /// What both ops compute for a chunk.
+  struct Logits {
+    Value input, logScale, targets, products, logits, losses, lse;
+  };
+
+  template <typename OpTy> Logits buildLogits(OpTy head, int64_t first);
+  Value slice(Value tensor, bool hasWidth, int64_t first);
+  Value join(ArrayRef<Value> parts, Type type);
+  Value reshape(Value tensor, ArrayRef<int64_t> shape);
+
+  ImplicitLocOpBuilder builder;
+  Operation *op;
+  int64_t chunkRows, rows;
+  RankedTensorType input;
+};
+
+} // namespace
+
+Value ChunkedHead::reshape(Value tensor, ArrayRef<int64_t> shape) {
+  RankedTensorType from = tensorTypeOf(tensor);
+  if (from.getShape() == shape)
+    return tensor;
+  auto to = RankedTensorType::get(shape, from.getElementType());
+  auto map = getReassociationIndicesForReshape(from, to);
+  if (from.getRank() > to.getRank())
+    return tensor::CollapseShapeOp::create(builder, to, tensor, *map);
+  return tensor::ExpandShapeOp::create(builder, to, tensor, *map);
+}
+
+/// Rows `first` to `first` + chunkRows of [rows..., d] or [rows...].
+Value ChunkedHead::slice(Value tensor, bool hasWidth, int64_t first) {
+  if (chunkRows == rows)
+    return tensor;
+  SmallVector<int64_t> shape{rows};
+  if (hasWidth)
+    shape.push_back(tensorTypeOf(tensor).getShape().back());
+  Value matrix = reshape(tensor, shape);
+  SmallVector<OpFoldResult> offsets(shape.size(), builder.getIndexAttr(0)),
+      sizes = getAsIndexOpFoldResult(builder.getContext(), shape),
+      strides(shape.size(), builder.getIndexAttr(1));
+  offsets.front() = builder.getIndexAttr(first);
+  sizes.front() = builder.getIndexAttr(chunkRows);
+  return tensor::ExtractSliceOp::create(builder, matrix, offsets, sizes,
+                                        strides);
+}
+
+Value ChunkedHead::join(ArrayRef<Value> parts, Type type) {
+  if (parts.size() == 1)
+    return parts.front();
+  Value whole = tensor::ConcatOp::create(builder, 0, parts);
+  return reshape(whole, cast<RankedTensorType>(type).getShape());
+}
+
+template <typename OpTy>
+ChunkedHead::Logits ChunkedHead::buildLogits(OpTy head, int64_t first) {
+  Logits chunk;
+  chunk.input = slice(head.getInput(), true, first);
+  chunk.targets = slice(head.getTargets(), false, first);
+  chunk.products = LinearOp::create(builder, chunk.input, head.getWeight());
+  chunk.logits = chunk.products;
+  if (head.getLogScale()) {
+    chunk.logScale = slice(head.getLogScale(), false, first);
+    chunk.logits = TemperOp::create(builder, chunk.products, chunk.logScale,
+                                    head.getFactorAttr());
+  }
+  auto loss =
+      TokenLossOp::create(builder, chunk.logits, chunk.targets,
+                          head.getVocabAttr(), head.getIgnoreIndexAttr());
+  chunk.losses = loss.getLosses();
+  chunk.lse = loss.getLse();
+  return chunk;
+}
+
+void ChunkedHead::lowerLoss(HeadLossOp loss) {
+  SmallVector<Value> losses;
+  for (int64_t first = 0; first < rows; first += chunkRows)
+    losses.push_back(buildLogits(loss, first).losses);
+  op->replaceAllUsesWith(ValueRange(join(losses, op->getResult(0).getType())));
+  op->erase();
+}
+
+void ChunkedHead::lowerVJP(HeadLossVJPOp vjp) {
+  SmallVector<Value> losses, inputGrads, scaleGrads;
+  Value weightGrad;
+  for (int64_t first = 0; first < rows; first += chunkRows) {
+    Logits chunk = buildLogits(vjp, first);
+    losses.push_back(chunk.losses);
+    Value grad =
+        TokenLossVJPOp::create(builder, chunk.logits, chunk.targets, chunk.lse,
+                               slice(vjp.getLossesGrad(), false, first),
+                               vjp.getVocabAttr(), vjp.getIgnoreIndexAttr());
+    if (chunk.logScale) {
+      auto temper = TemperVJPOp::create(builder, chunk.products, chunk.logScale,
+                                        grad, vjp.getFactorAttr());
+      grad = temper.getInputGrad();
+      scaleGrads.push_back(temper.getLogScaleGrad());
+    }
+    inputGrads.push_back(LinearOp::create(builder, grad, vjp.getWeight(),
+                                          /*transpose_weight=*/true));
+    Value part = WeightGradOp::create(builder, grad, chunk.input);
+    weightGrad =
+        weightGrad ? AccumulateOp::create(builder, weightGrad, part) : part;
+  }
+  SmallVector<Value> results{join(losses, vjp.getLosses().getType()),
+                             join(inputGrads, vjp.getInputGrad().getType()),
+                             weightGrad};
+  if (vjp.getLogScale())
+    results.push_back(join(scaleGrads, vjp.getLogScaleGrad().getType()));
+  op->replaceAllUsesWith(results);
+  op->erase();
+}
+
+namespace {
+struct LowerHeadPass : nag::impl::NagLowerHeadBase<LowerHeadPass> {
+  using NagLowerHeadBase::NagLowerHeadBase;
+
+  void runOnOperation() override {
+    if (bytes < 1 || maxChunks < 1) {
+      getOperation()->emitError("expected 'bytes' and 'max-chunks' of 1 or "
+                                "more, but got ")
+          << bytes.getValue() << " and " << maxChunks.getValue();
+      return signalPassFailure();
+    }
+    SmallVector<Operation *> heads;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<HeadLossOp, HeadLossVJPOp>(op))
+        heads.push_back(op);
+    });
+    for (Operation *head : heads)
+      lower(head);
+  }
+
+  void lower(Operation *head) {
+    RankedTensorType type = tensorTypeOf(head->getOperand(0));
+    int64_t rows = type.getNumElements() / type.getShape().back();
+    int64_t rowBytes = tensorTypeOf(head->getOperand(1)).getDimSize(0) *
+                       type.getElementTypeBitWidth() / 8;
+    int64_t wanted =
+        std::max<int64_t>(bytes / rowBytes, llvm::divideCeil(rows, maxChunks));
+    int64_t chunkRows = chooseRows(rows, wanted);
+    chunks += rows / chunkRows;
+    if (remarks)
+      head->emitRemark() << rows / chunkRows << " chunks of " << chunkRows
+                         << " rows, " << chunkRows * rowBytes
+                         << " bytes of logits in memory instead of "
+                         << rows * rowBytes;
+    ChunkedHead chunked(head, chunkRows);
+    if (auto loss = dyn_cast<HeadLossOp>(head))
+      chunked.lowerLoss(loss);
+    else
+      chunked.lowerVJP(cast<HeadLossVJPOp>(head));
+  }
+};
+} // namespace
