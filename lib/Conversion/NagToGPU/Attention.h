@@ -57,8 +57,8 @@ struct Backward {
   mlir::Value queryGrad, keyGrad, valueGrad;
 };
 
-/// The widest heads that the kernels take: their tiles fit in shared memory, and
-/// their sums in registers.
+/// The widest heads that the kernels take: their tiles fit in shared memory,
+/// and their sums in registers.
 inline constexpr int64_t kMaxHeadDim = 512;
 
 void emitForward(KernelLowering &kernel, const Sizes &sizes,
