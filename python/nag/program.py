@@ -110,7 +110,7 @@ class Program:
 
     def to_device(self, array: Any) -> Any:
         """A copy of a numpy array on the program's device."""
-        return self._core.to_device(np.ascontiguousarray(array))
+        return self._core.to_device(np.asarray(array, order="C"))
 
     def to_host(self, array: Any) -> Any:
         """A numpy copy of an array on the program's device."""

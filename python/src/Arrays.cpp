@@ -155,8 +155,9 @@ nb::object nag::python::viewArray(const ProgramState &state,
                                            owner, nullptr, dtype, deviceType,
                                            deviceId),
                     nb::rv_policy::reference);
-  return nb::cast(nb::ndarray<>(data, shape.size(), shape.data(), owner,
-                                nullptr, dtype, deviceType, deviceId),
+  return nb::cast(nb::ndarray<nb::array_api>(data, shape.size(), shape.data(),
+                                             owner, nullptr, dtype, deviceType,
+                                             deviceId),
                   nb::rv_policy::reference);
 }
 

@@ -433,3 +433,21 @@ def test_freed_programs_give_their_memory_back():
     before = resident_bytes()
     [use() for _ in range(3)]
     assert resident_bytes() - before < 12 << 20
+
+
+def test_arrays_of_another_target_live_on_its_device():
+    """The PTX machine in place of a GPU: DLPack arrays of type CUDA, the same numbers as on the CPU."""
+    sizes = {**SMALL, "layers": 1, "gate_directions": 8}
+    losses = []
+    for target in ({"threads": 1}, {"target": "cuda", "device": "vm"}):
+        trainer = nag.Trainer(nag.Model(**sizes), seed=3, **target)
+        tokens, targets = batch()
+        losses.append([trainer.step(tokens, targets).loss for _ in range(2)] + [trainer.evaluate(tokens, targets)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    weights = trainer.weights["lm_head.weight"]
+    assert trainer.program.device == (2, 0) and not trainer.program.on_host
+    assert weights.__dlpack_device__() == (2, 0)
+    host = trainer.program.to_host(weights)
+    assert np.array_equal(trainer.program.to_host(trainer.program.to_device(host)), host)
+    with pytest.raises(nag.ArgumentError, match="expected an array on cuda:0, but got one on cpu"):
+        trainer.program.call("constrain", **dict.fromkeys(trainer.weights.arguments("constrain"), host))
