@@ -31,7 +31,7 @@ def main(path, steps):
             print(f"step {step.step}: loss {step.loss:.3f}, mean |gate| per sub-layer "
                   f"{np.abs(trainer.gates).mean((1, 2)).round(3)}")
     generator = nag.Generator(trainer.model, trainer.weights)
-    print(bytes(generator.generate("The ", tokens=60, temperature=0.8)[0]).decode(errors="replace"))
+    print("The " + bytes(generator.generate("The ", tokens=60, temperature=0.8)[0]).decode(errors="replace"))
 
 
 if __name__ == "__main__":
