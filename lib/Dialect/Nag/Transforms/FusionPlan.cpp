@@ -2,6 +2,7 @@
 #include "FusionPlan.h"
 #include "KernelBuilder.h"
 #include "KernelCost.h"
+#include "nag/Dialect/Nag/Transforms/HostOps.h"
 
 using namespace mlir;
 using namespace nag;
@@ -21,6 +22,10 @@ public:
         return hasProducts(a) != hasProducts(b) || bothSummed(a, b);
       });
     joinAll([&](unsigned a, unsigned b) {
+      // Products that only share a weight stay apart: their results would all
+      // be in memory at a time.
+      if (hasProducts(a) && hasProducts(b))
+        return bothSummed(a, b);
       return options.epilogues || (!hasProducts(a) && !hasProducts(b));
     });
     if (options.multiTensor)
@@ -64,6 +69,33 @@ bool isSameKind(Operation *a, Operation *b) {
 Value getSharedOperand(Operation *product) {
   auto op = cast<RowProductOpInterface>(product);
   return product->getOperand(op.getSharedRowOperand());
+}
+
+/// True when one reads what the other writes.
+bool isLinked(const KernelGroup &left, const KernelGroup &right) {
+  auto reads = [](const KernelGroup &reader, const KernelGroup &writer) {
+    return llvm::any_of(reader.reads, [&](auto &read) {
+      return writer.writes.count(read.first);
+    });
+  };
+  return reads(left, right) || reads(right, left);
+}
+
+/// True when both hold products that sum over rows, of different tensors.
+bool sumsOtherRows(const KernelGroup &left, const KernelGroup &right) {
+  if (left.products.empty() || right.products.empty())
+    return false;
+  auto product = cast<RowProductOpInterface>(left.products.front());
+  return product.getResultRole(0) == RowRole::Sum &&
+         getSharedOperand(product) != getSharedOperand(right.products.front());
+}
+
+/// True when `group` reads what a kernel makes and `other` does not read.
+bool needsOthers(const KernelGroup &group, const KernelGroup &other) {
+  return llvm::any_of(group.reads, [&](auto &read) {
+    Operation *producer = read.first.getDefiningOp();
+    return producer && !isHostOp(producer) && !other.reads.count(read.first);
+  });
 }
 
 /// True when a product of `group` reads what `other` writes.
@@ -124,6 +156,9 @@ StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
       (!options.joinProducts ||
        !isSameKind(left.products.front(), right.products.front())))
     return "their products are of two kinds";
+  // Terms of one sum over rows, chunk by chunk: each ends its chunk.
+  if (sumsOtherRows(left, right))
+    return "they sum over other rows";
   StringRef obstacle = getEpilogueObstacle(left);
   return obstacle.empty() ? getEpilogueObstacle(right) : obstacle;
 }
@@ -178,7 +213,10 @@ bool FusionPlan::joinBest(unsigned id, Filter filter) {
   std::optional<unsigned> best;
   int64_t bestBytes = 0;
   for (unsigned other : graph.getNeighbours(id)) {
-    if (!filter(id, other))
+    // One row each: joined, either would wait for all that the other reads.
+    if (!filter(id, other) ||
+        (graph.getGroup(id).rows == 1 &&
+         !isLinked(graph.getGroup(id), graph.getGroup(other))))
       continue;
     Savings savings = getSavings(graph, id, other);
     // Without traffic saved they have nothing to do with one another.
@@ -218,6 +256,8 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
   if (left.isHost || right.isHost || hasProducts(a) || hasProducts(b) ||
       left.rows == 0 || right.rows == 0)
     return "one is not row-wise";
+  if (needsOthers(left, right) && needsOthers(right, left))
+    return "what one reads would wait in memory for the other";
   StringRef unrelated = graph.getObstacleOfIndependent(a, b);
   if (!unrelated.empty())
     return unrelated;
