@@ -67,8 +67,8 @@ static Error checkCUDA(const TargetOptions &options) {
   StringRef chip = options.chip;
   if (!chip.empty() && chip != "sm_80" && chip != "sm_90a")
     return wrong("chip", "sm_80 or sm_90a", chip);
-  if (options.precision != "f32" && options.precision != "tf32")
-    return wrong("precision", "f32 or tf32", options.precision);
+  if (!is_contained({"f32", "tf32", "bf16"}, options.precision))
+    return wrong("precision", "f32, tf32 or bf16", options.precision);
   return Error::success();
 }
 
@@ -82,6 +82,7 @@ createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   if (!options.target.chip.empty())
     compile.kernels.chip = options.target.chip;
   compile.kernels.tf32 = options.target.precision == "tf32";
+  compile.training.bf16 = options.target.precision == "bf16";
   return cuda::createProgram(
       module, compile,
       options.target.device.empty() ? "0" : StringRef(options.target.device));

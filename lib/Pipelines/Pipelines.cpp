@@ -19,11 +19,18 @@ static void addCleanup(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-void nag::buildTrainingPipeline(OpPassManager &manager,
-                                const TrainingPipelineOptions &options) {
+void nag::buildForwardPipeline(OpPassManager &manager,
+                               const TrainingPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
   addCleanup(manager);
+  if (options.bf16)
+    manager.addPass(createNagContractInBF16());
+}
+
+void nag::buildTrainingPipeline(OpPassManager &manager,
+                                const TrainingPipelineOptions &options) {
+  buildForwardPipeline(manager, options);
   if (options.fuseHead)
     manager.addPass(createNagFuseHead());
   bool isLoss = options.function == "loss";

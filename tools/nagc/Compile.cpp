@@ -34,9 +34,9 @@ static cl::opt<std::string> chip("chip", cl::sub(compileCommand),
                                           "sm_80)"));
 static cl::opt<std::string>
     precision("precision", cl::sub(compileCommand), cl::init("f32"),
-              cl::value_desc("f32|tf32"),
-              cl::desc("How contractions of f32 tensors multiply; tf32 for "
-                       "the target cuda (default: f32)"));
+              cl::value_desc("f32|tf32|bf16"),
+              cl::desc("How contractions of f32 tensors multiply; tf32 and "
+                       "bf16 on the target cuda (default: f32)"));
 static cl::opt<Emit> emitKind(
     "emit", cl::sub(compileCommand), cl::init(Emit::Default),
     cl::desc("What to write beside manifest.json:"),
@@ -174,7 +174,10 @@ static Error compileForCPU(mlir::ModuleOp program) {
 // The target cuda
 //===----------------------------------------------------------------------===//
 
-static Error writeKernels(const cuda::LoweredProgram &program) {
+/// Writes what was asked for. Says what kernels take where ptxas is installed.
+static Error
+writeKernels(const cuda::LoweredProgram &program,
+             std::optional<StringMap<cuda::KernelResources>> &resources) {
   if (!program.device)
     return Error::success();
   if (emitKind == Emit::MLIR)
@@ -191,11 +194,19 @@ static Error writeKernels(const cuda::LoweredProgram &program) {
   auto ptx = cuda::emitPTX(**module, program.chip);
   if (!ptx)
     return ptx.takeError();
-  if (emitKind != Emit::Cubin)
-    return writeOutput("kernels.ptx", [&](raw_ostream &os) { os << *ptx; });
+  bool isCubin = emitKind == Emit::Cubin;
+  if (!isCubin)
+    if (Error error =
+            writeOutput("kernels.ptx", [&](raw_ostream &os) { os << *ptx; }))
+      return error;
+  if (!isCubin && !cuda::findAssembler())
+    return Error::success();
   auto cubin = cuda::assemble(*ptx, program.chip);
   if (!cubin)
     return cubin.takeError();
+  resources = std::move(cubin->kernels);
+  if (!isCubin)
+    return Error::success();
   return writeOutput("kernels.cubin",
                      [&](raw_ostream &os) { os << cubin->image; });
 }
@@ -206,15 +217,18 @@ static Error compileForCUDA(mlir::ModuleOp program) {
   if (!chip.empty())
     options.kernels.chip = chip.getValue();
   options.kernels.tf32 = precision == "tf32";
+  options.training.bf16 = precision == "bf16";
   auto lowered = cuda::lower(program, options);
   if (!lowered)
     return lowered.takeError();
   if (emitKind == Emit::MLIR || emitKind == Emit::LLVM)
     if (Error error = writeHostProgram(program))
       return error;
-  if (Error error = writeKernels(*lowered))
+  std::optional<StringMap<cuda::KernelResources>> resources;
+  if (Error error = writeKernels(*lowered, resources))
     return error;
-  return writeManifest(cuda::toJSON(*lowered));
+  return writeManifest(
+      cuda::toJSON(*lowered, resources ? &*resources : nullptr));
 }
 
 static Expected<int> run() {

@@ -19,9 +19,9 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
       chip("chip", cl::sub(command), cl::value_desc("sm_80|sm_90a"),
            cl::desc("Chip of the target cuda (default: sm_80)")),
       precision("precision", cl::sub(command), cl::init("f32"),
-                cl::value_desc("f32|tf32"),
-                cl::desc("How contractions of f32 tensors multiply; tf32 on "
-                         "the target cuda (default: f32)")) {}
+                cl::value_desc("f32|tf32|bf16"),
+                cl::desc("How contractions of f32 tensors multiply; tf32 and "
+                         "bf16 on the target cuda (default: f32)")) {}
 
 Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   driver::TargetOptions options;

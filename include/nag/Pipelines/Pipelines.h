@@ -38,7 +38,16 @@ struct TrainingPipelineOptions
       *this, "recompute",
       llvm::cl::desc("what the backward pass computes again instead of saving"),
       llvm::cl::init(RecomputeMode::Cheap), getRecomputeModes()};
+  Option<bool> bf16{
+      *this, "bf16",
+      llvm::cl::desc("contractions of f32 tensors read and write bf16"),
+      llvm::cl::init(false)};
 };
+
+/// What a program that is not differentiated has in common with one that is:
+/// blocks expanded, ops decomposed, contractions in their precision.
+void buildForwardPipeline(mlir::OpPassManager &manager,
+                          const TrainingPipelineOptions &options);
 
 /// Adds the derivative of a function, and the optimizer when that is @loss.
 void buildTrainingPipeline(mlir::OpPassManager &manager,

@@ -99,6 +99,8 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         if (needsTraining(program, options))
           buildTrainingPipeline(manager, training);
+        else
+          buildForwardPipeline(manager, training);
         buildPlanPipeline(manager, plan);
       }))
     return error;
@@ -120,16 +122,29 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   return lowered;
 }
 
-json::Value nag::cuda::toJSON(const LoweredProgram &program) {
+static json::Object describe(const KernelInfo &kernel,
+                             const StringMap<KernelResources> *resources) {
+  json::Object object{{"name", kernel.name},
+                      {"grid", json::Array(kernel.grid)},
+                      {"block", json::Array(kernel.block)},
+                      {"shared_bytes", kernel.sharedBytes},
+                      {"arguments", kernel.arguments}};
+  if (!resources)
+    return object;
+  KernelResources used = resources->lookup(kernel.name);
+  object["registers"] = used.registers;
+  object["spill_bytes"] = used.spillStoreBytes + used.spillLoadBytes;
+  object["static_shared_bytes"] = used.sharedBytes;
+  return object;
+}
+
+json::Value nag::cuda::toJSON(const LoweredProgram &program,
+                              const StringMap<KernelResources> *resources) {
   json::Value manifest = nag::toJSON(program.manifest);
   json::Object &object = *manifest.getAsObject();
   json::Array kernels;
   for (const KernelInfo &kernel : program.kernels)
-    kernels.push_back(json::Object{{"name", kernel.name},
-                                   {"grid", json::Array(kernel.grid)},
-                                   {"block", json::Array(kernel.block)},
-                                   {"shared_bytes", kernel.sharedBytes},
-                                   {"arguments", kernel.arguments}});
+    kernels.push_back(describe(kernel, resources));
   object["target"] = "cuda";
   object["chip"] = program.chip;
   object["scratch_bytes"] = program.scratchBytes;

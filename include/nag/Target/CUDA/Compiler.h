@@ -5,6 +5,7 @@
 
 #include "nag/Pipelines/GPUKernels.h"
 #include "nag/Pipelines/Pipelines.h"
+#include "nag/Target/CUDA/Assembler.h"
 #include "nag/Target/CUDA/PTX.h"
 #include "nag/Target/Manifest.h"
 
@@ -51,8 +52,11 @@ llvm::Expected<LoweredProgram> lower(mlir::ModuleOp program,
 
 /// {"functions", "parameters", "config"} as for other targets, and "target",
 /// "chip", "scratch_bytes", "kernels": [{"name", "grid", "block",
-/// "shared_bytes", "arguments"}].
-llvm::json::Value toJSON(const LoweredProgram &program);
+/// "shared_bytes", "arguments"}]; with `resources` also "registers",
+/// "spill_bytes" and "static_shared_bytes" of each.
+llvm::json::Value
+toJSON(const LoweredProgram &program,
+       const llvm::StringMap<KernelResources> *resources = nullptr);
 
 /// Compiles `program`, which is lowered in place, and loads it into a device:
 /// "vm" (the PTX machine) or the number of a GPU. It can be called as long as

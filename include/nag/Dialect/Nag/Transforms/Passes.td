@@ -122,6 +122,27 @@ def NagLowerHead : Pass<"nag-lower-head"> {
   let dependentDialects = ["::mlir::tensor::TensorDialect", "::nag::NagDialect"];
 }
 
+def NagContractInBF16 : Pass<"nag-contract-in-bf16"> {
+  let summary = "contractions of f32 tensors read and write bf16";
+  let description = [{
+    Rounds the operands of every contraction (CostOpInterface::isContraction) of f32 tensors to bf16 and widens its results: products of
+    bf16, sums in f32, as tensor cores compute. Parameters, the stream, row-wise ops, losses and the optimizer stay f32. Runs before
+    `-nag-differentiate`: the backward pass then contracts bf16 too, its residuals are the rounded operands, and gradients of
+    parameters are f32.
+
+    ```mlir
+    %y = nag.linear %x, %w : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>
+    // becomes
+    %a = arith.truncf %x : tensor<8x4xf32> to tensor<8x4xbf16>
+    %b = arith.truncf %w : tensor<16x4xf32> to tensor<16x4xbf16>
+    %c = nag.linear %a, %b : (tensor<8x4xbf16>, tensor<16x4xbf16>) -> tensor<8x16xbf16>
+    %y = arith.extf %c : tensor<8x16xbf16> to tensor<8x16xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let statistics = [Statistic<"converted", "converted", "Number of contractions that became bf16">];
+}
+
 def NagBuildOptimizer : Pass<"nag-build-optimizer", "::mlir::ModuleOp"> {
   let summary = "adds the optimizer's functions for the parameters of the loss";
   let description = [{

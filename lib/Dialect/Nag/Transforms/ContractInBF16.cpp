@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// -nag-contract-in-bf16: contractions of f32 tensors read and write bf16.
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+
+namespace nag {
+#define GEN_PASS_DEF_NAGCONTRACTINBF16
+#include "nag/Dialect/Nag/Transforms/Passes.h.inc"
+} // namespace nag
+
+using namespace mlir;
+using namespace nag;
+
+/// The tensors that a contraction of f32 tensors multiplies; none where one has
+/// another type.
+static SmallVector<OpOperand *> collectFactors(Operation *op) {
+  SmallVector<OpOperand *> factors;
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!getElementTypeOrSelf(operand.get().getType()).isF32())
+      return {};
+    factors.push_back(&operand);
+  }
+  return factors;
+}
+
+/// Gives `op` the result types that follow from its operands and converts the
+/// results back for their users.
+static LogicalResult updateResults(Operation *op) {
+  SmallVector<Type> types;
+  auto infer = cast<InferTypeOpInterface>(op);
+  if (failed(infer.inferReturnTypes(
+          op->getContext(), op->getLoc(), op->getOperands(),
+          op->getRawDictionaryAttrs(), op->getPropertiesStorage(),
+          op->getRegions(), types)))
+    return op->emitOpError("expected result types for bf16 operands");
+  OpBuilder builder(op->getContext());
+  builder.setInsertionPointAfter(op);
+  for (auto [result, type] : llvm::zip_equal(op->getResults(), types)) {
+    Type wanted = result.getType();
+    if (wanted == type)
+      continue;
+    result.setType(type);
+    auto widened = arith::ExtFOp::create(builder, op->getLoc(), wanted, result);
+    result.replaceAllUsesExcept(widened, widened);
+  }
+  return success();
+}
+
+namespace {
+struct ContractInBF16Pass
+    : nag::impl::NagContractInBF16Base<ContractInBF16Pass> {
+  void runOnOperation() override {
+    SmallVector<Operation *> contractions;
+    getOperation()->walk([&](CostOpInterface op) {
+      if (op.isContraction() && isa<InferTypeOpInterface>(*op))
+        contractions.push_back(op);
+    });
+    for (Operation *op : contractions)
+      if (failed(convert(op)))
+        return signalPassFailure();
+  }
+
+private:
+  LogicalResult convert(Operation *op) {
+    SmallVector<OpOperand *> factors = collectFactors(op);
+    if (factors.empty())
+      return success();
+    OpBuilder builder(op);
+    for (OpOperand *factor : factors) {
+      auto type = cast<RankedTensorType>(factor->get().getType());
+      factor->set(arith::TruncFOp::create(builder, op->getLoc(),
+                                          type.clone(builder.getBF16Type()),
+                                          factor->get()));
+    }
+    ++converted;
+    return updateResults(op);
+  }
+};
+} // namespace
