@@ -138,7 +138,7 @@ static json::Value attributeToJSON(mlir::Attribute attribute) {
   if (auto dictionary = dyn_cast<mlir::DictionaryAttr>(attribute)) {
     json::Object object;
     for (mlir::NamedAttribute entry : dictionary)
-      object[entry.getName().strref()] = attributeToJSON(entry.getValue());
+      object[entry.getName().str()] = attributeToJSON(entry.getValue());
     return object;
   }
   if (auto array = dyn_cast<mlir::ArrayAttr>(attribute)) {
@@ -154,7 +154,7 @@ static json::Value attributeToJSON(mlir::Attribute attribute) {
   if (auto number = dyn_cast<mlir::FloatAttr>(attribute))
     return number.getValueAsDouble();
   if (auto text = dyn_cast<mlir::StringAttr>(attribute))
-    return text.getValue();
+    return text.getValue().str();
   std::string text;
   raw_string_ostream(text) << attribute;
   return text;
