@@ -93,13 +93,16 @@ def operand_types(statement):
     flat = []
     for group in groups:
         flat += split_top_level(group[1:-1]) if group.startswith("(") else [group]
-    if len(flat) < len(names):  # one type stands for a stream split in two
-        return list(zip(names, stream_parts(flat[0])))
+    if len(flat) < len(names):  # one type stands for a stream split in two, or for all operands
+        return list(zip(names, stream_parts(flat[0]) or [flat[0]] * len(names)))
     return list(zip(names, flat))
 
 
 def stream_parts(stream):
+    """The types of a stream's direction and log-norm; nothing where the type is another."""
     shape = re.match(r"!nag.stream<(.*)x(\w+)x(\w+)>", stream)
+    if not shape:
+        return []
     lead, width, element = shape.groups()
     return [f"tensor<{lead}x{width}x{element}>", f"tensor<{lead}xf32>"]
 
@@ -131,6 +134,7 @@ def as_module(example):
     for line in re.split(r"\^bb0[^\n]*\n", example)[1:]:
         inner = [s for s in line.split("\n") if " = " in s]
         bound = set(re.findall(r"%\w+", example.split("^bb0")[1].split("\n")[0]))
+        bound |= {name for statement in inner for name in re.findall(r"%\w+", statement.split(" = ")[0])}
         for statement in inner:
             arguments |= {n: t for n, t in operand_types(statement) if n not in bound | set(arguments)}
     parameters = ", ".join(f"{name}: {kind}" for name, kind in arguments.items())

@@ -64,7 +64,6 @@ int main(int argc, char **argv) {
   llvm::Error error = run(argv[1], argc > 2 ? std::atoll(argv[2]) : 20);
   if (!error)
     return 0;
-  std::fprintf(stderr, "embed: %s\n",
-               llvm::toString(std::move(error)).c_str());
+  std::fprintf(stderr, "embed: %s\n", llvm::toString(std::move(error)).c_str());
   return 1;
 }

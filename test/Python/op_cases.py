@@ -340,7 +340,7 @@ def gram_cases(shape, edge):
     a, b = normal(*shape), normal(*shape, seed=1)
     s, t, u = (normal(*shape[:-1], seed=seed) for seed in (2, 3, 4))
     row, lane = tensor(shape), tensor(shape[:-1])
-    gram = (f"  %out_aa, %out_ab, %out_b = nag.row_gram %a, %b [(0, 0), (0, 1), (1)] : ({row}, {row}) -> "
+    gram = (f"  %out_aa, %out_ab, %out_sum_b = nag.row_gram %a, %b [(0, 0), (0, 1), (1)] : ({row}, {row}) -> "
             f"({lane}, {lane}, {lane})")
     combine = (f"  %out_y = nag.row_combine %a, %b by %s, %t plus %u : ({row}, {row}, {lane}, {lane}, {lane}) -> {row}")
     scalars = (f"  %out_q, %out_p = nag.row_scalars %s, %t : ({lane}, {lane}) -> ({lane}, {lane}) {{\n"
@@ -348,7 +348,7 @@ def gram_cases(shape, edge):
                "    %l = arith.subf %k, %i : ELEMENT\n    nag.yield %k, %l : ELEMENT, ELEMENT\n  }")
     return [
         Case("row_gram" + edge, dict(a=a, b=b), gram,
-             lambda a, b: {"aa": np.sum(a * a, -1), "ab": np.sum(a * b, -1), "b": np.sum(b, -1)}),
+             lambda a, b: {"aa": np.sum(a * a, -1), "ab": np.sum(a * b, -1), "sum_b": np.sum(b, -1)}),
         Case("row_combine" + edge, dict(a=a, b=b, s=s, t=t, u=u), combine,
              lambda a, b, s, t, u: {"y": s[..., None] * a + t[..., None] * b + u[..., None]}, ROUNDING),
         Case("row_scalars" + edge, dict(s=s, t=t), scalars, lambda s, t: {"q": s * t, "p": s * t - s}, ROUNDING),
