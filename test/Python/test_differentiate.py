@@ -12,8 +12,9 @@ from op_cases import all_cases, normal
 from program_checks import check_gradients
 
 LIMIT = 1e-6
-NOT_DIFFERENTIABLE = {"target_count", "row_gram", "row_combine", "row_scalars", "cached_attention", "modulate", "decode", "cross_entropy", "accumulate", "rotary_table", "squared_norm",
-                      "global_norm", "clip_factor", "adamw", "constrain", "weight_grad"}
+NOT_DIFFERENTIABLE = {"target_count", "row_gram", "row_combine", "row_scalars", "cached_attention", "modulate", "decode",
+                      "cross_entropy", "accumulate", "rotary_table", "squared_norm", "global_norm", "clip_factor",
+                      "adamw", "constrain", "weight_grad"}
 # What central differences cannot show: the tables count as constants, two results carry no derivative, and a
 # branch along r or a saturated sigmoid leaves rounding noise only.
 CONSTANT = {"rotary": ("cos", "sin")}
