@@ -15,8 +15,8 @@ static constexpr int kOldestVersion = 12000;
 
 static constexpr StringLiteral kMachineLibrary = "libnagptxvm-cuda.so";
 
-/// The program or shared library that holds this code. A program knows itself by
-/// the name it was called by, which may hold no folder.
+/// The program or shared library that holds this code. A program knows itself
+/// by the name it was called by, which may hold no folder.
 static std::string getOwnFile() {
   static int anchor;
   Dl_info info;
