@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Runtime/Program.h"
+#include "nag/Runtime/Errors.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -82,6 +83,11 @@ const TensorInfo *FunctionInfo::lookup(llvm::StringRef argument) const {
 }
 
 Program::~Program() = default;
+
+llvm::Error Program::enqueue(llvm::StringRef, llvm::ArrayRef<void *>, void *) {
+  return makeError("stream: expected a program on a device with streams, but "
+                   "got one on the host");
+}
 
 const FunctionInfo *Program::lookup(llvm::StringRef function) const {
   return findByName(functions(), function);

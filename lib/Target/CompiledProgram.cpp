@@ -68,7 +68,7 @@ Error CompiledProgram::load(Manifest manifest, SmallVector<char, 0> object,
   return Error::success();
 }
 
-Error CompiledProgram::call(StringRef function, ArrayRef<void *> arguments) {
+Error CompiledProgram::invoke(StringRef function, ArrayRef<void *> arguments) {
   const runtime::FunctionInfo *info = lookup(function);
   if (!info)
     return createStringError("expected a function of the program, but got '" +
@@ -77,9 +77,15 @@ Error CompiledProgram::call(StringRef function, ArrayRef<void *> arguments) {
     return createStringError("function '" + function + "': expected " +
                              Twine(info->arguments.size()) +
                              " buffers, but got " + Twine(arguments.size()));
-  if (Error error = beginCall())
-    return error;
   SmallVector<void *, 32> buffers(arguments);
   entries[info - infos.data()](buffers.data(), workspace.get());
+  return Error::success();
+}
+
+Error CompiledProgram::call(StringRef function, ArrayRef<void *> arguments) {
+  if (Error error = beginCall())
+    return error;
+  if (Error error = invoke(function, arguments))
+    return error;
   return finishCall();
 }

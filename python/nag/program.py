@@ -47,8 +47,10 @@ class Call:
         self._core = core
         self.results: dict[str, Any] = dict(core.results)
 
-    def __call__(self) -> dict[str, Any]:
-        self._core()
+    def __call__(self, stream: int | None = None) -> dict[str, Any]:
+        """Runs the function. With the handle of a CUDA stream of the program's device (torch: stream.cuda_stream; 0: the
+        default stream), sends the work there, behind the program's earlier work, and does not wait for it."""
+        self._core(stream)
         return self.results
 
 

@@ -5,8 +5,9 @@
     stream = nag.torch.encode(embedding)
     stream, gate = residual(stream, attention(stream.direction))
 
-Tensors are f32 or f64 and are read and written in place, without copies. The ops are opaque to torch.compile, pass
-gradcheck in f64, and compile once per number of rows, width and type. Second derivatives are not defined.
+Tensors are f32, or f64 on the CPU, and are read and written in place, without copies. On a GPU the kernels are the
+compiler's PTX and run on torch's current stream, without waiting. The ops are opaque to torch.compile, pass gradcheck in
+f64, and compile once per number of rows, width, type and device. Second derivatives are not defined.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import _core
 from ._errors import ArgumentError
 from .model import Model
 from .program import Program
@@ -25,6 +25,8 @@ from .program import Program
 #: e of rms_e; the compiler's default.
 EPS = 2.0 ** -23
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
+#: The types of tensors that each kind of device takes; its kinds are the compiler's targets.
+_TARGETS = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32,)}
 
 
 class Stream(NamedTuple):
@@ -64,9 +66,17 @@ def _rotate_text(rows: int, width: int, directions: int, element: str, eps: floa
 
 
 @lru_cache(maxsize=256)
-def _program(rows: int, width: int, directions: int, element: str, eps: float, gated: bool, target: str) -> Program:
+def _program(rows: int, width: int, directions: int, element: str, eps: float, gated: bool, target: str,
+             device: str) -> Program:
     text = _rotate_text(rows, width, directions, element, eps, gated)
-    return Model.from_text(text, "nag.torch").compile(differentiate="f", recompute="all", target=target)
+    return Model.from_text(text, "nag.torch").compile(differentiate="f", recompute="all", target=target, device=device)
+
+
+def _place(tensor: Tensor) -> tuple[str, str, int | None]:
+    """The target, device and stream on which the kernels run: those of the tensor."""
+    if tensor.device.type == "cpu":
+        return "cpu", "", None
+    return "cuda", str(tensor.device.index), torch.cuda.current_stream(tensor.device).cuda_stream
 
 
 def _check(direction: Tensor, log_norm: Tensor, branch: Tensor, **others: Tensor) -> None:
@@ -74,13 +84,14 @@ def _check(direction: Tensor, log_norm: Tensor, branch: Tensor, **others: Tensor
     def fail(name: str, expected: object, actual: object) -> None:
         raise ArgumentError(f"{name}: expected {expected}, but got {actual}")
 
-    if direction.dtype not in _TYPES:
-        fail("direction", "float32 or float64", direction.dtype)
+    if direction.device.type not in _TARGETS:
+        fail("direction", f"a tensor on {' or '.join(_TARGETS)}", f"one on {direction.device}")
+    types = _TARGETS[direction.device.type]
+    if direction.dtype not in types:
+        names = " or ".join(str(t).removeprefix("torch.") for t in types)
+        fail("direction", f"{names} on {direction.device.type}", direction.dtype)
     if direction.dim() < 1:
         fail("direction", "[..., width]", list(direction.shape))
-    if direction.device.type != "cpu":
-        targets = _core.list_targets()
-        fail("direction", f"a tensor on a device of the targets {targets}", f"one on {direction.device}")
     shapes = {"log_norm": (log_norm, direction.shape[:-1]), "branch": (branch, direction.shape)}
     if "gate" in others:
         shapes["gate"] = (others["gate"], direction.shape[:-1])
@@ -103,11 +114,12 @@ def _run(suffix: str, tensors: dict[str, Tensor], outputs: dict[str, Tensor], ep
     direction = tensors["direction"]
     width, gated = direction.shape[-1], "weight" in tensors
     directions = tensors["weight"].shape[0] if gated else 0
-    program = _program(direction.numel() // width, width, directions, _TYPES[direction.dtype], eps, gated, "cpu")
+    target, device, stream = _place(direction)
+    program = _program(direction.numel() // width, width, directions, _TYPES[direction.dtype], eps, gated, target, device)
     function = program.function("f" + suffix)
     shapes = {a.name: a.shape for a in function.arguments}
     dense = {name: t.detach().contiguous().view(shapes[name]) for name, t in tensors.items()}
-    function(**dense, **{name: t.view(shapes[name]) for name, t in outputs.items()})
+    function.bind(**dense, **{name: t.view(shapes[name]) for name, t in outputs.items()})(stream)
 
 
 def _empty(tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Tensor]:

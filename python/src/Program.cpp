@@ -2,6 +2,7 @@
 #include "Program.h"
 
 #include "llvm/Support/FormatVariadic.h"
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -78,12 +79,14 @@ Call nag::python::bindCall(const Program &program, const std::string &function,
   return call;
 }
 
-void Call::run() const {
+void Call::run(std::optional<uintptr_t> stream) const {
   runtime::Program &program = state->get();
   llvm::Error error = [&] {
     nb::gil_scoped_release released;
     std::lock_guard<std::mutex> lock(state->mutex);
-    return program.call(function, arguments);
+    return stream ? program.enqueue(function, arguments,
+                                    reinterpret_cast<void *>(*stream))
+                  : program.call(function, arguments);
   }();
   check(std::move(error));
 }
@@ -114,8 +117,9 @@ static nb::list describeParameters(const Program &program) {
 void nag::python::bindProgram(nb::module_ &module) {
   nb::class_<Call>(module, "Call",
                    "A function whose arguments are bound to arrays.")
-      .def("__call__", &Call::run,
-           "Runs the function once; the GIL is released meanwhile.")
+      .def("__call__", &Call::run, nb::arg("stream").none() = nb::none(),
+           "Runs the function once; the GIL is released meanwhile. With the "
+           "handle of a CUDA stream, sends the work there and does not wait.")
       .def_ro("function", &Call::function)
       .def_ro("results", &Call::results,
               "The arrays that the function writes, by name.");

@@ -7,6 +7,7 @@
 
 #include "nag/Runtime/Checkpoint.h"
 #include "nag/Runtime/Parameters.h"
+#include <optional>
 
 namespace nag::python {
 
@@ -24,7 +25,8 @@ struct Call {
   /// Arrays of what the function writes, by name.
   nanobind::dict results;
 
-  void run() const;
+  /// Runs the function; with a stream, sends it there and does not wait.
+  void run(std::optional<uintptr_t> stream) const;
 };
 
 /// Parameters, gradients or moments, one array each.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """nag.torch under a Python that has torch; test_torch.py runs this file with the interpreter of NAG_TORCH_PYTHON."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -130,7 +131,7 @@ def test_compile_keeps_the_op_opaque(backend):
 @pytest.mark.parametrize("change, message", [
     (lambda a: a.__setitem__(2, a[2][..., :8]), r"branch: expected \[4, 16\], but got \[4, 8\]"),
     (lambda a: a.__setitem__(1, a[1].double()), "log_norm: expected torch.float32 on cpu as the direction, but got torch.float64"),
-    (lambda a: a.__setitem__(0, a[0].half()), "direction: expected float32 or float64, but got torch.float16"),
+    (lambda a: a.__setitem__(0, a[0].half()), "direction: expected float32 or float64 on cpu, but got torch.float16"),
     (lambda a: a.__setitem__(3, a[3][:, :4]), r"weight: expected \[directions, 16\], but got \[4, 4\]"),
     (lambda a: a.__setitem__(6, a[4]), r"beta: expected \[\], but got \[4\]"),
 ])
@@ -139,6 +140,58 @@ def test_bad_tensors(change, message):
     change(tensors)
     with pytest.raises(nag.ArgumentError, match=message):
         nt._update(*tensors, nt.EPS)
+
+
+def arrays_for(function, seed=0):
+    """Random inputs; rows of the direction have rms 1."""
+    rng = np.random.default_rng(seed)
+    arrays = {a.name: rng.normal(size=a.shape).astype(np.float32) for a in function.arguments if a.access == "read"}
+    r = arrays["direction"]
+    arrays["direction"] = r / np.sqrt((r * r).mean(-1, keepdims=True))
+    return arrays
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_generated_ptx_gives_the_cpus_numbers(gated):
+    """The modules of these ops on the target cuda, here on the PTX machine, which finds no fault in them."""
+    model = nag.Model.from_text(nt._rotate_text(5, 24, 4, "f32", nt.EPS, gated))
+    host = model.compile(differentiate="f", recompute="all")
+    machine = model.compile(differentiate="f", recompute="all", target="cuda", device="vm")
+    for name in ("f", "f.gradients"):
+        arrays = arrays_for(host.function(name))
+        expected = host.call(name, **arrays)
+        got = machine.call(name, **{k: machine.to_device(x) for k, x in arrays.items()})
+        for key, value in expected.items():
+            np.testing.assert_allclose(machine.to_host(got[key]), value, rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+def test_cuda_tensors_on_a_stream_of_their_own():
+    host, device = inputs((4,), dtype=torch.float32), [t.detach().cuda().requires_grad_() for t in inputs((4,), dtype=torch.float32)]
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = nt._update(*device, nt.EPS)
+        sum(x.sum() for x in got).backward()
+    torch.cuda.synchronize()
+    want = nt._update(*host, nt.EPS)
+    sum(x.sum() for x in want).backward()
+    for a, b in zip([*got, *(t.grad for t in device)], [*want, *(t.grad for t in host)]):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-4, atol=1e-5)
+
+
+def test_pt_files_round_trip(tmp_path):
+    model = nag.Model(layers=2, width=16, heads=2, seq=8, vocab=32)
+    model.compile(["loss"]).weights(seed=4).save(tmp_path / "ours.safetensors")
+    nag.export_checkpoint(tmp_path / "ours.safetensors", tmp_path / "public.pt", config=tmp_path / "meta.json")
+    state = torch.load(tmp_path / "public.pt", weights_only=True)
+    assert state["transformer.h.1.attn.c_q.weight"].shape == (16, 16)
+    back = nag.import_checkpoint(tmp_path / "public.pt", tmp_path / "back.safetensors", config=tmp_path / "meta.json", seq=8)
+    torch.save({f"_orig_mod.{k}": v for k, v in state.items()}, tmp_path / "again.pt")
+    nag.import_checkpoint(tmp_path / "again.pt", tmp_path / "again.safetensors", config=tmp_path / "meta.json", seq=8)
+    assert back.config.layers == 2
+    assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    nag.export_checkpoint(tmp_path / "back.safetensors", tmp_path / "twice.pt")
+    twice = torch.load(tmp_path / "twice.pt", weights_only=True)
+    assert twice.keys() == state.keys() and all(torch.equal(twice[k], state[k]) for k in state)
 
 
 def test_dlpack_of_programs():

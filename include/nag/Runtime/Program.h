@@ -133,6 +133,14 @@ public:
   virtual llvm::Error call(llvm::StringRef function,
                            llvm::ArrayRef<void *> arguments) = 0;
 
+  /// Like call, but sends the work to a stream of the device (CUDA: a CUstream
+  /// of its primary context, null for the default stream) and does not wait
+  /// for it. The next call or enqueue comes behind it, whatever its stream. A
+  /// failure of the work itself is that of a later call. Fails where the
+  /// device has no streams.
+  virtual llvm::Error enqueue(llvm::StringRef function,
+                              llvm::ArrayRef<void *> arguments, void *stream);
+
   /// The function of that name, or null.
   const FunctionInfo *lookup(llvm::StringRef function) const;
 };

@@ -39,6 +39,10 @@ public:
 protected:
   CompiledProgram();
 
+  /// Runs the host code of a function, which may leave work on the device.
+  llvm::Error invoke(llvm::StringRef function,
+                     llvm::ArrayRef<void *> arguments);
+
   /// Loads the object code of the functions that `manifest` describes and
   /// allocates their workspace on device(), which must be ready. The code finds
   /// `symbols`, then those of the shared library `libraryFile` unless that is

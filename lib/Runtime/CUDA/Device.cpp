@@ -75,11 +75,17 @@ Error CUDADevice::initialize(StringRef name) {
     return error;
   if (Error error = makeCurrent())
     return error;
-  return driver->check(api.cuStreamCreate(&stream, /*flags=*/0),
-                       "cuStreamCreate");
+  if (Error error = driver->check(api.cuStreamCreate(&stream, /*flags=*/0),
+                                  "cuStreamCreate"))
+    return error;
+  current = stream;
+  return driver->check(api.cuEventCreate(&event, kEventWithoutTime),
+                       "cuEventCreate");
 }
 
 CUDADevice::~CUDADevice() {
+  if (event)
+    (*driver)->cuEventDestroy_v2(event);
   if (stream)
     (*driver)->cuStreamDestroy_v2(stream);
   if (context)
@@ -142,8 +148,22 @@ Error CUDADevice::makeCurrent() {
 
 Error CUDADevice::copy(void *to, const void *from, size_t bytes) {
   return driver->check((*driver)->cuMemcpyDtoDAsync_v2(
-                           toDevice(to), toDevice(from), bytes, stream),
+                           toDevice(to), toDevice(from), bytes, current),
                        "cuMemcpyDtoDAsync");
+}
+
+Error CUDADevice::useStream(Stream other) {
+  if (other == current)
+    return Error::success();
+  if (Error error = driver->check((*driver)->cuEventRecord(event, current),
+                                  "cuEventRecord"))
+    return error;
+  if (Error error =
+          driver->check((*driver)->cuStreamWaitEvent(other, event, /*flags=*/0),
+                        "cuStreamWaitEvent"))
+    return error;
+  current = other;
+  return Error::success();
 }
 
 Error CUDADevice::synchronize() {

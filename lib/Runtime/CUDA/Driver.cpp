@@ -88,6 +88,10 @@ Error Driver::lookUpFunctions(StringRef library) {
   NAG_LOOK_UP(cuStreamCreate);
   NAG_LOOK_UP(cuStreamDestroy_v2);
   NAG_LOOK_UP(cuStreamSynchronize);
+  NAG_LOOK_UP(cuStreamWaitEvent);
+  NAG_LOOK_UP(cuEventCreate);
+  NAG_LOOK_UP(cuEventRecord);
+  NAG_LOOK_UP(cuEventDestroy_v2);
   NAG_LOOK_UP(cuLaunchKernel);
 #undef NAG_LOOK_UP
   if (missing.empty())

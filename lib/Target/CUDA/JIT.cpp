@@ -32,7 +32,9 @@ public:
   void *getScratch() const { return scratch.get(); }
   void *getConstant(const void *host, int64_t bytes);
 
-  /// The failure since the last call, or that of the work still in the stream.
+  /// The failure since the last call.
+  Error takeFailure();
+  /// That, or the failure of the work still in the stream.
   Error finish();
 
 private:
@@ -59,6 +61,8 @@ public:
   ~CUDAProgram() override { releaseWorkspace(); }
 
   runtime::Device &device() override { return *gpu; }
+  Error enqueue(StringRef function, ArrayRef<void *> arguments,
+                void *stream) override;
 
 protected:
   Error beginCall() override { return gpu->makeCurrent(); }
@@ -132,11 +136,15 @@ void *LaunchContext::getConstant(const void *host, int64_t bytes) {
   return constant.get();
 }
 
-Error LaunchContext::finish() {
-  keep(device.synchronize());
+Error LaunchContext::takeFailure() {
   if (failure.empty())
     return Error::success();
   return createStringError(std::exchange(failure, std::string()));
+}
+
+Error LaunchContext::finish() {
+  keep(device.synchronize());
+  return takeFailure();
 }
 
 static void launchKernel(LaunchContext *context, int64_t kernel,
@@ -184,6 +192,18 @@ CUDAProgram::create(LoweredProgram lowered, StringRef image,
                                   std::move(object), symbols))
     return error;
   return program;
+}
+
+Error CUDAProgram::enqueue(StringRef function, ArrayRef<void *> arguments,
+                           void *stream) {
+  if (Error error = beginCall())
+    return error;
+  if (Error error = gpu->useStream(static_cast<runtime::cuda::Stream>(stream)))
+    return error;
+  Error failure = invoke(function, arguments);
+  if (!failure)
+    failure = context->takeFailure();
+  return joinErrors(std::move(failure), gpu->useOwnStream());
 }
 
 Expected<std::unique_ptr<runtime::Program>>

@@ -43,7 +43,13 @@ public:
   bool supports(llvm::StringRef chip) const;
 
   const Driver &getDriver() const { return *driver; }
-  Stream getStream() const { return stream; }
+  /// Where launches and copies within the device go.
+  Stream getStream() const { return current; }
+  /// Sends them to another stream of the context, null for the default one,
+  /// behind all that was sent before.
+  llvm::Error useStream(Stream other);
+  /// Sends them to the device's own stream again, likewise.
+  llvm::Error useOwnStream() { return useStream(stream); }
 
 private:
   CUDADevice() = default;
@@ -52,7 +58,9 @@ private:
   std::unique_ptr<Driver> driver;
   DeviceOrdinal ordinal = 0;
   Context context = nullptr;
-  Stream stream = nullptr;
+  Stream stream = nullptr, current = nullptr;
+  /// Orders one stream behind another.
+  Event event = nullptr;
   int capability = 0; // 80 for sm_80
   std::string description;
 };

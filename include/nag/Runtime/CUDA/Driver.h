@@ -24,6 +24,7 @@ using Context = struct CUctx_st *;
 using Module = struct CUmod_st *;
 using Function = struct CUfunc_st *;
 using Stream = struct CUstream_st *;
+using Event = struct CUevent_st *;
 
 /// The attributes, options and codes of cuda.h that we use.
 enum : int {
@@ -32,7 +33,8 @@ enum : int {
   kMaxDynamicSharedBytes = 8, // CU_FUNC_ATTRIBUTE_...
   kErrorLogBuffer = 5,        // CU_JIT_...
   kErrorLogBufferBytes = 6,
-  kOutOfMemory = 2, // CUDA_ERROR_...
+  kOutOfMemory = 2,      // CUDA_ERROR_...
+  kEventWithoutTime = 2, // CU_EVENT_...
 };
 
 /// The functions we call, under their names in the driver's library.
@@ -67,6 +69,10 @@ struct DriverFunctions {
   Result (*cuStreamCreate)(Stream *stream, unsigned flags);
   Result (*cuStreamDestroy_v2)(Stream stream);
   Result (*cuStreamSynchronize)(Stream stream);
+  Result (*cuStreamWaitEvent)(Stream stream, Event event, unsigned flags);
+  Result (*cuEventCreate)(Event *event, unsigned flags);
+  Result (*cuEventRecord)(Event event, Stream stream);
+  Result (*cuEventDestroy_v2)(Event event);
   Result (*cuLaunchKernel)(Function function, unsigned gridX, unsigned gridY,
                            unsigned gridZ, unsigned blockX, unsigned blockY,
                            unsigned blockZ, unsigned sharedBytes, Stream stream,
