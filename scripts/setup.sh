@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need on Debian 12 and nothing twice: Debian packages, then Python
-# packages into .venv. With --check also what only tests need: Chromium, which draws reports (360 MB).
+# packages into .venv. With --check also what only tests need: Chromium, which draws reports (360 MB), and torch in
+# .venv-torch (1.4 GB), without which its tests are skipped.
 # Prints each thing it installs; prints one line and does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,5 +33,8 @@ if ! cmp -s "$python_requirements" "$stamp"; then
   [ -x .venv/bin/python ] || python3 -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$python_requirements"
   cp "$python_requirements" "$stamp"
+fi
+if [ "${1:-}" = --check ]; then
+  timeout 600 scripts/setup_torch.sh || echo "setup: no torch: the tests of nag.torch are skipped"
 fi
 [ ${#missing[@]} -gt 0 ] || echo "setup: everything is installed"
