@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/reference from TableGen, or with --check fails when the pages have drifted.
+"""Writes docs/reference from TableGen, the table of configuration keys and the Python package, or with --check fails when
+the pages have drifted.
 
 With --examples, every ```mlir block of the op reference is completed to a module
 and put through nag-opt with a round trip, so that what the pages show is true.
@@ -7,6 +8,7 @@ and put through nag-opt with a round trip, so that what the pages show is true.
 
 import argparse
 import difflib
+import json
 import pathlib
 import re
 import subprocess
@@ -41,9 +43,37 @@ def render(arguments, build):
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
+def describe_values(schema):
+    """"integer in [1, 65536]", "one of `nag`, `prenorm`", of a key's schema."""
+    if "anyOf" in schema:
+        return " or ".join(describe_values(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    if "pattern" in schema:
+        return f"text `{schema['pattern']}`".replace("|", "\\|")
+    bounds = f" in [{schema['minimum']:g}, {schema['maximum']:g}]" if schema["type"] == "number" else \
+        f" in [{schema['minimum']}, {schema['maximum']}]" if "minimum" in schema else ""
+    return schema["type"] + bounds
+
+
+def config_page(schema):
+    """The keys of a model's configuration as a table."""
+    lines = ["# Keys of a model", "",
+             "What `nagc model --set key=value`, `--config FILE.json`, `nag.config` on a module and `nag.ModelConfig` in Python take. The same",
+             "as a JSON Schema is [config.schema.json](config.schema.json) (`nagc model --schema`): an editor that is told of it, by `\"$schema\"` in",
+             "the file, completes keys and marks errors. Errors name file, line and key.", "",
+             "| key | values | default | |", "| --- | --- | --- | --- |"]
+    for name, key in schema["properties"].items():
+        default = f"`{json.dumps(key['default'])}`" if "default" in key else ""
+        lines.append(f"| `{name}` | {describe_values(key)} | {default} | {key.get('description', '')} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages(build):
     folder = ROOT / "docs" / "reference"
+    schema = subprocess.run([str(build / "bin" / "nagc"), "model", "--schema"], check=True, capture_output=True, text=True).stdout
     return {**{folder / name: render(arguments, build) for name, arguments in PAGES.items()},
+            folder / "config.schema.json": schema, folder / "config.md": config_page(json.loads(schema)),
             folder / "python.md": python_reference.page()}
 
 

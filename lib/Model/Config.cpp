@@ -133,7 +133,7 @@ Error ConfigBuilder::setAll(const json::Object &object, GetOrigin getOrigin) {
       return error;
   }
   for (const auto &[key, value] : object)
-    if (StringRef(key) != "preset")
+    if (StringRef(key) != "preset" && StringRef(key) != "$schema")
       if (Error error = set(key, value, getOrigin(key)))
         return error;
   return Error::success();

@@ -125,6 +125,41 @@ json::Value Field::read(const ModelConfig &config) const {
                     place);
 }
 
+/// The schema of a value: numbers have bounds, enumerations choices.
+template <typename T> static json::Object describeValue(const Field &field) {
+  if constexpr (std::is_enum_v<T>)
+    return json::Object{{"enum", json::Array(kChoices<T>)}};
+  else if constexpr (std::is_same_v<T, bool>)
+    return json::Object{{"type", "boolean"}};
+  else if constexpr (std::is_same_v<T, double>)
+    return json::Object{{"type", "number"},
+                        {"minimum", field.minimum},
+                        {"maximum", field.maximum}};
+  else
+    return json::Object{{"type", "integer"},
+                        {"minimum", static_cast<int64_t>(field.minimum)},
+                        {"maximum", static_cast<int64_t>(field.maximum)}};
+}
+
+template <typename T>
+static json::Object describeMember(const Field &field, T ModelConfig::*) {
+  if constexpr (std::is_same_v<T, std::string>)
+    return json::Object{
+        {"anyOf", json::Array{describeValue<int64_t>(field),
+                              json::Object{{"type", "string"},
+                                           {"pattern", "^([SL]+|[0-9]+)$"}}}}};
+  else if constexpr (std::is_same_v<T, QkNorm>)
+    return json::Object{{"anyOf", json::Array{describeValue<T>(field),
+                                              describeValue<bool>(field)}}};
+  else
+    return describeValue<T>(field);
+}
+
+json::Object Field::describe() const {
+  return std::visit([&](auto member) { return describeMember(*this, member); },
+                    place);
+}
+
 ArrayRef<Field> nag::model::fields() {
   using C = ModelConfig;
   static const Field table[] = {

@@ -25,6 +25,8 @@ struct Field {
   /// Sets the field in `config`; fails with "expected X, but got Y".
   llvm::Error assign(ModelConfig &config, const llvm::json::Value &value) const;
   llvm::json::Value read(const ModelConfig &config) const;
+  /// The values that `assign` takes, as a JSON Schema.
+  llvm::json::Object describe() const;
   /// True of fields that hold real numbers, whole ones too.
   bool isReal() const {
     return std::holds_alternative<double ModelConfig::*>(place);

@@ -50,7 +50,7 @@ class ModelConfig:
     window: str = "L"
     #: One matrix for embedding and unembedding.
     tied: bool = False
-    #: "f32" or "f64".
+    #: "f32", "f64" or "bf16".
     dtype: str = "f32"
     eps: float = 1.1920928955078125e-07
     embed_std: float = 1.0
@@ -84,6 +84,11 @@ class ModelConfig:
     def from_file(cls, path: str | os.PathLike[str]) -> ModelConfig:
         """From a JSON file."""
         return cls(**json.loads(_core.read_config_file(os.fspath(path))))
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON Schema of configuration files, as `nagc model --schema` prints it."""
+        return json.loads(_core.config_schema())
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set."""

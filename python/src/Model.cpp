@@ -130,6 +130,7 @@ void nag::python::bindModel(nb::module_ &module) {
   module.def("complete_config", &completeConfig, nb::arg("text"),
              nb::arg("origin"));
   module.def("read_config_file", &readConfigFile, nb::arg("path"));
+  module.def("config_schema", [] { return toText(model::getConfigSchema()); });
   module.def("list_presets", &model::listPresets);
   module.def("list_targets", &driver::listTargets);
   module.def("infer_types", &inferTypes, nb::arg("op"), nb::arg("operands"),

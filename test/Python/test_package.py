@@ -2,15 +2,20 @@
 """The Python package: models, programs, training, arrays without copies, errors, threads, memory."""
 
 import ctypes
+import dataclasses
 import doctest
 import json
 import os
+import pathlib
+import re
 import resource
 import threading
 import time
 
 import numpy as np
 import pytest
+
+import harness
 
 nag = pytest.importorskip("nag", reason="the Python package is not built: nanobind was not found")
 
@@ -97,6 +102,68 @@ def test_config_files(tmp_path):
         nag.ModelConfig.from_file(tmp_path / "none.json")
     with pytest.raises(nag.ConfigError, match="expected a dictionary on the module"):
         nag.Model.from_text("module {}").config
+
+
+#===- The schema of configurations ----------------------------------------===#
+
+
+def accepts(schema, value):
+    """The part of JSON Schema that ours uses."""
+    kinds = {"integer": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and v == int(v),
+             "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
+             "boolean": lambda v: isinstance(v, bool), "string": lambda v: isinstance(v, str)}
+    if "anyOf" in schema:
+        return any(accepts(part, value) for part in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    return kinds[schema["type"]](value) and schema.get("minimum", value) <= value <= schema.get("maximum", value) and \
+        ("pattern" not in schema or re.search(schema["pattern"], value) is not None)
+
+
+def candidates(schema):
+    parts = schema.get("anyOf", [schema])
+    limits = [x for part in parts for x in (part.get("minimum"), part.get("maximum")) if x is not None]
+    return [*limits, *[x - 1 for x in limits], *[2 * x + 1 for x in limits], *[v for part in parts for v in part.get("enum", [])],
+            True, 0.5, "x", "SL", "L12", None, [1]]
+
+
+@pytest.mark.parametrize("name, schema", nag.ModelConfig.schema()["properties"].items())
+def test_the_schema_takes_what_the_compiler_takes(name, schema):
+    assert schema["description"].endswith("."), name
+    if name in ("$schema", "preset"):
+        return
+    verdicts = set()
+    for value in candidates(schema):
+        expected = accepts(schema, value)
+        verdicts.add(expected)
+        try:
+            nag.ModelConfig.from_dict({name: value})
+            refused = ""
+        except nag.ConfigError as error:  # what contradicts other fields is no matter of one value
+            refused = re.search(rf"^config: {name}: expected (an integer|a number|one of|true or|a pattern)", str(error))
+        assert bool(refused) != expected, (name, value, refused)
+    assert verdicts == {True, False}
+    if "default" in schema:
+        assert accepts(schema, schema["default"])
+
+
+def test_the_schema_is_the_dataclass_and_the_file():
+    schema = nag.ModelConfig.schema()
+    fields = {field.name: field.default for field in dataclasses.fields(nag.ModelConfig)}
+    assert set(schema["properties"]) - {"$schema", "preset"} == set(fields) and schema["additionalProperties"] is False
+    assert {name: key.get("default") for name, key in schema["properties"].items() if name in fields} == fields
+    root = pathlib.Path(__file__).resolve().parents[2]
+    assert json.loads((root / "docs" / "reference" / "config.schema.json").read_text()) == schema
+    assert set(schema["properties"]["preset"]["enum"]) == set(nag.presets())
+
+
+def test_files_may_name_their_schema(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{\n "$schema": "config.schema.json",\n "layers": 2,\n "width": "wide"\n}')
+    with pytest.raises(nag.ConfigError, match=r"config\.json:4: width: expected an integer in"):
+        nag.ModelConfig.from_file(path)
+    path.write_text('{"$schema": "config.schema.json", "layers": 2}')
+    assert nag.ModelConfig.from_file(path).layers == 2
 
 
 def test_compile_errors_carry_the_diagnostics():
@@ -433,6 +500,26 @@ def test_freed_programs_give_their_memory_back():
     before = resident_bytes()
     [use() for _ in range(3)]
     assert resident_bytes() - before < 12 << 20
+
+
+def test_calls_go_to_streams_of_the_caller():
+    """The driver's own handles, as torch's current stream has them; the CPU has none."""
+    module = nag.ModuleBuilder()
+    f = module.function("f", x="tensor<4x8xf32>")
+    f.returns(y=f.op("nag.relu2", f.x))
+    model, x = module.build(), np.arange(-16, 16, dtype=np.float32).reshape(4, 8)
+    program = model.compile(target="cuda", device="vm")
+    call = program.function("f").bind(x=program.to_device(x))
+    call()
+    driver, stream = ctypes.CDLL(str(harness.build_folder() / "lib" / "libnagptxvm-cuda.so")), ctypes.c_void_p()
+    assert driver.cuStreamCreate(ctypes.byref(stream), 1) == 0
+    for handle in (stream.value, 0, None, stream.value):
+        program.to_host(call.results["y"])
+        assert np.array_equal(program.to_host(call(handle)["y"]), np.maximum(x, 0) ** 2)
+    assert driver.cuStreamDestroy_v2(stream) == 0
+    call()  # the program keeps nothing of the stream
+    with pytest.raises(nag.Error, match="stream: expected a program on a device with streams, but got one on the host"):
+        model.compile().function("f").bind(x=x)(0)
 
 
 def test_arrays_of_another_target_live_on_its_device():

@@ -5,6 +5,7 @@
 #include "nag/Model/Build.h"
 
 #include "mlir/IR/Verifier.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
 using namespace nag;
@@ -25,6 +26,9 @@ static cl::list<std::string>
     settings("set", cl::sub(modelCommand), cl::value_desc("key=value"),
              cl::desc("Set one key, such as layers, width, heads, kv_heads, "
                       "vocab, seq, batch, mlp, window"));
+static cl::opt<bool>
+    schema("schema", cl::sub(modelCommand),
+           cl::desc("Write the JSON Schema of configuration files instead"));
 static cl::opt<std::string> output("o", cl::sub(modelCommand),
                                    cl::value_desc("file.mlir"), cl::init("-"),
                                    cl::desc("Write to a file instead of the "
@@ -54,6 +58,13 @@ static Expected<model::ModelConfig> readSettings() {
 }
 
 static Expected<int> run() {
+  if (schema) {
+    json::Value value(model::getConfigSchema());
+    if (Error error = tool::writeFile(
+            output, [&](raw_ostream &os) { os << formatv("{0:2}\n", value); }))
+      return error;
+    return tool::kDone;
+  }
   Expected<model::ModelConfig> config = readSettings();
   if (!config)
     return config.takeError();

@@ -102,7 +102,8 @@ public:
   /// Sets one field from text: a number, true, false or a word.
   llvm::Error setText(llvm::StringRef key, llvm::StringRef text,
                       llvm::StringRef origin);
-  /// Sets the fields of an object. Its key "preset", if any, counts first.
+  /// Sets the fields of an object. Its key "preset", if any, counts first;
+  /// "$schema", which editors look for, is left out.
   llvm::Error setAll(const llvm::json::Object &object, llvm::StringRef origin);
   /// Reads a JSON file; errors name the line.
   llvm::Error readFile(llvm::StringRef path);
@@ -127,6 +128,10 @@ std::string listPresets();
 
 /// All fields, as setAll reads them.
 llvm::json::Object toJSON(const ModelConfig &config);
+
+/// What setAll reads, as a JSON Schema. Conditions on several fields, which
+/// finish() checks, are not in it.
+llvm::json::Object getConfigSchema();
 
 } // namespace nag::model
 
