@@ -8,6 +8,9 @@
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+#include <deque>
 
 namespace nag::tool {
 
@@ -42,6 +45,21 @@ Command getModelCommand();
 Command getReportCommand();
 Command getRunCommand();
 Command getTrainCommand();
+
+/// A description of an option that ends in its default.
+template <typename T>
+llvm::cl::desc describe(llvm::StringRef text, const T &value) {
+  // cl::desc keeps a reference.
+  static std::deque<std::string> texts;
+  llvm::raw_string_ostream os(texts.emplace_back());
+  os << text << " (default: ";
+  if constexpr (std::is_floating_point_v<T>)
+    os << llvm::format("%g", value);
+  else
+    os << value;
+  os << ')';
+  return llvm::cl::desc(texts.back());
+}
 
 /// Writes a file so that it appears whole or not at all; "-" is the standard
 /// output, and devices and pipes are written as they are.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Help.h"
+#include "Version.h"
 
 #include "nag/Driver/Target.h"
 
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/Config/llvm-config.h"
 
 using namespace llvm;
 
@@ -14,11 +14,13 @@ EXAMPLES:
   nagc model --preset tiny --residual prenorm -o baseline.mlir
   nagc model --preset small --set layers=4 --set window=SSSL -o model.mlir
   nagc model --config config.json -o model.mlir
+  nagc model --schema -o config.schema.json
 )";
 static constexpr StringLiteral kCompileExamples = R"(
 EXAMPLES:
   nagc compile model.mlir --target cpu --emit object -o out
   nagc compile model.mlir --emit llvm -o out
+  nagc compile model.mlir --target cuda --chip sm_90a -o kernels
   nagc compile function.mlir --differentiate f -o out
 )";
 static constexpr StringLiteral kTrainExamples = R"(
@@ -26,6 +28,7 @@ EXAMPLES:
   nagc train model.mlir --data /usr/share/games/fortunes --steps 500 --checkpoint-dir run
   nagc train model.mlir --data /usr/share/games/fortunes --steps 800 --checkpoint-dir run --resume
   nagc train model.mlir --data tokens.bin --lr 1e-3 --accumulate 4 --log run.jsonl
+  nagc train model.mlir --data README.md --steps 2 --target cuda --device vm
 
 EXIT STATUS:
   0 trained; 1 failed; 2 wrong use; 128 + n ended by signal n, with a checkpoint
@@ -83,7 +86,9 @@ EXIT STATUS:
   0 done; 1 failed, with one line on the standard error; 2 wrong use
 )";
 
-StringRef nag::tool::getExamples(StringRef command) {
+/// Examples of a subcommand, ready to be printed below its options; those of
+/// nagc itself for "" and names of no subcommand.
+static StringRef getExamples(StringRef command) {
   return StringSwitch<StringRef>(command)
       .Case("model", kModelExamples)
       .Case("compile", kCompileExamples)
@@ -99,8 +104,14 @@ StringRef nag::tool::getExamples(StringRef command) {
       .Default(kExamples);
 }
 
-void nag::tool::printVersion(raw_ostream &os) {
-  os << "nagc " NAG_VERSION " (commit " NAG_COMMIT ", " NAG_BUILD_TYPE
-        " build)\nLLVM " LLVM_VERSION_STRING "\ntargets: "
-     << driver::listTargets() << '\n';
+/// Version, commit, kind of build, LLVM, targets.
+static void printVersion(raw_ostream &os) {
+  nag::tool::printBuild("nagc", os);
+  os << "targets: " << nag::driver::listTargets() << '\n';
+}
+
+void nag::tool::setUpHelp(StringRef command) {
+  hideLibraryOptions();
+  cl::SetVersionPrinter(printVersion);
+  static cl::extrahelp examples(getExamples(command));
 }

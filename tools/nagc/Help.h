@@ -7,15 +7,12 @@
 
 namespace nag::tool {
 
-/// Examples of a subcommand, ready to be printed below its options; those of
-/// nagc itself for "" and names of no subcommand.
-llvm::StringRef getExamples(llvm::StringRef command);
+/// Prepares --version and what --help says below the options of a subcommand,
+/// or of nagc itself for "". Called once, before the command line is parsed.
+void setUpHelp(llvm::StringRef command);
 
 /// `nagc completion`.
 Command getCompletionCommand();
-
-/// Version, commit, kind of build, LLVM, targets.
-void printVersion(llvm::raw_ostream &os);
 
 } // namespace nag::tool
 

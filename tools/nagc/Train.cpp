@@ -23,10 +23,11 @@ static const TrainerOptions defaults;
 /// Options that change one field of the trainer's options when they are given.
 static cl::opt<int64_t> steps("steps", cl::sub(trainCommand),
                               cl::init(defaults.steps), cl::value_desc("N"),
-                              cl::desc("Steps of the optimizer"));
-static cl::opt<uint64_t> seed("seed", cl::sub(trainCommand),
-                              cl::value_desc("S"),
-                              cl::desc("Key of initial values and data order"));
+                              tool::describe("Steps of the optimizer",
+                                             defaults.steps));
+static cl::opt<uint64_t>
+    seed("seed", cl::sub(trainCommand), cl::value_desc("S"),
+         tool::describe("Key of initial values and data order", defaults.seed));
 static cl::opt<double> learningRate("lr", cl::sub(trainCommand),
                                     cl::value_desc("x"),
                                     cl::desc("Peak learning rate (default: the "
@@ -34,58 +35,66 @@ static cl::opt<double> learningRate("lr", cl::sub(trainCommand),
 static cl::opt<int64_t> warmup("warmup", cl::sub(trainCommand),
                                cl::init(defaults.warmupSteps),
                                cl::value_desc("N"),
-                               cl::desc("Steps of learning-rate warm-up"));
-static cl::opt<Decay>
-    decay("decay", cl::sub(trainCommand), cl::init(defaults.decay),
-          cl::desc("Learning rate after the warm-up:"),
-          cl::values(clEnumValN(Decay::Cosine, "cosine", "half a cosine"),
-                     clEnumValN(Decay::Linear, "linear", "a line"),
-                     clEnumValN(Decay::None, "none", "constant")));
-static cl::opt<double> decayFloor("decay-floor", cl::sub(trainCommand),
-                                  cl::init(defaults.decayFloor),
-                                  cl::value_desc("x"),
-                                  cl::desc("Last learning rate as a fraction "
-                                           "of the peak"));
-static cl::opt<int64_t> alphaWarmup("alpha-warmup", cl::sub(trainCommand),
-                                    cl::init(defaults.alphaWarmupSteps),
-                                    cl::value_desc("N"),
-                                    cl::desc("Steps until gates count fully"));
-static cl::opt<double> clip("clip", cl::sub(trainCommand),
-                            cl::init(defaults.clip), cl::value_desc("x"),
-                            cl::desc("Largest global norm of the gradient; 0: "
-                                     "no clipping"));
-static cl::opt<int64_t> accumulation("accumulate", cl::sub(trainCommand),
-                                     cl::init(defaults.accumulation),
-                                     cl::value_desc("N"),
-                                     cl::desc("Batches per step"));
+                               tool::describe("Steps of learning-rate warm-up",
+                                              defaults.warmupSteps));
+static cl::opt<Decay> decay(
+    "decay", cl::sub(trainCommand), cl::init(defaults.decay),
+    cl::desc("Learning rate after the warm-up:"),
+    cl::values(clEnumValN(Decay::Cosine, "cosine", "half a cosine (default)"),
+               clEnumValN(Decay::Linear, "linear", "a line"),
+               clEnumValN(Decay::None, "none", "constant")));
+static cl::opt<double>
+    decayFloor("decay-floor", cl::sub(trainCommand),
+               cl::init(defaults.decayFloor), cl::value_desc("x"),
+               tool::describe("Last learning rate as a fraction "
+                              "of the peak",
+                              defaults.decayFloor));
+static cl::opt<int64_t> alphaWarmup(
+    "alpha-warmup", cl::sub(trainCommand), cl::init(defaults.alphaWarmupSteps),
+    cl::value_desc("N"),
+    tool::describe("Steps until gates count fully", defaults.alphaWarmupSteps));
+static cl::opt<double>
+    clip("clip", cl::sub(trainCommand), cl::init(defaults.clip),
+         cl::value_desc("x"),
+         tool::describe("Largest global norm of the gradient; 0: "
+                        "no clipping",
+                        defaults.clip));
+static cl::opt<int64_t>
+    accumulation("accumulate", cl::sub(trainCommand),
+                 cl::init(defaults.accumulation), cl::value_desc("N"),
+                 tool::describe("Batches per step", defaults.accumulation));
 static cl::opt<int64_t>
     validationInterval("val-interval", cl::sub(trainCommand),
                        cl::init(defaults.validationInterval),
                        cl::value_desc("N"),
-                       cl::desc("Steps between validations; 0: none"));
+                       tool::describe("Steps between validations; 0: none",
+                                      defaults.validationInterval));
+static cl::opt<int64_t> validationBatches(
+    "val-batches", cl::sub(trainCommand), cl::init(defaults.validationBatches),
+    cl::value_desc("N"),
+    tool::describe("Batches per validation but the last; 0: all",
+                   defaults.validationBatches));
 static cl::opt<int64_t>
-    validationBatches("val-batches", cl::sub(trainCommand),
-                      cl::init(defaults.validationBatches), cl::value_desc("N"),
-                      cl::desc("Batches per validation but the last; 0: all"));
-static cl::opt<int64_t> gateInterval("gate-interval", cl::sub(trainCommand),
-                                     cl::init(defaults.gateInterval),
-                                     cl::value_desc("N"),
-                                     cl::desc("Steps between reports on the "
-                                              "gates; 0: at validations"));
+    gateInterval("gate-interval", cl::sub(trainCommand),
+                 cl::init(defaults.gateInterval), cl::value_desc("N"),
+                 tool::describe("Steps between reports on the "
+                                "gates; 0: at validations",
+                                defaults.gateInterval));
 static cl::opt<std::string> checkpointFolder("checkpoint-dir",
                                              cl::sub(trainCommand),
                                              cl::value_desc("folder"),
                                              cl::desc("Where checkpoints go"));
+static cl::opt<int64_t> checkpointInterval(
+    "checkpoint-interval", cl::sub(trainCommand),
+    cl::init(defaults.checkpointInterval), cl::value_desc("N"),
+    tool::describe("Steps between checkpoints; 0: only the last",
+                   defaults.checkpointInterval));
 static cl::opt<int64_t>
-    checkpointInterval("checkpoint-interval", cl::sub(trainCommand),
-                       cl::init(defaults.checkpointInterval),
-                       cl::value_desc("N"),
-                       cl::desc("Steps between checkpoints; 0: only the last"));
-static cl::opt<int64_t> keepCheckpoints("keep", cl::sub(trainCommand),
-                                        cl::init(defaults.keepCheckpoints),
-                                        cl::value_desc("N"),
-                                        cl::desc("Newest checkpoints that "
-                                                 "stay; 0: all"));
+    keepCheckpoints("keep", cl::sub(trainCommand),
+                    cl::init(defaults.keepCheckpoints), cl::value_desc("N"),
+                    tool::describe("Newest checkpoints that "
+                                   "stay; 0: all",
+                                   defaults.keepCheckpoints));
 static cl::opt<bool> resume("resume", cl::sub(trainCommand),
                             cl::desc("Go on from the newest checkpoint"));
 static cl::opt<std::string> logPath("log", cl::sub(trainCommand),

@@ -25,9 +25,7 @@ static int runCommand(int argc, char **argv) {
       getEvalCommand(),   getGenerateCommand(),  getFlopsCommand(),
       getReportCommand(), getRunCommand(),       getImportCommand(),
       getExportCommand(), getCompletionCommand()};
-  cl::SetVersionPrinter(printVersion);
-  // What --help says below the options of one subcommand.
-  cl::extrahelp examples(getExamples(argc > 1 ? argv[1] : ""));
+  setUpHelp(argc > 1 ? argv[1] : "");
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))
     return kWrongUse;

@@ -3,6 +3,7 @@
 // CUDA driver API, without a GPU.
 #include "Arrays.h"
 #include "Exec.h"
+#include "Help.h"
 #include "nag/PTXVM/Launch.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -412,6 +413,7 @@ int exec() {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  setUpHelp(argc > 1 ? argv[1] : "");
   std::string problem;
   raw_string_ostream problems(problem);
   bool parsed = cl::ParseCommandLineOptions(
