@@ -25,6 +25,8 @@ foreach(target IN LISTS libraries)
     install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT nag OPTIONAL)
   endif()
 endforeach()
+# The PTX machine under the driver's name, for ptx-vm exec.
+install(DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/ptxvm-cuda DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT nag)
 foreach(target IN LISTS tools)
   get_target_property(type ${target} TYPE)
   if(type STREQUAL EXECUTABLE)

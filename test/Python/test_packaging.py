@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_the_tools_run_where_they_were_moved(installed, tmp_path):
     text = run(installed / "bin" / "nagc", "model", "--preset", "tiny", cwd=tmp_path)
     assert "func.func @loss" in text
     assert "nag-fuse" in run(installed / "bin" / "nag-opt", "--help")
+    devices = ("import ctypes; d = ctypes.CDLL('libcuda.so.1'); n = ctypes.c_int(); d.cuInit(0); "
+               "d.cuDeviceGetCount(ctypes.byref(n)); print(n.value)")
+    assert run(installed / "bin" / "ptx-vm", "exec", "--", sys.executable, "-c", devices) == "1\n"
+    (tmp_path / "tiny.mlir").write_text(run(installed / "bin" / "nagc", "model", "--set", "layers=1", "--set", "width=16", "--set",
+                                            "heads=1", "--set", "seq=8", "--set", "batch=1", "--set", "gate_directions=4"))
+    for target in ((), ("--target", "cuda", "--device", "vm")):
+        run(installed / "bin" / "nagc", "train", tmp_path / "tiny.mlir", "--data", ROOT / "README.md", "--steps", "1",
+            "--val-interval", "0", *target)
 
 
 def test_nothing_installed_names_the_source_tree(installed):
@@ -50,45 +59,99 @@ def test_a_foreign_project_embeds_the_compiler(installed, tmp_path):
     assert failed.returncode == 1 and "No such file" in failed.stderr
 
 
-def test_a_wheel_holds_the_package(tmp_path):
-    """`pip install .` in short: the package's files of this build as the wheel would hold them."""
+USE = """
+import importlib.metadata, nag, numpy as np
+f = nag.ModuleBuilder().function("f", x="tensor<4x8xf32>")
+f.returns(y=f.op("nag.relu2", f.x))
+for target in ({}, {"target": "cuda", "device": "vm"}):
+    program = nag.Model.from_text(f.text()).compile(**target)
+    x = program.to_device(np.ones((4, 8), np.float32)) if target else np.ones((4, 8), np.float32)
+    assert (program.to_host(program.call("f", x=x)["y"]) if target else program.call("f", x=x)["y"]).sum() == 32
+assert importlib.metadata.version("nag") == nag.__version__
+print(nag.__file__)
+"""
+
+
+def test_pip_installs_the_package(tmp_path):
+    """`pip install .` with what this build has compiled already: pip makes the wheel and installs it in a place of its own."""
     pytest.importorskip("nag")
-    run("cmake", "--install", harness.build_folder(), "--prefix", tmp_path, "--component", "python")
-    environment = dict(os.environ, PYTHONPATH=str(tmp_path))
-    text = run(sys.executable, "-c", "import nag; print(nag.__file__, nag.__version__, len(nag.Model(layers=1).text))",
-               env=environment, cwd=tmp_path)
-    assert text.startswith(str(tmp_path))
-    assert (tmp_path / "nag" / "py.typed").exists() and "class Model" in (tmp_path / "nag" / "_core.pyi").read_text()
+    run(sys.executable, "-m", "pip", "install", ROOT, "--no-build-isolation", "--no-deps", "--no-index", "--target", tmp_path / "site",
+        "-C", "cmake.source-dir=python", "-C", "build-dir=" + str(tmp_path / "build"), "-C", "build.targets=all",
+        "-C", f"cmake.define.NAG_PREBUILT={harness.build_folder() / 'python'}")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(tmp_path / "site")}
+    text = run(sys.executable, "-c", USE, env=environment, cwd=tmp_path)
+    assert text.startswith(str(tmp_path / "site"))
+    package = tmp_path / "site" / "nag"
+    assert (package / "py.typed").exists() and "class Model" in (package / "_core.pyi").read_text()
+    # What CMake installs as the component `python` is what the wheel held.
+    run("cmake", "--install", harness.build_folder(), "--prefix", tmp_path / "component", "--component", "python")
+    names = lambda folder: {p.name for p in folder.iterdir() if p.name != "__pycache__"}
+    assert names(tmp_path / "component" / "nag") == names(package)
 
 
-def test_the_version_says_what_was_built():
-    text = run(harness.build_folder() / "bin" / "nagc", "--version")
-    assert text.startswith("nagc 0.1.0 (commit ") and "LLVM 22." in text and "targets: cpu" in text
+def tool(name):
+    return harness.build_folder() / "bin" / name
 
 
-def test_every_subcommand_explains_itself_with_examples():
-    nagc = harness.build_folder() / "bin" / "nagc"
-    general = run(nagc, "--help")
-    names = [line.split()[0] for line in general.split("SUBCOMMANDS:")[1].split("Type ")[0].splitlines()
-             if line.startswith("  ") and " - " in line]
-    assert {"model", "compile", "train", "eval", "generate", "flops", "report", "import", "export"} <= set(names)
-    assert "EXIT STATUS" in general
-    for name in names:
-        text = run(nagc, name, "--help")
-        assert f"EXAMPLES:\n  nagc {name} " in text or f"source <(nagc {name})" in text, name
+@pytest.mark.parametrize("name", ["nagc", "nag-opt", "ptx-vm"])
+def test_the_version_says_what_was_built(name):
+    text = run(tool(name), "--version")
+    assert re.match(rf"{name} 0\.1\.0 \(commit [0-9a-f]{{7,}}(-dirty)?, \w+ build\)\nLLVM 22\.", text), text
+    if name == "nagc":
+        assert "targets: cpu, cuda" in text
 
 
-def test_examples_of_the_help_use_options_that_exist():
-    nagc = harness.build_folder() / "bin" / "nagc"
-    script = run(nagc, "completion")
-    options = {line.split(")")[0].strip(): set(line.split('"')[1].split()) for line in script.splitlines()
-               if "options=\"" in line and ")" in line}
-    for name, known in options.items():
-        for line in run(nagc, name, "--help").split("EXAMPLES:")[1].splitlines():
-            words = line.split()
-            if words[:2] == ["nagc", name]:
-                used = {w for w in words if w.startswith("--")}
+def subcommands(name):
+    """Those that the tool's help lists."""
+    general = run(tool(name), "--help")
+    return [line.split()[0] for line in general.split("SUBCOMMANDS:")[1].split("Type ")[0].splitlines()
+            if line.startswith("  ") and " - " in line]
+
+
+def options_in_help(*command):
+    """Long options, with dashes, that a --help names; LLVM's generic ones too."""
+    text = run(*command, "--help").split("OPTIONS:")[1].split("EXAMPLES:")[0]
+    return set(re.findall(r"^  (--?[\w-]+)", text, re.M)) - {"-"}
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("nagc", {"model", "compile", "train", "eval", "generate", "flops", "report", "import", "export", "run", "completion"}),
+    ("ptx-vm", {"run", "list", "exec"})])
+def test_every_subcommand_explains_itself_with_examples(name, expected):
+    names = subcommands(name)
+    assert expected <= set(names)
+    general = run(tool(name), "--help")
+    assert "EXAMPLES:" in general and len(general.splitlines()) < 60  # without the options of LLVM's libraries
+    for subcommand in names:
+        text = run(tool(name), subcommand, "--help")
+        assert f"EXAMPLES:\n  {name} {subcommand} " in text or f"source <(nagc {subcommand})" in text, subcommand
+        assert "USAGE:" in text
+        known = options_in_help(tool(name), subcommand)
+        for line in text.split("EXAMPLES:")[1].splitlines():
+            words = line.split(" -- ")[0].split()
+            if words[:2] == [name, subcommand]:
+                used = {w.split("=")[0] for w in words if w.startswith("--")}
                 assert used <= known, (line, used - known)
+
+
+def test_nag_opt_explains_itself_with_examples():
+    text = run(tool("nag-opt"), "--help")
+    known = set(re.findall(r"^ +(--[\w-]+)", text, re.M))
+    examples = re.findall(r"^  nag-opt .*", text.split("EXAMPLES:")[1], re.M)
+    assert len(examples) >= 4
+    for line in examples:
+        assert {w.split("=")[0] for w in line.split() if w.startswith("--")} <= known | {"--verify-roundtrip"}, line
+
+
+def test_completions_are_what_the_help_says():
+    """Each subcommand, and each option of each subcommand; nothing else."""
+    script = run(tool("nagc"), "completion")
+    offered = {line.split(")")[0].strip(): set(line.split('"')[1].split()) for line in script.splitlines()
+               if "options=\"" in line and ")" in line}
+    assert set(offered) == set(subcommands("nagc"))
+    generic = {"--help", "--help-list", "--help-hidden", "--help-list-hidden", "--version"}
+    for name, options in offered.items():
+        assert options - generic == options_in_help(tool("nagc"), name) - generic, name
 
 
 def complete(script, words):
