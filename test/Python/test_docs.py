@@ -3,7 +3,8 @@
 
 Each page's blocks of `sh` and `python` run in order in a folder of the page's own, with the built tools on PATH. A block
 is left out only where an HTML comment above it begins with "not run:" and says why; "runs with torch" stands above what
-needs torch. Long training is shortened: `--steps N` and `steps=N` run with N / 100, at least 2.
+needs torch, "printed by the block above" above lines that the block before has printed. Blocks of `text` are formulas and
+diagrams. Long training is shortened: `--steps N` and `steps=N` run with N / 100, at least 2.
 """
 
 import os
@@ -19,7 +20,7 @@ import test_torch
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"(?:<!-- ([^>]*) -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
-NOT_RUN = {"text", "", "mlir", "json", "pycon"}
+NOT_RUN = {"text", "mlir", "json", "pycon"}
 
 
 def blocks(page):
@@ -49,13 +50,16 @@ def test_what_a_page_shows_runs(page, tmp_path):
     for name in ("README.md", "examples", "scripts"):
         os.symlink(ROOT / name, tmp_path / name)
     (tmp_path / "README").write_text("The text that commands of the documentation read.\n" * 50)
-    python = []
+    python, output = [], ""
     for language, text, note in blocks(page):
+        if note.startswith("printed by the block above"):
+            assert text.strip() and all(line in output for line in text.splitlines()), f"{page.name}: {text}\n{output}"
+            continue
         if note.startswith("not run:") or language in NOT_RUN:
             continue
         assert language in ("sh", "python"), f"{page.name}: a block of '{language}' that no test runs"
         if language == "sh":
-            run(["bash", "-euo", "pipefail", "-c"], shorten(text), tmp_path)
+            output = run(["bash", "-euo", "pipefail", "-c"], shorten(text), tmp_path)
         elif note.startswith("runs with torch"):
             if torch := test_torch.find_python():
                 run([torch, "-c"], shorten(text), tmp_path)
@@ -64,6 +68,16 @@ def test_what_a_page_shows_runs(page, tmp_path):
     if python:  # one program per page: later blocks use names of earlier ones
         pytest.importorskip("nag")
         run([sys.executable, "-c"], "\n".join(python), tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_block_says_what_it_is(page):
+    """No block of indented lines: nothing could tell a command from a formula there."""
+    outside, before, blank = FENCE.sub("", page.read_text()), "", True
+    for line in outside.splitlines():
+        inside_list = re.match(r"\s*([-*]|\d+\.) | ", before)
+        assert not (blank and line.startswith("    ") and not inside_list), f"{page.name}: an indented block: {line}"
+        blank, before = not line.strip(), line if line.strip() else before
 
 
 def test_messages_of_the_troubleshooting_page_appear(tmp_path):
