@@ -63,8 +63,9 @@ void nag::buildPlanPipeline(OpPassManager &manager,
     addCleanup(manager);
   }
   NagFuseOptions fuse;
-  fuse.joinProducts = fuse.epilogues = fuse.multiTensor = fuse.keepProducts =
-      options.fuse;
+  fuse.joinProducts = fuse.epilogues = fuse.multiTensor = options.fuse;
+  fuse.keepProducts = options.fuse && options.keepProducts;
+  fuse.tileColumns = options.tileColumns;
   fuse.remarks = options.remarks;
   manager.addNestedPass<func::FuncOp>(createNagFuse(fuse));
   NagOutlineKernelsOptions outline;

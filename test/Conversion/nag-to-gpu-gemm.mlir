@@ -73,6 +73,40 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
   return %0, %1 : tensor<32x32xf32>, tensor<32x32xf32>
 }
 
+// Products next to one another share a launch, each with blocks of its own;
+// the activation runs on the sums of its product.
+// CHECK-LABEL: func.func @joined
+// CHECK-SAME:    (%[[X:.*]]: memref<32x64xf32>, %[[W:.*]]: memref<64x64xf32>, %[[V:.*]]: memref<32x64xf32>, %[[A:.*]]: memref<32x64xf32>, %[[B:.*]]: memref<32x32xf32>)
+// CHECK:         gpu.launch_func @device::@joined blocks in (%c3{{[_0-9]*}},
+// CHECK-SAME:      args(%[[X]] : memref<32x64xf32>, %[[W]] : memref<64x64xf32>, %[[A]] : memref<32x64xf32>, %[[X]] : memref<32x64xf32>, %[[V]] : memref<32x64xf32>, %[[B]] : memref<32x32xf32>)
+// CHECK-NOT:     gpu.launch_func
+func.func @joined(%x: tensor<32x64xf32>, %w: tensor<64x64xf32>, %v: tensor<32x64xf32>, %a: tensor<32x64xf32>,
+                  %b: tensor<32x32xf32>) -> (tensor<32x64xf32>, tensor<32x32xf32>)
+    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+  %y = nag.linear %x, %w : (tensor<32x64xf32>, tensor<64x64xf32>) -> tensor<32x64xf32>
+  %z = nag.linear %x, %v : (tensor<32x64xf32>, tensor<32x64xf32>) -> tensor<32x32xf32>
+  %r = nag.relu2 %y : (tensor<32x64xf32>) -> tensor<32x64xf32>
+  %0 = bufferization.materialize_in_destination %r in %a : (tensor<32x64xf32>, tensor<32x64xf32>) -> tensor<32x64xf32>
+  %1 = bufferization.materialize_in_destination %z in %b : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  return %0, %1 : tensor<32x64xf32>, tensor<32x32xf32>
+}
+
+// Products that are added up: one sum over both, no term in memory.
+// CHECK-LABEL: func.func @summed
+// CHECK-SAME:    (%[[X:.*]]: memref<32x64xf32>, %[[W:.*]]: memref<64x32xf32>, %[[U:.*]]: memref<32x16xf32>, %[[V:.*]]: memref<16x32xf32>, %[[A:.*]]: memref<32x32xf32>)
+// CHECK:         gpu.launch_func @device::@summed blocks in (%c1{{[_0-9]*}},
+// CHECK-SAME:      args(%[[X]] : memref<32x64xf32>, %[[W]] : memref<64x32xf32>, %[[U]] : memref<32x16xf32>, %[[V]] : memref<16x32xf32>, %[[A]] : memref<32x32xf32>)
+// CHECK-NOT:     gpu.launch_func
+func.func @summed(%x: tensor<32x64xf32>, %w: tensor<64x32xf32>, %u: tensor<32x16xf32>, %v: tensor<16x32xf32>,
+                  %a: tensor<32x32xf32>) -> tensor<32x32xf32>
+    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+  %y = nag.linear %x, %w {transpose_weight} : (tensor<32x64xf32>, tensor<64x32xf32>) -> tensor<32x32xf32>
+  %z = nag.linear %u, %v {transpose_weight} : (tensor<32x16xf32>, tensor<16x32xf32>) -> tensor<32x32xf32>
+  %s = arith.addf %y, %z : tensor<32x32xf32>
+  %0 = bufferization.materialize_in_destination %s in %a : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  return %0 : tensor<32x32xf32>
+}
+
 // No rows: nothing to launch.
 // CHECK-LABEL: func.func @empty
 // CHECK-NEXT:    return
@@ -128,4 +162,18 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 
 // CHECK-LABEL: gpu.func @fused
 // CHECK:         arith.mulf
+// CHECK:         gpu.return
+
+// CHECK-LABEL: gpu.func @joined
+// CHECK:         %[[BLOCK:.*]] = arith.index_cast %{{.*}} : index to i32
+// CHECK:         arith.cmpi ult, %[[BLOCK]], %c2_i32
+// CHECK:         scf.if
+// CHECK:         arith.addi %[[BLOCK]], %c-2_i32
+// CHECK:         scf.if
+
+// The tiles of the first product are read before those of the second arrive.
+// CHECK-LABEL: gpu.func @summed
+// CHECK:         %[[SUMS:.*]]:{{[0-9]+}} = scf.for
+// CHECK:         gpu.barrier
+// CHECK:         scf.for {{.*}} = %[[SUMS]]#
 // CHECK:         gpu.return

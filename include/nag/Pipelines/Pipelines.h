@@ -76,6 +76,16 @@ struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
       *this, "launches",
       llvm::cl::desc("print how many kernels each function launches"),
       llvm::cl::init(false)};
+  Option<int64_t> tileColumns{
+      *this, "tile-columns",
+      llvm::cl::desc("columns of a product that ops behind it may need "
+                     "together; 1 for elementwise ops only"),
+      llvm::cl::init(128)};
+  Option<bool> keepProducts{
+      *this, "keep-products",
+      llvm::cl::desc("run a product before the ops that follow it in its "
+                     "kernel, its result in memory"),
+      llvm::cl::init(true)};
   Option<int64_t> headBytes{
       *this, "head-bytes",
       llvm::cl::desc("bytes of logits that the loss may have in memory"),

@@ -2,6 +2,8 @@
 // Contractions: nag.linear and nag.weight_grad as products of matrices.
 #include "Gemm.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 using namespace nag;
 using namespace nag::gemm;
@@ -71,20 +73,116 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
   return problem;
 }
 
-FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
-                                  ArrayRef<Operation *> ops) {
-  Operation *op = ops.front();
-  if (!isa<LinearOp, WeightGradOp>(op))
-    return 0u;
-  FailureOr<Problem> problem = describe(op, kernel.getTarget());
-  if (failed(problem))
+namespace {
+/// The contractions at the front of a kernel's ops that one launch computes,
+/// and the ops behind them that it takes along.
+class ProductLaunch {
+public:
+  ProductLaunch(KernelLowering &owner, ArrayRef<Operation *> ops)
+      : kernel(owner), following(ops) {}
+
+  FailureOr<unsigned> emit();
+
+private:
+  LogicalResult collectProducts();
+  void collectOthers();
+  bool addUp(Operation *op);
+  bool append(RowwiseOpInterface op);
+  Product *findWhole(Value value);
+
+  KernelLowering &kernel;
+  ArrayRef<Operation *> following;
+  SmallVector<Product, 0> products;
+};
+} // namespace
+
+/// Contractions of one unit, next to one another.
+LogicalResult ProductLaunch::collectProducts() {
+  while (!following.empty() && isa<LinearOp, WeightGradOp>(following.front())) {
+    FailureOr<Problem> problem =
+        describe(following.front(), kernel.getTarget());
+    if (failed(problem))
+      return failure();
+    if (!products.empty() && problem->unit != products.front().getFirst().unit)
+      return success();
+    products.emplace_back(*problem);
+    following = following.drop_front();
+  }
+  return success();
+}
+
+/// The product whose sum is `value` and goes nowhere else so far.
+Product *ProductLaunch::findWhole(Value value) {
+  auto found = llvm::find_if(products, [&](const Product &product) {
+    return product.getFirst().result == value && !product.epilogue.hasSteps();
+  });
+  return found != products.end() && value.hasOneUse() ? &*found : nullptr;
+}
+
+/// Lets a sum of two products be one sum over the terms of both.
+bool ProductLaunch::addUp(Operation *op) {
+  auto sum = dyn_cast<arith::AddFOp>(op);
+  if (!sum)
+    return false;
+  Product *left = findWhole(sum.getLhs()), *right = findWhole(sum.getRhs());
+  if (!left || !right || left == right ||
+      !left->getFirst().hasTilesOf(right->getFirst()))
+    return false;
+  left->terms.append(right->terms);
+  left->terms.front().result = sum.getResult();
+  left->epilogue = Epilogue(left->getFirst());
+  products.erase(right);
+  return true;
+}
+
+/// Lets the one product whose values the op reads compute it.
+bool ProductLaunch::append(RowwiseOpInterface op) {
+  Product *owner = nullptr;
+  for (Value operand : op->getOperands())
+    for (Product &product : products) {
+      if (!product.epilogue.computes(operand))
+        continue;
+      // What other blocks compute is not there yet.
+      if (owner && owner != &product)
+        return false;
+      owner = &product;
+    }
+  return owner && owner->epilogue.append(op);
+}
+
+void ProductLaunch::collectOthers() {
+  while (!following.empty()) {
+    auto rowwise = dyn_cast<RowwiseOpInterface>(following.front());
+    if (!rowwise || (!addUp(rowwise) && !append(rowwise)))
+      break;
+    following = following.drop_front();
+  }
+  for (Product &product : products)
+    product.epilogue.collectOutputs();
+}
+
+FailureOr<unsigned> ProductLaunch::emit() {
+  ArrayRef<Operation *> ops = following;
+  if (failed(collectProducts()))
     return failure();
-  Epilogue epilogue(*problem, ops.drop_front());
-  if (problem->m == 0 || problem->n == 0)
-    return 1 + epilogue.getNumOps();
-  FailureOr<Schedule> schedule = getSchedule(op, *problem, kernel.getTarget());
+  if (products.empty())
+    return 0u;
+  collectOthers();
+  llvm::erase_if(products, [](const Product &product) {
+    return product.getFirst().m == 0 || product.getFirst().n == 0;
+  });
+  unsigned count = ops.size() - following.size();
+  if (products.empty())
+    return count;
+  FailureOr<Schedule> schedule =
+      getSchedule(ops.front(), products, kernel.getTarget());
   if (failed(schedule))
     return failure();
-  emit(kernel, *problem, *schedule, epilogue);
-  return 1 + epilogue.getNumOps();
+  gemm::emit(kernel, products, *schedule);
+  return count;
+}
+
+FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
+                                  ArrayRef<Operation *> ops) {
+  return ProductLaunch(kernel, ops).emit();
 }

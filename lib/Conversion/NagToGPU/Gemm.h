@@ -44,7 +44,14 @@ struct Problem {
   Operand a, b;
   mlir::Value result;
   Unit unit;
+
+  /// True when tiles of both have the same unit and lie in a result alike.
+  bool hasTilesOf(const Problem &other) const {
+    return unit == other.unit && m == other.m && n == other.n;
+  }
 };
+
+struct Product;
 
 /// How a kernel is cut into blocks, warps and stages. Tiles are powers of two.
 struct Schedule {
@@ -65,12 +72,14 @@ int64_t countSteps(const Problem &problem, const Schedule &schedule);
 /// for others. `op` is a nag.linear or nag.weight_grad.
 mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
 
-/// The schedule that a cost model takes for the fastest on a chip.
-Schedule chooseSchedule(const Problem &problem, const GPUTarget &target);
+/// The schedule that a cost model takes for the fastest on a chip, for problems
+/// of one unit that share a launch. Sums of several products are not split.
+Schedule chooseSchedule(llvm::ArrayRef<Product> products,
+                        const GPUTarget &target);
 /// The schedule that the op's kernel function asks for, else the model's.
-/// Fails, with an error at the op, where the op cannot follow it.
+/// Fails, with an error at the op, where a product cannot follow it.
 mlir::FailureOr<Schedule> getSchedule(mlir::Operation *op,
-                                      const Problem &problem,
+                                      llvm::ArrayRef<Product> products,
                                       const GPUTarget &target);
 mlir::DictionaryAttr toAttr(const Schedule &schedule,
                             mlir::MLIRContext *context);
@@ -141,14 +150,20 @@ private:
   mlir::Value firstRow, line, element, active, first, shared, threadOffset;
 };
 
-/// Row-wise ops right after a contraction that combine its result with other
-/// tensors place by place. Results that others read are stored.
+/// Row-wise ops after a contraction that combine its result with other tensors
+/// place by place. Results that others read are stored.
 class Epilogue {
 public:
-  /// Takes the ops that it can from the front of `following`.
-  Epilogue(const Problem &problem, llvm::ArrayRef<mlir::Operation *> following);
+  explicit Epilogue(const Problem &problem);
 
-  unsigned getNumOps() const { return steps.size(); }
+  /// Takes the op if it is elementwise and reads what is computed so far.
+  bool append(RowwiseOpInterface op);
+  /// To be called after the last append.
+  void collectOutputs();
+
+  bool hasSteps() const { return !steps.empty(); }
+  /// The contraction's result and those of the ops.
+  bool computes(mlir::Value value) const { return computed.contains(value); }
   /// Tensors of the shape of the result that are read, and of rank 0.
   llvm::ArrayRef<mlir::Value> getInputs() const { return inputs.getArrayRef(); }
   llvm::ArrayRef<mlir::Value> getScalars() const {
@@ -172,14 +187,23 @@ private:
     llvm::SmallVector<mlir::Value> results;
   };
 
-  bool append(RowwiseOpInterface op);
   std::unique_ptr<mlir::Block>
   buildProgram(RowwiseOpInterface op, llvm::SmallVector<mlir::Value> &results);
 
-  const Problem &problem;
+  Problem problem;
   llvm::SmallVector<Step> steps;
   llvm::SetVector<mlir::Value> computed, inputs, scalars;
   llvm::SmallVector<mlir::Value> outputs;
+};
+
+/// One result of a launch: the sum of one product or of several, of the same
+/// unit and shape, and what follows it.
+struct Product {
+  llvm::SmallVector<Problem, 1> terms;
+  Epilogue epilogue;
+
+  explicit Product(const Problem &term) : terms({term}), epilogue(term) {}
+  const Problem &getFirst() const { return terms.front(); }
 };
 
 /// Where a kernel puts its sums.
@@ -253,10 +277,13 @@ createTensorCoreMultiplier(ThreadCode &code, const Problem &problem,
 int64_t getStageBytes(const Schedule &schedule);
 /// The bytes of shared memory that a block needs.
 int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
+int64_t getSharedBytes(const Product &product, const Schedule &schedule);
 
-/// Launches the kernel, and a second one that adds up split parts.
-void emit(KernelLowering &kernel, const Problem &problem,
-          const Schedule &schedule, const Epilogue &epilogue);
+/// Launches one kernel for all products, each with blocks of its own, and for a
+/// split sum, which has no others beside it, a second one that adds up its
+/// parts.
+void emit(KernelLowering &kernel, llvm::ArrayRef<Product> products,
+          const Schedule &schedule);
 
 /// Adds the splits of `parts`, [splits, rows, columns], in their order.
 void emitSplitSum(KernelLowering &kernel, const Problem &problem,

@@ -102,14 +102,11 @@ bool Epilogue::append(RowwiseOpInterface op) {
   return true;
 }
 
-Epilogue::Epilogue(const Problem &gemmProblem, ArrayRef<Operation *> following)
-    : problem(gemmProblem) {
+Epilogue::Epilogue(const Problem &gemmProblem) : problem(gemmProblem) {
   computed.insert(problem.result);
-  for (Operation *op : following) {
-    auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-    if (!rowwise || !append(rowwise))
-      break;
-  }
+}
+
+void Epilogue::collectOutputs() {
   SmallPtrSet<Operation *, 4> ops;
   for (const Step &step : steps)
     ops.insert(step.op);

@@ -31,38 +31,50 @@ int64_t gemm::getSharedBytes(const Problem &problem, const Schedule &schedule) {
                                    : std::max(tiles, getStageBytes(schedule));
 }
 
+int64_t gemm::getSharedBytes(const Product &product, const Schedule &schedule) {
+  int64_t bytes = 0;
+  for (const Problem &term : product.terms)
+    bytes = std::max(bytes, getSharedBytes(term, schedule));
+  return bytes;
+}
+
 namespace {
-/// Builds the body of the device function.
+/// Builds what the blocks of one product do.
 class Kernel {
 public:
-  Kernel(DeviceFunction &device, const Problem &gemmProblem,
-         const Schedule &gemmSchedule, const Epilogue &gemmEpilogue)
-      : builder(device.builder), code(builder), problem(gemmProblem),
-        schedule(gemmSchedule), epilogue(gemmEpilogue),
-        arguments(device.arguments), tiles(countSteps(problem, schedule)) {}
+  /// `blockNumber` counts the product's blocks; `buffers` are its operands, two
+  /// per term, and where it puts its sums.
+  Kernel(ThreadCode &owner, const Product &gemmProduct,
+         const Schedule &gemmSchedule, Value blockNumber,
+         ArrayRef<Value> buffers)
+      : builder(owner.getBuilder()), code(owner), product(gemmProduct),
+        problem(product.getFirst()), schedule(gemmSchedule), block(blockNumber),
+        arguments(buffers) {}
 
   void build();
 
 private:
   void findPlace();
-  void createCopies();
-  SmallVector<Value> buildLoop(Multiplier &multiplier);
+  void createCopies(const Problem &term, Value a, Value b);
+  SmallVector<Value> buildLoop(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> issue(ValueRange copyState);
   Value advanceSlot(Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(builder); }
   void store(Multiplier &multiplier, ValueRange accumulators);
 
   ImplicitLocOpBuilder &builder;
-  ThreadCode code;
+  ThreadCode &code;
+  const Product &product;
+  /// The first term; the others differ in operands and k.
   const Problem &problem;
   const Schedule &schedule;
-  const Epilogue &epilogue;
+  Value block;
   ArrayRef<Value> arguments;
-  /// How many tiles along k one block multiplies.
-  int64_t tiles;
+  /// How many tiles along k of the term at hand one block multiplies.
+  int64_t tiles = 0;
   BlockPlace place;
   Value split, sharedA, sharedB;
-  int64_t slotBytes;
+  int64_t slotBytes = 0;
   std::optional<TileCopy> copyA, copyB;
 };
 } // namespace
@@ -76,7 +88,6 @@ void Kernel::findPlace() {
 
   int64_t tilesM = llvm::divideCeilSigned(problem.m, schedule.tileM);
   int64_t tilesN = llvm::divideCeilSigned(problem.n, schedule.tileN);
-  Value block = code.blockIndex();
   // Whole groups of rows first; what is left over is one group of less rows.
   int64_t groupRows = std::min(kRasterRows, tilesM);
   int64_t restRows = tilesM % groupRows;
@@ -93,22 +104,22 @@ void Kernel::findPlace() {
   place.row = code.mul(row, schedule.tileM);
   place.column = code.mul(column, schedule.tileN);
   split = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
-  place.k = code.mul(split, tiles * schedule.tileK);
 }
 
-void Kernel::createCopies() {
+void Kernel::createCopies(const Problem &term, Value a, Value b) {
+  tiles = countSteps(term, schedule);
+  place.k = code.mul(split, tiles * schedule.tileK);
   SharedTile tileA =
-      getSharedTile(problem.a, schedule.tileM, schedule.tileK, problem.unit);
+      getSharedTile(term.a, schedule.tileM, schedule.tileK, term.unit);
   SharedTile tileB =
-      getSharedTile(problem.b, schedule.tileN, schedule.tileK, problem.unit);
+      getSharedTile(term.b, schedule.tileN, schedule.tileK, term.unit);
   slotBytes = tileA.getBytes() + tileB.getBytes();
   sharedA = code.dynamicShared();
   sharedB = code.offset(sharedA, tileA.getBytes());
-  copyA.emplace(code, problem.a, tileA, problem.m, place.row, problem, schedule,
-                place, code.pointer(arguments[0], Space::Global), sharedA);
-  copyB.emplace(code, problem.b, tileB, problem.n, place.column, problem,
-                schedule, place, code.pointer(arguments[1], Space::Global),
-                sharedB);
+  copyA.emplace(code, term.a, tileA, term.m, place.row, term, schedule, place,
+                code.pointer(a, Space::Global), sharedA);
+  copyB.emplace(code, term.b, tileB, term.n, place.column, term, schedule,
+                place, code.pointer(b, Space::Global), sharedB);
 }
 
 /// The state of copies: both sources, the first k, and the slot to fill.
@@ -130,7 +141,7 @@ Value Kernel::advanceSlot(Value slot) {
 
 /// Before tile t is multiplied, the copies of the tiles up to t + stages - 1
 /// have been issued; those up to t have arrived.
-SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier) {
+SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   SmallVector<Value> state = {copyA->getFirst(), copyB->getFirst(), place.k,
                               code.constant64(0)};
   int64_t ahead = schedule.stages - 1;
@@ -140,7 +151,7 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier) {
     commit();
   }
   state.push_back(code.constant64(0));
-  state.append(multiplier.getZeros());
+  llvm::append_range(state, sums);
   auto loop = scf::ForOp::create(builder, code.constant(0),
                                  code.constant(tiles), code.constant(1), state);
   OpBuilder::InsertionGuard guard(builder);
@@ -165,9 +176,10 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier) {
 }
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
-  ArrayRef<Value> buffers = arguments.drop_front(2);
+  ArrayRef<Value> buffers = arguments.drop_front(2 * product.terms.size());
   if (schedule.splitK == 1) {
-    Output output = createOutput(code, problem, schedule, epilogue, buffers);
+    Output output =
+        createOutput(code, problem, schedule, product.epilogue, buffers);
     return multiplier.store(accumulators, output);
   }
   Output parts(code, problem, schedule, buffers.front());
@@ -177,33 +189,87 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
 
 void Kernel::build() {
   findPlace();
-  createCopies();
   auto create = problem.unit == Unit::FMA ? createFMAMultiplier
                                           : createTensorCoreMultiplier;
-  auto multiplier = create(code, problem, schedule, place, sharedA, sharedB);
-  SmallVector<Value> accumulators = buildLoop(*multiplier);
-  store(*multiplier, accumulators);
+  std::unique_ptr<Multiplier> multiplier;
+  SmallVector<Value> sums;
+  for (auto [index, term] : llvm::enumerate(product.terms)) {
+    // The last tiles of the term before may still be read.
+    if (index > 0)
+      code.barrier();
+    createCopies(term, arguments[2 * index], arguments[2 * index + 1]);
+    multiplier = create(code, term, schedule, place, sharedA, sharedB);
+    if (index == 0)
+      sums = multiplier->getZeros();
+    sums = buildLoop(*multiplier, sums);
+  }
+  store(*multiplier, sums);
 }
 
-void gemm::emit(KernelLowering &kernel, const Problem &problem,
-                const Schedule &schedule, const Epilogue &epilogue) {
-  ImplicitLocOpBuilder &host = kernel.getHostBuilder();
-  SmallVector<Value> buffers = {kernel.getBuffer(problem.a.tensor),
-                                kernel.getBuffer(problem.b.tensor)};
-  if (schedule.splitK > 1)
-    buffers.push_back(kernel.allocateScratch(MemRefType::get(
-        {schedule.splitK, problem.m, problem.n}, host.getF32Type())));
-  else
-    buffers.append(getBuffers(kernel, epilogue));
-  Dim3 grid = {llvm::divideCeilSigned(problem.m, schedule.tileM) *
-                   llvm::divideCeilSigned(problem.n, schedule.tileN),
-               schedule.splitK, 1};
+static int64_t countTiles(const Product &product, const Schedule &schedule) {
+  return llvm::divideCeilSigned(product.getFirst().m, schedule.tileM) *
+         llvm::divideCeilSigned(product.getFirst().n, schedule.tileN);
+}
+
+/// The buffers of a product: the operands of its terms, and where its sums go.
+static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
+                                            const Product &product,
+                                            const Schedule &schedule) {
+  SmallVector<Value> buffers;
+  for (const Problem &term : product.terms)
+    buffers.append(
+        {kernel.getBuffer(term.a.tensor), kernel.getBuffer(term.b.tensor)});
+  if (schedule.splitK == 1) {
+    buffers.append(getBuffers(kernel, product.epilogue));
+    return buffers;
+  }
+  const Problem &problem = product.getFirst();
+  buffers.push_back(kernel.allocateScratch(
+      MemRefType::get({schedule.splitK, problem.m, problem.n},
+                      kernel.getHostBuilder().getF32Type())));
+  return buffers;
+}
+
+/// Builds the products one after the other, each for blocks of its own.
+static void buildProducts(DeviceFunction &device, ArrayRef<Product> products,
+                          const Schedule &schedule,
+                          ArrayRef<size_t> numBuffers) {
+  ThreadCode code(device.builder);
+  Value block = code.blockIndex();
+  ArrayRef<Value> arguments = device.arguments;
+  for (auto [product, count] : llvm::zip_equal(products, numBuffers)) {
+    Kernel kernel(code, product, schedule, block, arguments.take_front(count));
+    arguments = arguments.drop_front(count);
+    int64_t tiles = countTiles(product, schedule);
+    if (products.size() == 1)
+      kernel.build();
+    else
+      code.ifTrue(code.less(block, tiles), [&] { kernel.build(); });
+    // Blocks of earlier products wrap around, far beyond the tiles that follow.
+    block = code.add(block, -tiles);
+  }
+}
+
+void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
+                const Schedule &schedule) {
+  SmallVector<Value> buffers;
+  SmallVector<size_t> numBuffers;
+  int64_t blocks = 0, sharedBytes = 0;
+  for (const Product &product : products) {
+    SmallVector<Value> own = getProductBuffers(kernel, product, schedule);
+    numBuffers.push_back(own.size());
+    buffers.append(own);
+    blocks += countTiles(product, schedule);
+    sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
+  }
   DeviceFunction device =
-      kernel.createLaunch("", buffers, grid, {schedule.getThreads(), 1, 1},
-                          getSharedBytes(problem, schedule));
-  device.function->setAttr(kScheduleAttrName,
-                           toAttr(schedule, host.getContext()));
-  Kernel(device, problem, schedule, epilogue).build();
+      kernel.createLaunch("", buffers, {blocks, schedule.splitK, 1},
+                          {schedule.getThreads(), 1, 1}, sharedBytes);
+  device.function->setAttr(
+      kScheduleAttrName,
+      toAttr(schedule, kernel.getHostBuilder().getContext()));
+  buildProducts(device, products, schedule, numBuffers);
   if (schedule.splitK > 1)
-    emitSplitSum(kernel, problem, schedule, epilogue, buffers.back());
+    emitSplitSum(kernel, products.front().getFirst(), schedule,
+                 products.front().epilogue, buffers.back());
 }

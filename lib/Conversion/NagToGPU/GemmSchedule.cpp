@@ -99,13 +99,29 @@ static std::optional<std::string> findFault(const Problem &problem,
   return std::nullopt;
 }
 
-FailureOr<Schedule> gemm::getSchedule(Operation *op, const Problem &problem,
+/// The same for all products of a launch.
+static std::optional<std::string> findFault(ArrayRef<Product> products,
+                                            const Schedule &schedule,
+                                            const GPUTarget &target) {
+  if (std::optional<std::string> fault = findFault(schedule))
+    return fault;
+  if (schedule.splitK > 1 &&
+      (products.size() > 1 || products.front().terms.size() > 1))
+    return "a 'split_k' of 1 for several products";
+  for (const Product &product : products)
+    for (const Problem &term : product.terms)
+      if (std::optional<std::string> fault = findFault(term, schedule, target))
+        return fault;
+  return std::nullopt;
+}
+
+FailureOr<Schedule> gemm::getSchedule(Operation *op, ArrayRef<Product> products,
                                       const GPUTarget &target) {
   Attribute attr = op->getAttr(kScheduleAttrName);
   if (!attr)
     attr = op->getParentOfType<func::FuncOp>()->getAttr(kScheduleAttrName);
   if (!attr)
-    return chooseSchedule(problem, target);
+    return chooseSchedule(products, target);
   auto dictionary = dyn_cast<DictionaryAttr>(attr);
   if (!dictionary)
     return op->emitOpError("expected a dictionary as '")
@@ -113,10 +129,7 @@ FailureOr<Schedule> gemm::getSchedule(Operation *op, const Problem &problem,
   FailureOr<Schedule> schedule = fromAttr(op, dictionary);
   if (failed(schedule))
     return failure();
-  std::optional<std::string> fault = findFault(*schedule);
-  if (!fault)
-    fault = findFault(problem, *schedule, target);
-  if (fault)
+  if (std::optional<std::string> fault = findFault(products, *schedule, target))
     return op->emitOpError("expected a schedule with ")
            << *fault << ", but got " << attr;
   return schedule;
@@ -180,30 +193,42 @@ static constexpr double kStartCycles = 1000, kStepCycles = 300,
 static constexpr double kBusyWarps = 8;
 
 namespace {
-/// The model's view of one schedule for one problem.
+/// The model's view of one schedule for the products of one launch.
 class Estimate {
 public:
-  Estimate(const Problem &gemmProblem, const Schedule &gemmSchedule,
+  Estimate(ArrayRef<Product> launched, const Schedule &gemmSchedule,
            const GPUTarget &gpuTarget)
-      : problem(gemmProblem), schedule(gemmSchedule), target(gpuTarget) {}
+      : products(launched), problem(products.front().getFirst()),
+        schedule(gemmSchedule), target(gpuTarget) {}
 
   bool fits() const { return countResident() > 0; }
   double getCycles() const;
 
 private:
-  int64_t countBlocks() const {
-    return llvm::divideCeilSigned(problem.m, schedule.tileM) *
-           llvm::divideCeilSigned(problem.n, schedule.tileN) * schedule.splitK;
+  int64_t countBlocks(const Product &product) const {
+    return llvm::divideCeilSigned(product.getFirst().m, schedule.tileM) *
+           llvm::divideCeilSigned(product.getFirst().n, schedule.tileN) *
+           schedule.splitK;
   }
+  int64_t countSteps(const Product &product) const;
   int64_t countResident() const;
   double getStepCycles(double resident) const;
   double getSplitCycles() const;
 
+  ArrayRef<Product> products;
   const Problem &problem;
   const Schedule &schedule;
   const GPUTarget &target;
 };
 } // namespace
+
+/// Steps along the k of all terms.
+int64_t Estimate::countSteps(const Product &product) const {
+  int64_t steps = 0;
+  for (const Problem &term : product.terms)
+    steps += llvm::divideCeilSigned(term.k, schedule.tileK * schedule.splitK);
+  return steps;
+}
 
 /// Blocks that one multiprocessor holds at once.
 int64_t Estimate::countResident() const {
@@ -211,8 +236,10 @@ int64_t Estimate::countResident() const {
   int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
   int64_t registers = std::min<int64_t>(255, 48 + sums * 3 / 2);
   int64_t byRegisters = 65536 / (registers * threads);
-  int64_t bySharedMemory =
-      target.maxSharedBytes / (getSharedBytes(problem, schedule) + 1024);
+  int64_t sharedBytes = 0;
+  for (const Product &product : products)
+    sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
+  int64_t bySharedMemory = target.maxSharedBytes / (sharedBytes + 1024);
   return std::min({byRegisters, bySharedMemory, 2048 / threads});
 }
 
@@ -243,15 +270,19 @@ double Estimate::getSplitCycles() const {
 }
 
 double Estimate::getCycles() const {
+  int64_t blocks = 0;
+  for (const Product &product : products)
+    blocks += countBlocks(product);
   int64_t perMultiprocessor =
-      llvm::divideCeilSigned(countBlocks(), target.multiprocessors);
+      llvm::divideCeilSigned(blocks, target.multiprocessors);
   int64_t resident = std::min(perMultiprocessor, countResident());
-  int64_t steps =
-      llvm::divideCeilSigned(problem.k, schedule.tileK * schedule.splitK);
   double leave = schedule.tileM * schedule.tileN * 4 / kGlobalRate;
-  double block =
-      steps * getStepCycles(resident) + leave + kStartCycles / resident;
-  double cycles = perMultiprocessor * block;
+  double work = 0;
+  for (const Product &product : products)
+    work +=
+        countBlocks(product) * (countSteps(product) * getStepCycles(resident) +
+                                leave + kStartCycles / resident);
+  double cycles = perMultiprocessor * work / blocks;
   // A second launch must be worth it.
   return schedule.splitK == 1 ? cycles : 1.1 * (cycles + getSplitCycles());
 }
@@ -262,15 +293,19 @@ static bool mayBeSplit(const Problem &problem, const Schedule &schedule,
   return problem.k / (schedule.tileK * split) >= 2 * schedule.stages;
 }
 
-Schedule gemm::chooseSchedule(const Problem &problem, const GPUTarget &target) {
-  ArrayRef<Schedule> schedules = getSchedules(problem.unit);
+Schedule gemm::chooseSchedule(ArrayRef<Product> products,
+                              const GPUTarget &target) {
+  const Problem &first = products.front().getFirst();
+  bool isAlone = products.size() == 1 && products.front().terms.size() == 1;
+  ArrayRef<Schedule> schedules = getSchedules(first.unit);
   Schedule best = schedules.back();
   double least = std::numeric_limits<double>::infinity();
   for (Schedule schedule : schedules)
-    for (int64_t split = 1; split == 1 || mayBeSplit(problem, schedule, split);
+    for (int64_t split = 1;
+         split == 1 || (isAlone && mayBeSplit(first, schedule, split));
          split *= 2) {
       schedule.splitK = split;
-      Estimate estimate(problem, schedule, target);
+      Estimate estimate(products, schedule, target);
       if (!estimate.fits() || estimate.getCycles() >= least)
         continue;
       least = estimate.getCycles();

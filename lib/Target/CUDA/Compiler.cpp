@@ -3,6 +3,7 @@
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/Launches.h"
 
 #include "mlir/IR/Matchers.h"
 #include "mlir/Pass/PassManager.h"
@@ -51,6 +52,20 @@ static std::vector<KernelInfo> describeKernels(mlir::ModuleOp kernels) {
   return infos;
 }
 
+/// Prints the launches of device functions, before they become calls.
+static void reportLaunches(mlir::ModuleOp program, mlir::ModuleOp kernels) {
+  int64_t functions = 0;
+  for (auto device : kernels.getOps<mlir::gpu::GPUModuleOp>())
+    functions += getDeviceKernels(device).size();
+  auto count = [&](LaunchOp launch) {
+    int64_t launches = 0;
+    kernels.lookupSymbol(launch.getKernel().getLeafReference())
+        ->walk([&](mlir::gpu::LaunchFuncOp) { ++launches; });
+    return launches;
+  };
+  printLaunches(program, count, functions);
+}
+
 /// Takes the gpu.module out of the program.
 static mlir::OwningOpRef<mlir::ModuleOp>
 takeDeviceModule(mlir::ModuleOp kernels) {
@@ -73,13 +88,18 @@ static bool needsTraining(mlir::ModuleOp program,
   return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
 }
 
-static Error lowerKernels(mlir::ModuleOp kernels, const CompileOptions &options,
+static Error lowerKernels(mlir::ModuleOp program, const CompileOptions &options,
                           LoweredProgram &lowered) {
+  mlir::ModuleOp kernels = getKernelsModule(program);
+  if (!kernels)
+    return Error::success();
   if (Error error = runPipeline(kernels, [&](mlir::OpPassManager &manager) {
         buildGPULaunchPipeline(manager, options.kernels);
       }))
     return error;
   lowered.kernels = describeKernels(kernels);
+  if (options.plan.launches)
+    reportLaunches(program, kernels);
   if (Error error = runPipeline(kernels, buildGPUCodegenPipeline))
     return error;
   lowered.scratchBytes =
@@ -90,17 +110,18 @@ static Error lowerKernels(mlir::ModuleOp kernels, const CompileOptions &options,
 
 Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
                                           const CompileOptions &options) {
-  // The device's emitters take one product or one set of rows per kernel.
-  TrainingPipelineOptions training;
-  training.copyOptionValuesFrom(options.training);
   CPUPipelineOptions plan;
   plan.copyOptionValuesFrom(options.plan);
-  training.fuseHead = plan.fuse = false;
+  plan.launches = false;
+  // A product's sums are in registers: elementwise ops run on them there, and
+  // only what others read goes to memory.
+  plan.tileColumns = 1;
+  plan.keepProducts = false;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         if (needsTraining(program, options))
-          buildTrainingPipeline(manager, training);
+          buildTrainingPipeline(manager, options.training);
         else
-          buildForwardPipeline(manager, training);
+          buildForwardPipeline(manager, options.training);
         buildPlanPipeline(manager, plan);
       }))
     return error;
@@ -110,9 +131,8 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   if (!manifest)
     return manifest.takeError();
   lowered.manifest = std::move(*manifest);
-  if (mlir::ModuleOp kernels = getKernelsModule(program))
-    if (Error error = lowerKernels(kernels, options, lowered))
-      return error;
+  if (Error error = lowerKernels(program, options, lowered))
+    return error;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         ConvertNagHostToLLVMOptions host;
         host.deviceMemory = true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-outline-kernels: nag.kernel regions become functions of their own.
+#include "nag/Dialect/Nag/Transforms/Launches.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -150,33 +151,8 @@ struct OutlineKernelsPass
       outliner.outline(kernel);
     distinct += outliner.countKernels();
     if (report)
-      printLaunches(outliner.countKernels());
-  }
-
-private:
-  void printLaunches(int64_t count) {
-    for (auto function : getOperation().getOps<func::FuncOp>())
-      if (!function.isPrivate())
-        llvm::outs() << "launches @" << function.getSymName() << ": "
-                     << countLaunches(function) << '\n';
-    llvm::outs() << "distinct kernels: " << count << '\n';
-  }
-
-  int64_t countLaunches(func::FuncOp function) {
-    int64_t count = 0;
-    function.walk([&](Operation *op) {
-      if (isa<LaunchOp>(op))
-        ++count;
-      else if (auto repeat = dyn_cast<RepeatOp>(op))
-        count += repeat.getCount() * countLaunches(repeat.getCallee());
-      else if (auto call = dyn_cast<func::CallOp>(op))
-        count += countLaunches(call.getCallee());
-    });
-    return count;
-  }
-  int64_t countLaunches(StringRef callee) {
-    auto function = getOperation().lookupSymbol<func::FuncOp>(callee);
-    return function ? countLaunches(function) : 0;
+      printLaunches(
+          getOperation(), [](LaunchOp) { return 1; }, outliner.countKernels());
   }
 };
 } // namespace
