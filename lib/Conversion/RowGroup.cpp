@@ -23,6 +23,11 @@ RankedTensorType nag::getRowsType(RankedTensorType type, RowRole role,
                                   int64_t numRows) {
   if (role == RowRole::Sum)
     return type;
+  if (role == RowRole::Indexed) {
+    bool isLane = type.getRank() == 2;
+    numRows = type.getNumElements() / (isLane ? 1 : type.getShape().back());
+    role = isLane ? RowRole::Lane : RowRole::Row;
+  }
   SmallVector<int64_t> shape{numRows};
   if (role == RowRole::Row)
     shape.push_back(type.getShape().back());
@@ -77,9 +82,14 @@ LogicalResult
 RowGroup::collectInput(RowPart part, RowRole role, Operation *reader,
                        SmallVectorImpl<RowInputTensor> &inputs) const {
   Value value = part.first;
+  bool isIndexed = role == RowRole::Indexed;
+  if (isIndexed && contains(value.getDefiningOp()))
+    return reader->emitOpError("expected the rows that it picks to be made by "
+                               "another kernel");
   if (contains(value.getDefiningOp()) ||
       llvm::any_of(inputs, [&](const RowInputTensor &input) {
-        return input.tensor == value;
+        return input.tensor == value &&
+               isIndexed == (input.role == RowRole::Indexed);
       }))
     return success();
   if (!isa<RankedTensorType>(value.getType()))
@@ -97,7 +107,7 @@ FailureOr<SmallVector<RowInputTensor>> RowGroup::collectInputs() const {
       RowRole role = cast<RowwiseOpInterface>(op).getOperandRole(
           operand.getOperandNumber());
       Value value = operand.get();
-      if (role == RowRole::Whole)
+      if (role == RowRole::Whole || role == RowRole::Base)
         continue;
       if (role != RowRole::Stream) {
         if (failed(collectInput(resolveRowPart(value), role, op, inputs)))
@@ -152,6 +162,14 @@ SmallVector<RowOutput> RowGroup::collectOutputs() const {
                            role,
                            cast<RankedTensorType>(result.getType()),
                            {result}});
+      else
+        continue;
+      if (role == RowRole::Indexed) {
+        auto rowwise = cast<RowwiseOpInterface>(op);
+        outputs.back().indices = op->getOperand(*rowwise.getIndexOperand());
+        outputs.back().base =
+            op->getOperand(*rowwise.getBaseOperand(result.getResultNumber()));
+      }
     }
   return outputs;
 }
@@ -183,6 +201,15 @@ DenseMap<RowPart, Value> RowGroup::buildRow(ImplicitLocOpBuilder &builder,
         break;
       case RowRole::Whole:
         operands.push_back(sources.getWhole(value));
+        break;
+      case RowRole::Indexed: {
+        Value indices = op->getOperand(*op.getIndexOperand());
+        operands.push_back(
+            sources.getIndexed(value, getPart(resolveRowPart(indices))));
+        break;
+      }
+      case RowRole::Base:
+        operands.push_back(Value());
         break;
       default:
         operands.push_back(getPart(resolveRowPart(value)));

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -175,4 +176,20 @@ Model::compile(const CompileOptions &options) const {
   if (program)
     return program;
   return diagnostics.takeError(name + ": " + toString(program.takeError()));
+}
+
+Expected<model::StepCost> Model::measureStep(RecomputeMode recompute) const {
+  std::lock_guard<std::mutex> lock(mutex);
+  OwningModule copy = module.get().clone();
+  DiagnosticCollector diagnostics(context);
+  TrainingPipelineOptions options;
+  options.recompute = recompute;
+  mlir::PassManager manager(&context);
+  buildTrainingPipeline(manager, options);
+  if (failed(manager.run(*copy)))
+    return diagnostics.takeError(name + ": cannot be differentiated");
+  Expected<model::StepCost> cost = model::measureStep(*copy);
+  if (!cost)
+    return createStringError(name + ": " + toString(cost.takeError()));
+  return cost;
 }

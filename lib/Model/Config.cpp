@@ -191,6 +191,8 @@ void ConfigBuilder::derive(ModelConfig &complete) const {
     complete.paddedVocab = complete.vocab;
   if (isUnset("lr"))
     complete.lr = isPrenorm ? 1e-3 : 3e-3;
+  if (isUnset("mod_exempt"))
+    complete.modExempt = std::min<int64_t>(1, (complete.layers - 1) / 2);
   if (isUnset("head_std"))
     complete.headStd = isPrenorm ? 0.02 : 1.0;
 }
@@ -212,6 +214,30 @@ static double estimateOperations(const ModelConfig &c) {
   double perToken =
       c.layers * (mats + 2.0 * c.seq) * c.width + 2.0 * c.paddedVocab * c.width;
   return 6.0 * perToken * c.batch * c.seq;
+}
+
+Error ConfigBuilder::checkRouting(const ModelConfig &c) const {
+  if (!c.isRouted()) {
+    for (StringRef key : {"mod_rate", "mod_aux", "mod_warmup", "mod_ramp"})
+      if (origins.contains(key) && lookupField(key)->read(c) != json::Value(0))
+        return fail(key, "expected mod_policy threshold, capacity or rate with "
+                         "it, but got none");
+    return Error::success();
+  }
+  if (c.residual != Residual::Nag)
+    return fail("mod_policy", "expected the residual nag, whose gates choose "
+                              "the tokens, but got prenorm");
+  if (!(c.modRate < 1))
+    return fail("mod_rate",
+                formatv("expected a rate below 1, but got {0}", c.modRate));
+  if (2 * c.modExempt >= c.layers)
+    return fail("mod_exempt", formatv("expected fewer than half of layers = "
+                                      "{0}, but got {1}",
+                                      c.layers, c.modExempt));
+  if (c.hasSchedule() && c.modPolicy == ModPolicy::Threshold)
+    return fail("mod_ramp", "expected mod_policy capacity or rate with a "
+                            "schedule, but got threshold");
+  return Error::success();
 }
 
 Error ConfigBuilder::check(const ModelConfig &c) const {
@@ -238,7 +264,7 @@ Error ConfigBuilder::check(const ModelConfig &c) const {
     return fail("layers", formatv("expected sizes of at most {0:e0} operations "
                                   "per step, but got {1:e1}",
                                   kMaxOperations, operations));
-  return Error::success();
+  return checkRouting(c);
 }
 
 Expected<ModelConfig> ConfigBuilder::finish() const {

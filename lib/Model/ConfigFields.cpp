@@ -17,6 +17,10 @@ constexpr StringLiteral kChoices<Mlp>[] = {"relu2", "gelu", "swiglu"};
 template <>
 constexpr StringLiteral kChoices<QkNorm>[] = {"none", "fixed", "learned"};
 template <>
+constexpr StringLiteral kChoices<ModPolicy>[] = {"none", "threshold",
+                                                 "capacity", "rate"};
+template <> constexpr StringLiteral kChoices<ModKv>[] = {"all", "routed"};
+template <>
 constexpr StringLiteral kChoices<ElementType>[] = {"f32", "f64", "bf16"};
 
 static Error wrongValue(const Twine &expected, const json::Value &actual) {
@@ -182,6 +186,15 @@ ArrayRef<Field> nag::model::fields() {
       {"tied", &C::tied},
       {"dtype", &C::dtype},
       {"eps", &C::eps, 0, 1},
+      {"mod_policy", &C::modPolicy},
+      {"mod_rate", &C::modRate, 0, 1},
+      {"mod_kv", &C::modKv},
+      {"mod_exempt", &C::modExempt, 0, 1 << 16},
+      {"mod_warmup", &C::modWarmup, 0, 1 << 30},
+      {"mod_ramp", &C::modRamp, 0, 1 << 30},
+      {"mod_aux", &C::modAux, 0, 1e6},
+      {"mod_temperature", &C::modTemperature, 1e-6, 1e6},
+      {"mod_ema", &C::modEma, 0, 0.999999},
       {"embed_std", &C::embedStd, 1e-9, 1e9},
       {"head_std", &C::headStd, 0, 1e9},
       {"project_std", &C::projectStd, 0, 1e9},

@@ -13,7 +13,8 @@ using FieldPlace =
     std::variant<int64_t ModelConfig::*, double ModelConfig::*,
                  bool ModelConfig::*, std::string ModelConfig::*,
                  Residual ModelConfig::*, Mlp ModelConfig::*,
-                 QkNorm ModelConfig::*, ElementType ModelConfig::*>;
+                 QkNorm ModelConfig::*, ElementType ModelConfig::*,
+                 ModPolicy ModelConfig::*, ModKv ModelConfig::*>;
 
 struct Field {
   llvm::StringLiteral name;

@@ -2,6 +2,7 @@
 #include "nag/Model/Cost.h"
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -15,23 +16,67 @@ using namespace mlir;
 using namespace nag;
 using namespace nag::model;
 
+RoutedCount &RoutedCount::operator+=(const RoutedCount &other) {
+  fixed += other.fixed;
+  attention += other.attention;
+  mlp += other.mlp;
+  return *this;
+}
+
+RoutedCount RoutedCount::operator*(double factor) const {
+  return {fixed * factor, attention * factor, mlp * factor};
+}
+
 namespace {
 
-/// Floating-point operations of functions, each counted once and remembered.
-class FlopCounter {
+/// Where the cost of an op belongs: to every batch, or to a routed sub-layer.
+class CostSplitter {
 public:
-  explicit FlopCounter(ModuleOp root) : module(root) {}
+  explicit CostSplitter(Block &functionBody) : body(functionBody), rows(body) {}
 
-  /// Of one call of a function; fails with a message on ops of unknown cost
-  /// and on recursion.
-  llvm::Expected<int64_t> count(StringRef function);
+  RoutedCount assign(Operation &op, double cost) const {
+    Value offsets = isa<RouteOp>(op) ? Value() : rows.findOffsets(&op);
+    RoutedCount count;
+    if (!offsets)
+      count.fixed = cost;
+    else
+      (isAttention(offsets) ? count.attention : count.mlp) = cost;
+    return count;
+  }
 
 private:
-  llvm::Expected<int64_t> countBlock(Block &block);
-  llvm::Expected<int64_t> countOp(Operation &op);
+  /// The routed sub-layer is attention when one is routed by these offsets.
+  bool isAttention(Value offsets) const {
+    return llvm::any_of(offsets.getUsers(), [&](Operation *user) {
+      return isa<AttentionOp, AttentionVJPOp>(user);
+    });
+  }
+
+  Block &body;
+  RoutedRows rows;
+};
+
+/// Adds up a cost over functions, each counted once and remembered.
+class Counter {
+public:
+  /// The cost of one op that is no call; fails with a message where it is
+  /// unknown.
+  using OpCost = std::function<llvm::Expected<double>(Operation &)>;
+
+  Counter(ModuleOp root, OpCost opCost)
+      : module(root), cost(std::move(opCost)) {}
+
+  /// Of one call of a function; fails on recursion, too.
+  llvm::Expected<RoutedCount> count(StringRef function);
+
+private:
+  llvm::Expected<RoutedCount> countBlock(Block &block);
+  llvm::Expected<RoutedCount> countOp(Operation &op,
+                                      const CostSplitter &splitter);
 
   ModuleOp module;
-  llvm::StringMap<int64_t> known;
+  OpCost cost;
+  llvm::StringMap<RoutedCount> known;
   llvm::StringSet<> open;
 };
 
@@ -61,45 +106,97 @@ static bool isFree(Operation &op) {
              linalg::FillOp, MakeStreamOp, DirectionOp, LogNormOp, YieldOp>(op);
 }
 
-llvm::Expected<int64_t> FlopCounter::countOp(Operation &op) {
-  if (auto call = dyn_cast<func::CallOp>(op))
-    return count(call.getCallee());
-  if (auto repeat = dyn_cast<RepeatOp>(op)) {
-    llvm::Expected<int64_t> flops = count(repeat.getCallee());
-    if (!flops)
-      return flops.takeError();
-    return *flops * static_cast<int64_t>(repeat.getCount());
-  }
+/// Floating-point operations of an op that is no call.
+static llvm::Expected<double> countFlops(Operation &op) {
   if (auto cost = dyn_cast<CostOpInterface>(op))
-    return cost.getFlops();
+    return double(cost.getFlops());
   if (isFree(op) || !computesFloats(op))
     return 0;
   if (isa<arith::ArithDialect, math::MathDialect>(op.getDialect()))
-    return countElements(op);
-  if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-    llvm::Expected<int64_t> flops = countBlock(*generic.getBody());
-    if (!flops)
-      return flops.takeError();
-    int64_t points = 1;
-    for (int64_t size : generic.getStaticLoopRanges())
-      points *= size;
-    return *flops * points;
-  }
-  return unknownCost(op);
-}
-
-llvm::Expected<int64_t> FlopCounter::countBlock(Block &block) {
-  int64_t sum = 0;
-  for (Operation &op : block) {
-    llvm::Expected<int64_t> flops = countOp(op);
+    return double(countElements(op));
+  auto generic = dyn_cast<linalg::GenericOp>(op);
+  if (!generic)
+    return unknownCost(op);
+  double points = 1, sum = 0;
+  for (int64_t size : generic.getStaticLoopRanges())
+    points *= double(size);
+  for (Operation &nested : *generic.getBody()) {
+    llvm::Expected<double> flops = countFlops(nested);
     if (!flops)
       return flops.takeError();
     sum += *flops;
   }
+  return sum * points;
+}
+
+static double countRowsOf(Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  return double(type.getNumElements()) / double(type.getShape().back());
+}
+
+static double elementsOf(Value value) {
+  return double(cast<RankedTensorType>(value.getType()).getNumElements());
+}
+
+/// Trained numbers that the rows of an op meet, one row after the other. Where
+/// several ops share a weight, as the gates of all tokens and of the executed
+/// ones, the op with the most rows counts.
+static double countMetParameters(Operation &op) {
+  if (auto linear = dyn_cast<LinearOp>(op)) {
+    double rows = countRowsOf(linear.getInput());
+    for (Operation *other : linear.getWeight().getUsers())
+      if (auto wider = dyn_cast<LinearOp>(other);
+          wider && countRowsOf(wider.getInput()) >= rows && wider != linear &&
+          (countRowsOf(wider.getInput()) > rows ||
+           wider->isBeforeInBlock(linear)))
+        return 0;
+    return rows * elementsOf(linear.getWeight());
+  }
+  if (auto embedding = dyn_cast<EmbeddingOp>(op))
+    return elementsOf(embedding.getResult());
+  if (auto gain = dyn_cast<GainOp>(op))
+    return countRowsOf(gain.getInput()) * elementsOf(gain.getGain());
+  return 0;
+}
+
+/// Bytes of the keys and values of attention.
+static double countKeyValueBytes(Operation &op) {
+  auto attention = dyn_cast<AttentionOp>(op);
+  if (!attention)
+    return 0;
+  return double(getTypeBytes(attention.getKey().getType()) +
+                getTypeBytes(attention.getValue().getType()));
+}
+
+llvm::Expected<RoutedCount> Counter::countOp(Operation &op,
+                                             const CostSplitter &splitter) {
+  if (auto call = dyn_cast<func::CallOp>(op))
+    return count(call.getCallee());
+  if (auto repeat = dyn_cast<RepeatOp>(op)) {
+    llvm::Expected<RoutedCount> once = count(repeat.getCallee());
+    if (!once)
+      return once.takeError();
+    return *once * double(repeat.getCount());
+  }
+  llvm::Expected<double> own = cost(op);
+  if (!own)
+    return own.takeError();
+  return splitter.assign(op, *own);
+}
+
+llvm::Expected<RoutedCount> Counter::countBlock(Block &block) {
+  RoutedCount sum;
+  CostSplitter splitter(block);
+  for (Operation &op : block) {
+    llvm::Expected<RoutedCount> part = countOp(op, splitter);
+    if (!part)
+      return part.takeError();
+    sum += *part;
+  }
   return sum;
 }
 
-llvm::Expected<int64_t> FlopCounter::count(StringRef name) {
+llvm::Expected<RoutedCount> Counter::count(StringRef name) {
   auto found = known.find(name);
   if (found != known.end())
     return found->second;
@@ -110,11 +207,11 @@ llvm::Expected<int64_t> FlopCounter::count(StringRef name) {
   if (!open.insert(name).second)
     return llvm::createStringError(
         "expected functions without recursion, but @" + name + " calls itself");
-  llvm::Expected<int64_t> flops = countBlock(function.getBody().front());
+  llvm::Expected<RoutedCount> sum = countBlock(function.getBody().front());
   open.erase(name);
-  if (flops)
-    known[name] = *flops;
-  return flops;
+  if (sum)
+    known[name] = *sum;
+  return sum;
 }
 
 /// Bytes of a value; a view of another takes none of its own.
@@ -172,29 +269,59 @@ static void countParameters(func::FuncOp loss, StepCost &cost) {
   }
 }
 
+/// The rate of the model's configuration where the rows are counted at run
+/// time.
+static double readExpectedSkips(ModuleOp module, const RoutedCount &forward) {
+  auto config = module->getAttrOfType<DictionaryAttr>(kConfigAttrName);
+  auto rate = config ? config.getAs<FloatAttr>("mod_rate") : FloatAttr();
+  bool isOpen = forward.attention > 0 || forward.mlp > 0;
+  return rate && isOpen ? rate.getValueAsDouble() : 0;
+}
+
+/// Numbers per token of the forward pass that are no FLOPs.
+static llvm::Error countPerToken(ModuleOp module, StepCost &cost) {
+  for (auto [measure, place] :
+       {std::pair(&countMetParameters, &cost.parametersPerToken),
+        std::pair(&countKeyValueBytes, &cost.kvBytesPerToken)}) {
+    auto one = [measure](Operation &op) -> llvm::Expected<double> {
+      return measure(op);
+    };
+    llvm::Expected<RoutedCount> sum = Counter(module, one).count("loss");
+    if (!sum)
+      return sum.takeError();
+    *place = *sum * (1 / double(cost.tokens));
+  }
+  return llvm::Error::success();
+}
+
 llvm::Expected<StepCost> nag::model::measureStep(ModuleOp module) {
-  FlopCounter counter(module);
-  llvm::Expected<int64_t> forward = counter.count("loss");
-  if (!forward)
-    return forward.takeError();
-  llvm::Expected<int64_t> gradients = counter.count("gradients");
-  if (!gradients)
-    return gradients.takeError();
-  llvm::Expected<int64_t> optimizer = counter.count("apply");
-  if (!optimizer)
-    return optimizer.takeError();
+  Counter counter(module, countFlops);
+  StepCost cost;
+  RoutedCount gradients, optimizer;
+  for (auto [name, place] :
+       {std::pair("loss", &cost.forward), std::pair("gradients", &gradients),
+        std::pair("apply", &optimizer)}) {
+    llvm::Expected<RoutedCount> sum = counter.count(name);
+    if (!sum)
+      return sum.takeError();
+    *place = *sum;
+  }
   llvm::Expected<int64_t> activations = countActivations(module);
   if (!activations)
     return activations.takeError();
-  StepCost cost;
   countParameters(module.lookupSymbol<func::FuncOp>("loss"), cost);
   if (cost.tokens == 0)
     return llvm::createStringError(
         "expected an argument named tokens of @loss, but got none");
-  cost.forwardFlops = *forward;
-  cost.backwardFlops = *gradients - *forward;
-  cost.optimizerFlops = *optimizer;
+  cost.backward = gradients;
+  cost.backward += cost.forward * -1;
+  cost.forwardFlops = int64_t(cost.forward.all());
+  cost.backwardFlops = int64_t(cost.backward.all());
+  cost.optimizerFlops = int64_t(optimizer.all());
   cost.activationBytes = *activations;
+  cost.expectedSkips = readExpectedSkips(module, cost.forward);
+  if (llvm::Error error = countPerToken(module, cost))
+    return error;
   return cost;
 }
 
@@ -218,7 +345,18 @@ llvm::json::Object nag::model::toJSON(const StepCost &cost) {
                           {"backward", perToken(cost.backwardFlops)},
                           {"optimizer", perToken(cost.optimizerFlops)},
                           {"total", perToken(cost.totalFlops())}}},
-      {"activation_bytes", cost.activationBytes}};
+      {"activation_bytes", cost.activationBytes},
+      {"executed",
+       llvm::json::Object{
+           {"skips", cost.expectedSkips},
+           {"routed_flops", cost.forward.all() - cost.forward.fixed +
+                                cost.backward.all() - cost.backward.fixed},
+           {"flops_per_step", cost.executedFlops()},
+           {"flops_per_token", cost.executedFlops() / double(cost.tokens)},
+           {"parameters_per_token",
+            cost.parametersPerToken.at(cost.expectedSkips, cost.expectedSkips)},
+           {"kv_bytes_per_token",
+            cost.kvBytesPerToken.at(cost.expectedSkips, cost.expectedSkips)}}}};
 }
 
 void nag::model::print(const StepCost &cost, raw_ostream &os) {
@@ -245,4 +383,15 @@ void nag::model::print(const StepCost &cost, raw_ostream &os) {
   row("backward", cost.backwardFlops);
   row("optimizer", cost.optimizerFlops);
   row("total", cost.totalFlops());
+  double skips = cost.expectedSkips;
+  if (skips > 0) {
+    row("executed", int64_t(cost.executedFlops()));
+    os << llvm::format("%-12s %20.4f of the tokens skip the routed sub-layers, "
+                       "as expected\n",
+                       "skips", skips);
+  }
+  os << llvm::format("%-12s %20.1f parameters met per token\n", "executed",
+                     cost.parametersPerToken.at(skips, skips));
+  os << llvm::format("%-12s %20.1f bytes of keys and values per token\n",
+                     "cache", cost.kvBytesPerToken.at(skips, skips));
 }

@@ -36,6 +36,7 @@ static void addBufferization(OpPassManager &manager) {
 /// linalg on buffers to loops over vectors, in parallel over rows.
 static void addLoops(OpPassManager &manager, const CPUKernelsOptions &options) {
   manager.addPass(createConvertNagToVector());
+  manager.addPass(createConvertNagRuntimeCalls());
   manager.addPass(createConvertLinalgMatmulToNagGemm());
   ConvertForallToOpenMPOptions threads;
   threads.minWork = options.minWork;

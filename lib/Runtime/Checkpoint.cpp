@@ -109,6 +109,8 @@ CheckpointFolder::save(const TrainingState &state, const json::Object &config,
       {"data_position", std::to_string(state.dataPosition)},
       {"data_fingerprint", std::to_string(state.dataFingerprint)},
       {"config", llvm::formatv("{0}", json::Value(std::move(copy))).str()}};
+  if (state.executedFlops > 0)
+    metadata["executed_flops"] = formatNumber(state.executedFlops);
   if (llvm::Error failure =
           writeSafetensors(getPath(state.step), tensors, metadata))
     return failure;
@@ -191,6 +193,8 @@ nag::runtime::readTrainingState(const SafetensorsFile &file) {
   if (llvm::Error failure =
           readInteger(file, "data_fingerprint", state.dataFingerprint))
     return failure;
+  if (const std::string *flops = file.metadata("executed_flops"))
+    llvm::StringRef(*flops).getAsDouble(state.executedFlops);
   return state;
 }
 
@@ -237,9 +241,13 @@ llvm::Error nag::runtime::checkConfig(const SafetensorsFile &file,
 /// What a model's configuration says of training alone: trained weights mean
 /// the same whatever it was.
 static constexpr llvm::StringRef trainingOnlyFields[] = {
-    "batch",     "seq",      "lr",         "gate_lr_scale",
-    "beta1",     "beta2",    "adam_eps",   "weight_decay",
-    "embed_std", "head_std", "project_std"};
+    "batch",           "seq",          "lr",
+    "gate_lr_scale",   "beta1",        "beta2",
+    "adam_eps",        "weight_decay", "embed_std",
+    "head_std",        "project_std",  "mod_policy",
+    "mod_rate",        "mod_kv",       "mod_exempt",
+    "mod_warmup",      "mod_ramp",     "mod_aux",
+    "mod_temperature", "mod_ema"};
 
 llvm::Expected<ParameterBuffers>
 nag::runtime::loadWeights(Program &program, llvm::StringRef checkpoint) {

@@ -43,6 +43,8 @@ Evaluator::run(const Dataset &dataset, const EvaluatorOptions &options) const {
   if (llvm::Error failure =
           buffers->writeScalar("gate_scale", options.gateScale))
     return failure;
+  if (llvm::Error failure = buffers->writeScalar("aux_weight", 0))
+    return failure;
   int64_t count = options.maxBatches > 0
                       ? std::min(options.maxBatches, batches->count())
                       : batches->count();
@@ -55,6 +57,9 @@ Evaluator::run(const Dataset &dataset, const EvaluatorOptions &options) const {
     llvm::Expected<double> loss = evaluateBatch(tokens, targets);
     if (!loss)
       return loss.takeError();
+    if (options.afterBatch)
+      if (llvm::Error failure = options.afterBatch())
+        return failure;
     sum += *loss * double(counted);
     result.tokens += counted;
   }

@@ -2,6 +2,7 @@
 #include "nag/Runtime/Generator.h"
 #include "nag/Runtime/Elements.h"
 #include "nag/Runtime/Errors.h"
+#include "nag/Runtime/Routing.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <cmath>
@@ -87,6 +88,18 @@ Generator::create(Program &program, const ParameterBuffers &weights) {
   if (llvm::Error failure = result->buffers.writeScalar("gate_scale", 1))
     return failure;
   return result;
+}
+
+llvm::Error Generator::setUpRouting(Program &program,
+                                    llvm::StringRef checkpoint) {
+  llvm::Expected<Routing> routing = Routing::create(program, buffers);
+  if (!routing)
+    return routing.takeError();
+  if (routing->isRouted() && !routing->needsThresholds())
+    return makeError("mod_policy: expected threshold or rate to generate with, "
+                     "but got capacity, which chooses among tokens that are "
+                     "still to come");
+  return loadThresholds(*routing, checkpoint);
 }
 
 llvm::Error Generator::findVocabulary(const Program &program) {

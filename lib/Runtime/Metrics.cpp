@@ -82,6 +82,25 @@ static void writeGates(json::OStream &out, const GateHealth &gates) {
   });
 }
 
+static void writeSkips(json::OStream &out, const SkipReport &skips) {
+  out.attribute("skips", toJson(skips.share));
+  out.attributeObject("routing", [&] {
+    out.attribute("rate", toJson(skips.rate));
+    out.attribute("mean", toJson(skips.mean()));
+    if (!skips.thresholds.empty())
+      out.attribute("thresholds", toJson(skips.thresholds));
+  });
+}
+
+static void writeExecuted(json::OStream &out, const ExecutedReport &executed) {
+  out.attributeObject("executed", [&] {
+    out.attribute("flops", toJson(executed.flops));
+    out.attribute("total_flops", toJson(executed.totalFlops));
+    out.attribute("parameters_per_token", toJson(executed.parametersPerToken));
+    out.attribute("kv_bytes_per_token", toJson(executed.kvBytesPerToken));
+  });
+}
+
 static void writeSeconds(json::OStream &out, const StepSeconds &seconds) {
   out.attributeObject("seconds", [&] {
     out.attribute("data", toJson(seconds.data));
@@ -106,6 +125,10 @@ std::string nag::runtime::formatJson(const StepMetrics &metrics) {
       writeValidation(out, *metrics.validation);
     if (metrics.gates)
       writeGates(out, *metrics.gates);
+    if (metrics.skips)
+      writeSkips(out, *metrics.skips);
+    if (metrics.executed)
+      writeExecuted(out, *metrics.executed);
     if (metrics.sample)
       out.attributeObject("sample", [&] {
         out.attribute("tokens", json::Array(metrics.sample->tokens));

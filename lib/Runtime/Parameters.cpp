@@ -3,6 +3,7 @@
 #include "nag/Runtime/Elements.h"
 #include "nag/Runtime/Errors.h"
 #include "nag/Runtime/Random.h"
+#include "nag/Runtime/Routing.h"
 #include "llvm/ADT/StringSet.h"
 #include <cmath>
 #include <memory>
@@ -226,6 +227,8 @@ nag::runtime::checkNoForeignTensors(const SafetensorsFile &file,
       names.insert(getLayerName(info.name, layer));
   }
   for (const auto &[name, entry] : file.entries()) {
+    if (name == thresholdsTensor)
+      continue;
     llvm::StringRef rest = name;
     for (llvm::StringRef prefix : prefixes)
       if (rest.consume_front(prefix))

@@ -30,6 +30,7 @@ llvm::Error TrainerOptions::check() const {
                 {"alpha warm-up steps", double(alphaWarmupSteps), 0},
                 {"clip", clip, 0},
                 {"accumulation", double(accumulation), 1},
+                {"flops budget", flopsBudget, 0},
                 {"validation interval", double(validationInterval), 0},
                 {"validation batches", double(validationBatches), 0},
                 {"gate interval", double(gateInterval), 0},
@@ -73,12 +74,13 @@ llvm::Error Trainer::setUp() {
   if (!peak)
     return makeError("learning rate: expected one, as the model's "
                      "configuration has no 'lr'");
-  learningRate = {*peak, options.warmupSteps, options.steps, options.decay,
-                  options.decayFloor};
-  for (auto stage : {&Trainer::allocate, &Trainer::bindFunctions,
-                     &Trainer::openData, &Trainer::openFolder})
+  for (auto stage :
+       {&Trainer::allocate, &Trainer::bindFunctions, &Trainer::planSteps,
+        &Trainer::openData, &Trainer::openFolder})
     if (llvm::Error failure = (this->*stage)())
       return failure;
+  learningRate = {*peak, options.warmupSteps, options.steps, options.decay,
+                  options.decayFloor};
   if (options.logPath.empty())
     return llvm::Error::success();
   llvm::Expected<MetricsLog> opened =
@@ -86,6 +88,28 @@ llvm::Error Trainer::setUp() {
   if (!opened)
     return opened.takeError();
   log = std::move(*opened);
+  return llvm::Error::success();
+}
+
+/// FLOPs of a step when as many tokens skip as its rate says.
+double Trainer::expectFlops(int64_t step) const {
+  double share = routing.isRouted() ? routing.getSchedule().at(step) : 0;
+  return options.costs.batchFlops.at(share) * double(options.accumulation) +
+         options.costs.optimizerFlops;
+}
+
+/// As many steps as the budget lasts.
+llvm::Error Trainer::planSteps() {
+  if (options.flopsBudget == 0)
+    return llvm::Error::success();
+  double first = expectFlops(1), spent = 0;
+  if (!(first > 0) || first > options.flopsBudget)
+    return makeError("flops budget: expected at least one step's {0}, but got "
+                     "{1}",
+                     formatNumber(first), formatNumber(options.flopsBudget));
+  options.steps = 0;
+  while (spent + expectFlops(options.steps + 1) <= options.flopsBudget)
+    spent += expectFlops(++options.steps);
   return llvm::Error::success();
 }
 
@@ -156,14 +180,16 @@ llvm::Error Trainer::bindFunctions() {
     return failure;
   if (llvm::Error failure = assign(shape, getBatchShape(buffers)))
     return failure;
-  if (options.validationInterval == 0)
-    return llvm::Error::success();
-  llvm::Expected<Evaluator> created =
-      Evaluator::create(program, parameters, buffers);
-  if (!created)
-    return created.takeError();
-  evaluator = std::move(*created);
-  return llvm::Error::success();
+  if (options.validationInterval != 0) {
+    llvm::Expected<Evaluator> created =
+        Evaluator::create(program, parameters, buffers);
+    if (!created)
+      return created.takeError();
+    evaluator = std::move(*created);
+  }
+  if (llvm::Error failure = assign(routing, Routing::create(program, buffers)))
+    return failure;
+  return routing.prepareTraining(program);
 }
 
 llvm::Error Trainer::openData() {
@@ -242,6 +268,8 @@ llvm::Error Trainer::resume(llvm::StringRef path) {
   for (ParameterBuffers *target : {&parameters, &firstMoments, &secondMoments})
     if (llvm::Error failure = target->load(*file))
       return failure;
+  if (llvm::Error failure = routing.load(*file))
+    return failure;
   state = *saved;
   return llvm::Error::success();
 }
@@ -283,6 +311,8 @@ llvm::Expected<double> Trainer::computeGradients(StepSeconds &seconds) {
     const BoundFunction &call = batch == 0 ? firstGradientsCall : gradientsCall;
     if (llvm::Error failure = call.call())
       return failure;
+    if (llvm::Error failure = routing.adapt(state.step + 1))
+      return failure;
     llvm::Expected<double> loss = buffers.readScalar("loss");
     if (!loss)
       return loss.takeError();
@@ -322,6 +352,8 @@ llvm::Error Trainer::runStep(StepMetrics &metrics) {
   if (llvm::Error failure = buffers.writeScalar(
           "gate_scale", getGateScale(step, options.alphaWarmupSteps)))
     return failure;
+  if (llvm::Error failure = routing.beginStep(step))
+    return failure;
   if (llvm::Error failure =
           assign(metrics.loss, computeGradients(metrics.seconds)))
     return failure;
@@ -336,6 +368,8 @@ llvm::Error Trainer::runStep(StepMetrics &metrics) {
     return failure;
   if (llvm::Error failure =
           checkFinite(step, "gradient norm", metrics.gradientNorm))
+    return failure;
+  if (llvm::Error failure = readExecuted(metrics))
     return failure;
   state.step = step;
   metrics.tokens = state.dataPosition * shape.seq;
@@ -367,6 +401,38 @@ llvm::Error Trainer::readGates(StepMetrics &metrics) {
   return llvm::Error::success();
 }
 
+llvm::Error Trainer::readSkips(StepMetrics &metrics) {
+  if (!routing.isRouted())
+    return llvm::Error::success();
+  llvm::Expected<SkipReport> skips = routing.report();
+  if (!skips)
+    return skips.takeError();
+  metrics.skips = std::move(*skips);
+  return llvm::Error::success();
+}
+
+/// Every step, so that the total counts what was skipped in each.
+llvm::Error Trainer::readExecuted(StepMetrics &metrics) {
+  if (options.costs.batchFlops.at(0) == 0)
+    return llvm::Error::success();
+  SkipReport skips;
+  if (routing.isRouted())
+    if (llvm::Error failure = assign(skips, routing.report()))
+      return failure;
+  auto at = [&](const ExecutedCount &count) {
+    return count.at(skips, routing.countRoutedLayers());
+  };
+  ExecutedReport executed;
+  executed.flops = at(options.costs.batchFlops) * double(options.accumulation) +
+                   options.costs.optimizerFlops;
+  state.executedFlops += executed.flops;
+  executed.totalFlops = state.executedFlops;
+  executed.parametersPerToken = at(options.costs.parametersPerToken);
+  executed.kvBytesPerToken = at(options.costs.kvBytesPerToken);
+  metrics.executed = executed;
+  return llvm::Error::success();
+}
+
 llvm::Error Trainer::validate(StepMetrics &metrics) {
   bool last = metrics.step == options.steps;
   llvm::Expected<Evaluation> evaluation = evaluator->run(
@@ -382,8 +448,9 @@ llvm::Error Trainer::report(StepMetrics &metrics) {
   bool validates = isDue(options.validationInterval, metrics.step);
   // "loss" writes the same buffer of gates, so they are read first.
   if (validates || isDue(options.gateInterval, metrics.step))
-    if (llvm::Error failure = readGates(metrics))
-      return failure;
+    for (auto read : {&Trainer::readGates, &Trainer::readSkips})
+      if (llvm::Error failure = (this->*read)(metrics))
+        return failure;
   if (validates)
     if (llvm::Error failure = validate(metrics))
       return failure;
@@ -395,6 +462,7 @@ llvm::Error Trainer::saveCheckpoint() {
   for (const ParameterBuffers *part :
        {&parameters, &firstMoments, &secondMoments})
     part->appendSources(sources);
+  routing.appendSources(sources);
   if (llvm::Error failure = folder->save(state, program.config(), sources))
     return failure;
   result.checkpoint = folder->getPath(state.step);

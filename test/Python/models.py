@@ -26,9 +26,14 @@ KEYS = ("layers", "width", "heads", "kv_heads", "hidden", "vocab", "padded_vocab
 GATE_SCALE = 0.7
 
 
-def write_model(config, dtype, path):
+MOD_KEYS = ("mod_policy", "mod_rate", "mod_kv", "mod_exempt", "mod_aux", "mod_temperature")
+
+
+def write_model(config, dtype, path, extra=()):
     """The module that `nagc model` prints for this configuration."""
     settings = {key: getattr(config, key) for key in KEYS if getattr(config, key) is not None} | {"dtype": dtype}
+    if config.mod_policy != "none":
+        settings |= {key: getattr(config, key) for key in MOD_KEYS} | dict(extra)
     harness.run([harness.build_folder() / "bin" / "nagc", "model", "--preset", "tiny", "--residual", config.residual,
                  *(f"--set={key}={value}" for key, value in settings.items()), "-o", path])
 

@@ -33,3 +33,34 @@ func.func @identity(%x: !nag.stream<2x8x16xf64>, %w: tensor<4x16xf64>, %b: tenso
   }
   return %y : !nag.stream<2x8x16xf64>
 }
+
+// The gates of all tokens choose, those of the executed rows turn; a capacity's offsets are known.
+// CHECK-LABEL: func.func @routed
+// CHECK-SAME: (%[[X:[^:]*]]: !nag.stream<2x8x16xf32>, %[[W:[^:]*]]: tensor<4x16xf32>
+// CHECK-DAG: %[[R:.*]] = nag.direction %[[X]]
+// CHECK-DAG: %[[S:.*]] = nag.log_norm %[[X]]
+// CHECK: %[[G:.*]] = nag.modulate %[[R]]
+// CHECK-NEXT: %[[I:.*]], %{{.*}} = nag.route %[[G]] {routing = #nag.routing<capacity, rate = {{.*}}>}
+// CHECK-NEXT: %[[O:.*]] = arith.constant dense<[0, 6, 12]> : tensor<3xi32>
+// CHECK-NEXT: %[[ROWS:.*]], %[[REST:.*]] = nag.take %[[R]], %[[I]], %[[O]]
+// CHECK-NEXT: %[[LANES:.*]], %[[OTHERS:.*]] = nag.take %[[S]], %[[I]], %[[O]]
+// CHECK-NEXT: %[[F:.*]] = nag.relu2 %[[ROWS]]
+// CHECK-NEXT: %[[T:.*]] = nag.make_stream %[[ROWS]], %[[LANES]]
+// CHECK-NEXT: %[[GT:.*]] = nag.modulate %[[ROWS]]
+// CHECK-NEXT: %[[Y:.*]] = nag.rotate %[[T]], %[[F]], %[[GT]]
+// CHECK-DAG: %[[YR:.*]] = nag.direction %[[Y]]
+// CHECK-DAG: %[[YS:.*]] = nag.log_norm %[[Y]]
+// CHECK-DAG: %[[R1:.*]] = nag.put %[[YR]], %[[REST]], %[[I]], %[[O]]
+// CHECK-DAG: %[[S1:.*]] = nag.put %[[YS]], %[[OTHERS]], %[[I]], %[[O]]
+// CHECK: %[[Z:.*]] = nag.make_stream %[[R1]], %[[S1]]
+// CHECK-NEXT: return %[[Z]], %[[G]], %[[O]]
+func.func @routed(%x: !nag.stream<2x8x16xf32>, %w: tensor<4x16xf32>, %b: tensor<4xf32>, %beta: tensor<f32>)
+    -> (!nag.stream<2x8x16xf32>, tensor<2x8xf32>, tensor<3xi32>) {
+  %y, %g, %n = nag.block %x gate(%w, %b, %b, %beta, %beta) attributes {routing = #nag.routing<capacity, rate = 0.25>}
+      : !nag.stream<2x8x16xf32>, tensor<4x16xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32> {
+  ^bb0(%r: tensor<2x8x16xf32>, %rows: tensor<12x16xf32>, %indices: tensor<12xi32>, %offsets: tensor<3xi32>):
+    %f = nag.relu2 %rows : (tensor<12x16xf32>) -> tensor<12x16xf32>
+    nag.yield %f : tensor<12x16xf32>
+  }
+  return %y, %g, %n : !nag.stream<2x8x16xf32>, tensor<2x8xf32>, tensor<3xi32>
+}

@@ -37,6 +37,7 @@ struct Command {
   llvm::Expected<int> (*run)();
 };
 
+Command getCalibrateCommand();
 Command getCompileCommand();
 Command getEvalCommand();
 Command getFlopsCommand();

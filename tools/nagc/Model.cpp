@@ -22,6 +22,14 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     residual("residual", cl::sub(modelCommand), cl::value_desc("nag|prenorm"),
              cl::desc("The residual: norm-agnostic, or x + F(rms_norm(x))"));
+static cl::opt<std::string>
+    modPolicy("mod-policy", cl::sub(modelCommand),
+              cl::value_desc("none|threshold|capacity|rate"),
+              cl::desc("Depth routing: which tokens a sub-layer executes"));
+static cl::opt<std::string>
+    modRate("mod-rate", cl::sub(modelCommand), cl::value_desc("R"),
+            cl::desc("Share of the tokens that skip a routed sub-layer, in "
+                     "[0, 1)"));
 static cl::list<std::string>
     settings("set", cl::sub(modelCommand), cl::value_desc("key=value"),
              cl::desc("Set one key, such as layers, width, heads, kv_heads, "
@@ -34,7 +42,7 @@ static cl::opt<std::string> output("o", cl::sub(modelCommand),
                                    cl::desc("Write to a file instead of the "
                                             "standard output"));
 
-/// Later sources win: preset, file, --residual, --set.
+/// Later sources win: preset, file, --residual and --mod-*, --set.
 static Expected<model::ModelConfig> readSettings() {
   model::ConfigBuilder config;
   StringRef start = preset.empty() ? StringRef("tiny") : StringRef(preset);
@@ -45,6 +53,12 @@ static Expected<model::ModelConfig> readSettings() {
       return error;
   if (residual.getNumOccurrences())
     if (Error error = config.setText("residual", residual, "--residual"))
+      return error;
+  if (modPolicy.getNumOccurrences())
+    if (Error error = config.setText("mod_policy", modPolicy, "--mod-policy"))
+      return error;
+  if (modRate.getNumOccurrences())
+    if (Error error = config.setText("mod_rate", modRate, "--mod-rate"))
       return error;
   for (StringRef setting : settings) {
     auto [key, value] = setting.split('=');

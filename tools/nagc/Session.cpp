@@ -48,8 +48,11 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
   result->options.target = *chosen;
   result->options.functions = {purpose == Purpose::Generate ? "logits"
                                                             : "loss"};
-  if (purpose == Purpose::Train)
+  if (purpose == Purpose::Train) {
     result->options.differentiate = "loss";
+    if (result->model->getModule().lookupSymbol("adapt"))
+      result->options.functions.push_back("adapt");
+  }
   if (Error error = result->model->expectFunctions(result->options.functions))
     return error;
   return result;

@@ -31,6 +31,12 @@ public:
   llvm::Expected<std::unique_ptr<runtime::Program>> compile() const {
     return model->compile(options);
   }
+  /// Compiles another model in the same way.
+  llvm::Expected<std::unique_ptr<runtime::Program>>
+  compile(const driver::Model &other) const {
+    return other.compile(options);
+  }
+  const driver::Model &get() const { return *model; }
 
 private:
   friend class SessionOptions;

@@ -25,6 +25,11 @@ static cl::opt<int64_t> steps("steps", cl::sub(trainCommand),
                               cl::init(defaults.steps), cl::value_desc("N"),
                               tool::describe("Steps of the optimizer",
                                              defaults.steps));
+static cl::opt<double>
+    flopsBudget("flops-budget", cl::sub(trainCommand), cl::init(0.0),
+                cl::value_desc("F"),
+                cl::desc("Train for as many steps as so many executed FLOPs "
+                         "last, instead of --steps"));
 static cl::opt<uint64_t>
     seed("seed", cl::sub(trainCommand), cl::value_desc("S"),
          tool::describe("Key of initial values and data order", defaults.seed));
@@ -115,6 +120,7 @@ static std::string getLogPath() {
 static TrainerOptions getOptions() {
   TrainerOptions options;
   options.steps = steps;
+  options.flopsBudget = flopsBudget;
   options.seed = seed;
   if (learningRate.getNumOccurrences())
     options.learningRate = learningRate;
@@ -150,6 +156,27 @@ static void printSummary(const runtime::TrainingResult &result) {
   outs() << '\n';
 }
 
+static runtime::ExecutedCount convert(const model::RoutedCount &count) {
+  return {count.fixed, count.attention, count.mlp};
+}
+
+/// What the log counts with. A model that cannot be counted has no costs.
+static runtime::ExecutionCosts getCosts(const tool::Model &model) {
+  runtime::ExecutionCosts costs;
+  auto step = model.get().measureStep();
+  if (!step) {
+    consumeError(step.takeError());
+    return costs;
+  }
+  model::RoutedCount both = step->forward;
+  both += step->backward;
+  costs.batchFlops = convert(both);
+  costs.optimizerFlops = double(step->optimizerFlops);
+  costs.parametersPerToken = convert(step->parametersPerToken);
+  costs.kvBytesPerToken = convert(step->kvBytesPerToken);
+  return costs;
+}
+
 static Expected<int> run() {
   TrainerOptions options = getOptions();
   if (Error error = options.check())
@@ -163,6 +190,7 @@ static Expected<int> run() {
   auto program = (*model)->compile();
   if (!program)
     return program.takeError();
+  options.costs = getCosts(**model);
   auto trainer = runtime::Trainer::create(**program, *dataset, options);
   if (!trainer)
     return trainer.takeError();

@@ -21,10 +21,10 @@ static int report(Error error, StringRef command) {
 
 static int runCommand(int argc, char **argv) {
   const Command commands[] = {
-      getModelCommand(),  getCompileCommand(),   getTrainCommand(),
-      getEvalCommand(),   getGenerateCommand(),  getFlopsCommand(),
-      getReportCommand(), getRunCommand(),       getImportCommand(),
-      getExportCommand(), getCompletionCommand()};
+      getModelCommand(),  getCalibrateCommand(), getCompileCommand(),
+      getTrainCommand(),  getEvalCommand(),      getGenerateCommand(),
+      getFlopsCommand(),  getReportCommand(),    getRunCommand(),
+      getImportCommand(), getExportCommand(),    getCompletionCommand()};
   setUpHelp(argc > 1 ? argv[1] : "");
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))

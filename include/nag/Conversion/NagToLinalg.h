@@ -43,6 +43,10 @@ void replaceComputed(mlir::RewriterBase &rewriter, mlir::Value result,
 mlir::Value reshapeTo(mlir::OpBuilder &builder, mlir::Location loc,
                       mlir::Value tensor, llvm::ArrayRef<int64_t> shape);
 
+/// How many rows of the kernel around `op` count, as an index, where an
+/// argument marked nag.row_count says so; else null.
+mlir::Value countLiveRows(mlir::OpBuilder &builder, mlir::Operation *op);
+
 } // namespace nag
 
 #endif // NAG_CONVERSION_NAGTOLINALG_H

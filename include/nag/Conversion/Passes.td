@@ -32,6 +32,9 @@ def ConvertNagToLinalg : Pass<"convert-nag-to-linalg"> {
     A kernel with a sum over all rows loops over a fixed number of row chunks and adds up the chunks' sums in order,
     so its bits do not depend on the number of threads.
 
+    Where an argument of the kernel is marked `nag.row_count`, it holds the offsets of routed rows (nag.route): loops over rows and
+    products of matrices end at the last of them. Selection (nag.route, nag.quantile) becomes nag.runtime_call.
+
     Streams must be split (`-nag-split-streams`) and composite ops decomposed (`-nag-decompose`).
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
@@ -112,6 +115,15 @@ def ConvertNagToVector : Pass<"convert-nag-to-vector", "::mlir::ModuleOp"> {
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
       "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ConvertNagRuntimeCalls : Pass<"convert-nag-runtime-calls", "::mlir::ModuleOp"> {
+  let summary = "turns nag.runtime_call on buffers into calls of C functions";
+  let description = [{
+    The callee is declared in the module around the call; it takes the sizes as i64 and the buffers as bare pointers.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+      "::mlir::memref::MemRefDialect"];
 }
 
 def ConvertLinalgMatmulToNagGemm : Pass<"convert-linalg-matmul-to-nag-gemm", "::mlir::ModuleOp"> {

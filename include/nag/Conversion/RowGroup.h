@@ -21,7 +21,8 @@ RowPart resolveRowPart(mlir::Value tensor);
 /// The same for part `index` of a stream.
 RowPart resolveStreamPart(mlir::Value stream, unsigned index);
 
-/// A tensor that a group reads row by row, as rows or lanes.
+/// A tensor that a group reads row by row, as rows or lanes, or, in role
+/// Indexed, in rows that an index names.
 struct RowInputTensor {
   mlir::Value tensor;
   RowRole role;
@@ -35,12 +36,16 @@ struct RowOutput {
   /// What the tensor stands for outside: the part itself or projections of a
   /// stream; empty where a stream leaves as a whole.
   llvm::SmallVector<mlir::Value> replaced;
+  /// Of role Indexed: the lane that names its rows, and the tensor whose other
+  /// rows it keeps.
+  mlir::Value indices = nullptr, base = nullptr;
 
   bool isSum() const { return role == RowRole::Sum; }
 };
 
 /// The shape in which rows are run over: [rows, d] for a tensor of role Row,
-/// [rows] for a lane; the tensor's own for a sum.
+/// [rows] for a lane; the tensor's own for a sum. An Indexed tensor [B, T, d]
+/// has rows of its own, [B*T, d]; one of rank 2, [B, T], has lanes.
 mlir::RankedTensorType getRowsType(mlir::RankedTensorType type, RowRole role,
                                    int64_t numRows);
 
@@ -74,6 +79,10 @@ public:
   struct Sources {
     llvm::function_ref<mlir::Value(RowPart)> getPart;
     llvm::function_ref<mlir::Value(mlir::Value)> getWhole;
+    /// Of an Indexed tensor, the row or the scalar at a place (an i32). Null
+    /// where no op has one.
+    llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> getIndexed =
+        nullptr;
   };
   /// Builds the work of all ops for row `row`. Returns the row or the scalar
   /// of every part that they compute or read.

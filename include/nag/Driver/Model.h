@@ -6,6 +6,7 @@
 
 #include "nag/Driver/Target.h"
 #include "nag/Model/Config.h"
+#include "nag/Model/Cost.h"
 
 #include "mlir/IR/OwningOpRef.h"
 #include <mutex>
@@ -48,6 +49,10 @@ public:
   /// Compiles a copy of the module; the model stays as it is.
   llvm::Expected<std::unique_ptr<runtime::Program>>
   compile(const CompileOptions &options) const;
+
+  /// What a training step costs; fails where @loss cannot be differentiated.
+  llvm::Expected<model::StepCost>
+  measureStep(RecomputeMode recompute = RecomputeMode::Cheap) const;
 
 private:
   explicit Model(llvm::StringRef origin);

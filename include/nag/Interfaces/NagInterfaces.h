@@ -24,7 +24,15 @@ struct Cotangent {
 };
 
 /// How a row-wise op uses an operand or a result; see RowwiseOpInterface.
-enum class RowRole { Row, Lane, Stream, Whole, Sum };
+enum class RowRole { Row, Lane, Stream, Whole, Sum, Indexed, Base };
+
+/// Values that have the same rows; see RowSpaceOpInterface.
+struct RowSpace {
+  llvm::SmallVector<mlir::Value> values;
+  /// tensor<(B+1)xi32> whose last element counts the rows; null: all count, or
+  /// another op knows.
+  mlir::Value offsets;
+};
 
 namespace detail {
 /// Bytes of all operands and results of `op`, each counted once.

@@ -57,6 +57,9 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
       or the scalar where the rank is 0.
     - `Sum`: a result that is the sum over all rows of what the program returns, a `tensor<c>` or a scalar; the order of
       summation is fixed, whatever the number of threads.
+    - `Indexed`: an operand or result `[..., d]` or `[...]` with rows of its own number: the row program sees, and makes, the one that
+      the operand `getIndexOperand` names. The other rows of an Indexed result are those of its base (`getBaseOperand`).
+    - `Base`: an operand that the row program does not see, the base of an Indexed result.
   }];
   let cppNamespace = "::nag";
   let methods = [
@@ -75,7 +78,30 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
     InterfaceMethod<[{
       The operand, of the same type, whose memory result `index` may overwrite: each of its elements is read for the last
       time, by this op, before the result's element in the same place is written. None by default.
-    }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">
+    }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">,
+    InterfaceMethod<[{
+      The operand, one index per row, that names the rows of Indexed operands and results. None by default.
+    }], "std::optional<unsigned>", "getIndexOperand", (ins), "", "return std::nullopt;">,
+    InterfaceMethod<[{
+      The operand, of the same type, whose other rows the Indexed result `index` keeps.
+    }], "std::optional<unsigned>", "getBaseOperand", (ins "unsigned":$index), "", "return std::nullopt;">,
+    InterfaceMethod<[{
+      The operand that holds the offsets of routed rows (nag.route): only the first `offsets[B]` rows count, the others are
+      unspecified. None by default: all rows count.
+    }], "std::optional<unsigned>", "getOffsetsOperand", (ins), "", "return std::nullopt;">
+  ];
+}
+
+def RowSpaceOpInterface : OpInterface<"RowSpaceOpInterface"> {
+  let description = [{
+    An op that is not row-wise and tells which of its operands and results have the same rows. With nag.route, the number of rows that
+    count is known at run time only; it is found by following these ties (`-nag-fuse`). For a row-wise op its roles say this.
+  }];
+  let cppNamespace = "::nag";
+  let methods = [
+    InterfaceMethod<[{
+      Sets of values with the same rows. A set whose rows are counted by the op itself names the offsets that count them.
+    }], "::llvm::SmallVector<::nag::RowSpace>", "getRowSpaces">
   ];
 }
 

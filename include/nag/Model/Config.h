@@ -23,6 +23,10 @@ enum class Mlp { Relu2, Gelu, Swiglu };
 /// RMS norm of queries and keys per head: none, without gain, or with a learned
 /// gain.
 enum class QkNorm { None, Fixed, Learned };
+/// Depth routing (spec section 4): none, or which tokens a sub-layer executes.
+enum class ModPolicy { None, Threshold, Capacity, Rate };
+/// Keys and values of a routed attention: of all tokens or of those executed.
+enum class ModKv { All, Routed };
 /// Element type of activations and matrices. Scalars, vectors and optimizer
 /// moments are f32 in bf16 models.
 enum class ElementType { F32, F64, BF16 };
@@ -63,6 +67,23 @@ struct ModelConfig {
   /// e of rms_e (spec section 3).
   double eps = 1.1920928955078125e-07;
 
+  ModPolicy modPolicy = ModPolicy::None;
+  /// Share of the tokens that skip a routed sub-layer, in [0, 1).
+  double modRate = 0;
+  ModKv modKv = ModKv::All;
+  /// Layers at either end that execute every token; 1 unless set, fewer where
+  /// no layer would be routed then.
+  int64_t modExempt = 1;
+  /// Steps of training that execute every token, and then steps in which the
+  /// rate grows to modRate. With a schedule, the number of rows is decided at
+  /// run time.
+  int64_t modWarmup = 0, modRamp = 0;
+  /// Weight of the auxiliary loss (mean skip - modRate)^2, averaged over the
+  /// routed sub-layers; and the temperature of its sigmoid.
+  double modAux = 0, modTemperature = 0.05;
+  /// Decay of the thresholds' moving average, per step.
+  double modEma = 0.95;
+
   /// Standard deviations of initial values. Embeddings and head are normal, the
   /// branches' output projections uniform; 0 starts at zero. head_std is 0.02
   /// in prenorm models unless set.
@@ -86,6 +107,14 @@ struct ModelConfig {
   /// Positions before its own that a token of each layer sees; nothing where
   /// it sees all.
   std::vector<std::optional<int64_t>> windows() const;
+
+  bool isRouted() const { return modPolicy != ModPolicy::None; }
+  /// True when the tokens that layer `layer` executes are chosen.
+  bool isRouted(int64_t layer) const {
+    return isRouted() && layer >= modExempt && layer < layers - modExempt;
+  }
+  /// True when training changes the rate of a capacity on the way.
+  bool hasSchedule() const { return modWarmup > 0 || modRamp > 0; }
 };
 
 /// Collects settings from a preset, files and the command line, later ones over
@@ -116,6 +145,7 @@ private:
   llvm::Error setAll(const llvm::json::Object &object, GetOrigin getOrigin);
   void derive(ModelConfig &complete) const;
   llvm::Error check(const ModelConfig &complete) const;
+  llvm::Error checkRouting(const ModelConfig &complete) const;
   llvm::Error fail(llvm::StringRef key, const llvm::Twine &message) const;
 
   ModelConfig config;

@@ -12,6 +12,26 @@
 
 namespace nag::model {
 
+/// A count that depends on how many tokens the routed sub-layers execute (depth
+/// routing, spec section 4) where that is decided at run time. All of them are
+/// taken to be equally dear.
+struct RoutedCount {
+  /// What every batch costs; a capacity that is known when compiling included.
+  double fixed = 0;
+  /// What the routed attentions, and the routed MLPs, cost together when every
+  /// token is executed.
+  double attention = 0, mlp = 0;
+
+  /// When such shares of the tokens skip the routed sub-layers.
+  double at(double attentionSkips, double mlpSkips) const {
+    return fixed + attention * (1 - attentionSkips) + mlp * (1 - mlpSkips);
+  }
+  double all() const { return at(0, 0); }
+
+  RoutedCount &operator+=(const RoutedCount &other);
+  RoutedCount operator*(double factor) const;
+};
+
 /// Counts of one training step on one batch. Floating-point operations are
 /// those of CostOpInterface: a multiply-add is two.
 struct StepCost {
@@ -29,6 +49,19 @@ struct StepCost {
   /// known: what is saved for the backward pass.
   int64_t activationBytes = 0;
 
+  /// What is executed: the FLOPs of the passes as above, the trained numbers
+  /// that a token meets in the forward pass, and the bytes of keys and values
+  /// per token.
+  RoutedCount forward, backward, parametersPerToken, kvBytesPerToken;
+  /// The share of tokens that skip as the configuration has it, where that is
+  /// decided at run time; else 0.
+  double expectedSkips = 0;
+
+  /// Executed when the shares are as expected.
+  double executedFlops() const {
+    return forward.at(expectedSkips, expectedSkips) +
+           backward.at(expectedSkips, expectedSkips) + double(optimizerFlops);
+  }
   int64_t totalFlops() const {
     return forwardFlops + backwardFlops + optimizerFlops;
   }

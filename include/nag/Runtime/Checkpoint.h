@@ -25,6 +25,8 @@ struct TrainingState {
   int64_t dataPosition = 0;
   /// Dataset::fingerprint().
   uint64_t dataFingerprint = 0;
+  /// FLOPs executed, where the program's costs are known. Decides nothing.
+  double executedFlops = 0;
 };
 
 /// What stands before a parameter's name in the names of its moments.

@@ -6,6 +6,7 @@
 #include "nag/Runtime/Binding.h"
 #include "nag/Runtime/Dataset.h"
 #include "nag/Runtime/Metrics.h"
+#include <functional>
 
 namespace nag::runtime {
 
@@ -14,9 +15,12 @@ struct EvaluatorOptions {
   int64_t maxBatches = 0;
   /// The factor of alpha; 1 after the warm-up.
   double gateScale = 1;
+  /// Called after each batch, whose results are still in the buffers.
+  std::function<llvm::Error()> afterBatch = nullptr;
 };
 
-/// Calls "loss". `weights` and `buffers` must outlive it.
+/// Calls "loss", without an auxiliary loss. `weights` and `buffers` must
+/// outlive it.
 class Evaluator {
 public:
   static llvm::Expected<Evaluator> create(Program &program,

@@ -55,6 +55,10 @@ public:
                        const SamplerOptions &options,
                        const std::function<bool(int32_t)> &emit);
 
+  /// Reads the thresholds of a routed program from a checkpoint. Fails on the
+  /// policy capacity, which looks ahead.
+  llvm::Error setUpRouting(Program &program, llvm::StringRef checkpoint);
+
   int64_t getVocabulary() const { return vocabulary; }
 
 private:

@@ -26,6 +26,34 @@ void nag_gemm_f64(int64_t transA, int64_t transB, int64_t m, int64_t n,
                   const double *b, int64_t ldb, double beta, double *c,
                   int64_t ldc);
 
+/// nag.route: the tokens of each sequence of `length` scores that are executed,
+/// by a capacity of `kept` tokens, a capacity of length - floor(rate * length)
+/// tokens, or a threshold. Equal scores: the earlier token. `indices` has
+/// `rows` elements, -1 behind the last; `offsets` has sequences + 1.
+/// nag_quantile: nag.quantile of `slices` times `count` values.
+void nag_route_capacity_f32(int64_t sequences, int64_t length, int64_t rows,
+                            int64_t kept, const float *scores, int32_t *indices,
+                            int32_t *offsets);
+void nag_route_rate_f32(int64_t sequences, int64_t length, int64_t rows,
+                        const float *scores, const float *rate,
+                        int32_t *indices, int32_t *offsets);
+void nag_route_threshold_f32(int64_t sequences, int64_t length, int64_t rows,
+                             const float *scores, const float *threshold,
+                             int32_t *indices, int32_t *offsets);
+void nag_quantile_f32(int64_t slices, int64_t count, const float *values,
+                      const float *rate, float *thresholds);
+void nag_route_capacity_f64(int64_t sequences, int64_t length, int64_t rows,
+                            int64_t kept, const double *scores,
+                            int32_t *indices, int32_t *offsets);
+void nag_route_rate_f64(int64_t sequences, int64_t length, int64_t rows,
+                        const double *scores, const double *rate,
+                        int32_t *indices, int32_t *offsets);
+void nag_route_threshold_f64(int64_t sequences, int64_t length, int64_t rows,
+                             const double *scores, const double *threshold,
+                             int32_t *indices, int32_t *offsets);
+void nag_quantile_f64(int64_t slices, int64_t count, const double *values,
+                      const double *rate, double *thresholds);
+
 #ifdef __cplusplus
 }
 #endif

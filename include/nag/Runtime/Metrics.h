@@ -6,6 +6,7 @@
 
 #include "nag/Runtime/Files.h"
 #include "nag/Runtime/Program.h"
+#include "nag/Runtime/Routing.h"
 #include <optional>
 #include <vector>
 
@@ -76,12 +77,19 @@ struct StepMetrics {
   std::optional<GateHealth> gates;
   /// At the last step.
   std::optional<GateSample> sample;
+  /// Of a routed program.
+  std::optional<SkipReport> skips;
+  /// Where the costs of the program are known.
+  std::optional<ExecutedReport> executed;
 };
 
 /// {"step":3,"loss":5.2,"lr":1e-3,"grad_norm":1.1,"tokens":6144,
 ///  "tokens_per_s":1e5,"seconds":{"data":1e-4,"gradients":0.1,"apply":0.01}
 ///  [,"val_loss":2.4,"val_bits_per_byte":3.4,"val_tokens":9]
 ///  [,"gates":{"mean":[],"floor":[],"angle":[],"log_gain":[],"dead":0}]
+///  [,"skips":[],"routing":{"rate":0.25,"mean":0.25,"thresholds":[]}]
+///  [,"executed":{"flops":1e9,"total_flops":3e9,"parameters_per_token":1e5,
+///                "kv_bytes_per_token":4096}]
 ///  [,"sample":{"tokens":[],"gates":[]}]}
 std::string formatJson(const StepMetrics &metrics);
 

@@ -65,7 +65,8 @@ private:
 std::string getLayerName(llvm::StringRef name, int64_t layer);
 
 /// Fails when the file holds a tensor that is neither a parameter of the
-/// program nor, behind one of `prefixes`, goes with one.
+/// program nor, behind one of `prefixes`, goes with one. The thresholds of
+/// depth routing (Routing.h) are never foreign.
 llvm::Error checkNoForeignTensors(const SafetensorsFile &file,
                                   const Program &program,
                                   llvm::ArrayRef<llvm::StringRef> prefixes);

@@ -23,6 +23,17 @@
 //   loss        like gradients without grad:*.
 //   logits      reads tokens, gate_scale, parameters; writes logits [B,T,V].
 //
+// Programs with depth routing (Routing.h) have more. The functions that run the
+// model may read thresholds [S], skip_rate [] (of a capacity decided at run
+// time) and aux_weight [] (of the auxiliary loss); gradients and loss write
+// offsets [S,B+1] i32, how many tokens each sub-layer executed up to each
+// sequence.
+//
+//   adapt       thresholds = threshold_keep [S] * thresholds + threshold_step
+//   [S]
+//               * quantile of gates at skip_rate. Thresholds are those of full
+//               gates; the model multiplies them by gate_scale.
+//
 // Programs without gates (the prenorm baseline) have neither gate_scale nor
 // gates. Scalars are f32 (f64 where the model is).
 #ifndef NAG_RUNTIME_PROGRAM_H

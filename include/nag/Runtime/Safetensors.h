@@ -37,6 +37,7 @@ public:
   }
   /// The metadata string of that name, or null.
   const std::string *metadata(llvm::StringRef name) const;
+  const llvm::StringMap<std::string> &allMetadata() const { return strings; }
 
 private:
   llvm::Error parse();

@@ -9,6 +9,7 @@
 #include "nag/Runtime/Evaluator.h"
 #include "nag/Runtime/Metrics.h"
 #include "nag/Runtime/Progress.h"
+#include "nag/Runtime/Routing.h"
 #include "nag/Runtime/Schedule.h"
 #include <memory>
 
@@ -32,6 +33,12 @@ struct TrainerOptions {
   double clip = 1;
   /// Batches per step; their gradients are averaged.
   int64_t accumulation = 1;
+
+  /// What the program's parts cost, for the log.
+  ExecutionCosts costs;
+  /// FLOPs to spend, as expected from the rate of each step; 0: `steps` counts.
+  /// Needs costs.
+  double flopsBudget = 0;
 
   /// Steps between validations; 0: none. The last step validates too, on all
   /// of the validation data; the others on validationBatches batches (0: all).
@@ -96,6 +103,9 @@ private:
   Trainer(Program &compiled, const Dataset &data, TrainerOptions chosen);
 
   llvm::Error setUp();
+  llvm::Error planSteps();
+  double expectFlops(int64_t step) const;
+  llvm::Error readExecuted(StepMetrics &metrics);
   llvm::Error allocate();
   llvm::Error bindFunctions();
   llvm::Error bindGradients();
@@ -113,6 +123,7 @@ private:
   llvm::Error report(StepMetrics &metrics);
   llvm::Error validate(StepMetrics &metrics);
   llvm::Error readGates(StepMetrics &metrics);
+  llvm::Error readSkips(StepMetrics &metrics);
   llvm::Error saveCheckpoint();
   bool isDue(int64_t interval, int64_t step) const;
 
@@ -127,6 +138,7 @@ private:
   /// Gradients of a step's first batch go straight to the accumulators.
   BoundFunction firstGradientsCall, gradientsCall, accumulateCall, applyCall;
   std::optional<Evaluator> evaluator;
+  Routing routing;
 
   BatchShape shape;
   TrainingBatches batches;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Patterns of convert-nag-to-linalg for the ops that sum over more than a row:
-// linear layers, their weight gradients, attention, the embedding's gradient.
+// linear layers, their weight gradients, attention, the embedding's gradient,
+// routing.
 #include "nag/Conversion/NagToLinalg.h"
 #include "nag/Dialect/Nag/IR/NagGeneration.h"
 
@@ -59,6 +60,33 @@ AffineMap dims(OpBuilder &builder, ArrayRef<unsigned> targets) {
   return AffineMap::getMultiDimMapWithTargets(3, targets, builder.getContext());
 }
 
+/// The first `count` rows of a matrix; all of them where `count` is null.
+Value takeRows(OpBuilder &builder, Location loc, Value matrix, Value count) {
+  if (!count)
+    return matrix;
+  auto type = cast<RankedTensorType>(matrix.getType());
+  SmallVector<OpFoldResult> offsets(2, builder.getIndexAttr(0));
+  SmallVector<OpFoldResult> sizes{count,
+                                  builder.getIndexAttr(type.getDimSize(1))};
+  SmallVector<OpFoldResult> strides(2, builder.getIndexAttr(1));
+  return tensor::ExtractSliceOp::create(builder, loc, matrix, offsets, sizes,
+                                        strides);
+}
+
+/// `rows` as the first `count` rows of `matrix`.
+Value putRows(OpBuilder &builder, Location loc, Value rows, Value matrix,
+              Value count) {
+  if (!count)
+    return rows;
+  auto type = cast<RankedTensorType>(matrix.getType());
+  SmallVector<OpFoldResult> offsets(2, builder.getIndexAttr(0));
+  SmallVector<OpFoldResult> sizes{count,
+                                  builder.getIndexAttr(type.getDimSize(1))};
+  SmallVector<OpFoldResult> strides(2, builder.getIndexAttr(1));
+  return tensor::InsertSliceOp::create(builder, loc, rows, matrix, offsets,
+                                       sizes, strides);
+}
+
 /// Writes the matrix `computed` where `result` is wanted.
 void replaceByMatrix(PatternRewriter &rewriter, Operation *op, Value computed) {
   Value result = op->getResult(0);
@@ -74,10 +102,17 @@ Value matmul(OpBuilder &builder, Location loc, Value a, Value b,
                     mapB);
 }
 
-/// `op` added to the matrix `sum`.
-Value addProduct(OpBuilder &builder, Operation *op, Value sum) {
+/// The first `count` rows of an operand.
+Value takeRowsOf(OpBuilder &builder, Operation *op, Value operand,
+                 Value count) {
+  return takeRows(builder, op->getLoc(),
+                  asMatrix(builder, op->getLoc(), operand), count);
+}
+
+/// `op`, of which `count` rows count, added to the matrix `sum`.
+Value addProduct(OpBuilder &builder, Operation *op, Value sum, Value count) {
   Location loc = op->getLoc();
-  Value left = asMatrix(builder, loc, op->getOperand(0));
+  Value left = takeRowsOf(builder, op, op->getOperand(0), count);
   if (auto linear = dyn_cast<LinearOp>(op)) {
     AffineMap weight = linear.getTransposeWeight() ? dims(builder, {2, 1})
                                                    : dims(builder, {1, 2});
@@ -85,8 +120,9 @@ Value addProduct(OpBuilder &builder, Operation *op, Value sum) {
                       dims(builder, {0, 2}), weight);
   }
   auto grad = cast<WeightGradOp>(op);
-  return matmulOnto(builder, loc, left, asMatrix(builder, loc, grad.getInput()),
-                    sum, dims(builder, {2, 0}), dims(builder, {2, 1}));
+  Value input = takeRowsOf(builder, op, grad.getInput(), count);
+  return matmulOnto(builder, loc, left, input, sum, dims(builder, {2, 0}),
+                    dims(builder, {2, 1}));
 }
 
 /// The terms of the sum `root`, through sums that only it reads.
@@ -107,12 +143,17 @@ bool isOnlyAdded(Value term) {
          isa_and_nonnull<LinearOp, WeightGradOp>(term.getDefiningOp());
 }
 
-/// `tensor` copied to `destination`, both matrices, row by row in parallel.
-Value copyRows(ImplicitLocOpBuilder &builder, Value tensor, Value destination) {
+/// `count` rows of `tensor`, or all where that is null, copied to
+/// `destination`, both matrices, row by row in parallel.
+Value copyRows(ImplicitLocOpBuilder &builder, Value tensor, Value destination,
+               Value count) {
   auto type = cast<RankedTensorType>(destination.getType());
-  auto loop = scf::ForallOp::create(
-      builder, ArrayRef<OpFoldResult>{builder.getIndexAttr(type.getDimSize(0))},
-      ValueRange{destination}, /*mapping=*/std::nullopt);
+  OpFoldResult bound = builder.getIndexAttr(type.getDimSize(0));
+  if (count)
+    bound = count;
+  auto loop = scf::ForallOp::create(builder, ArrayRef<OpFoldResult>{bound},
+                                    ValueRange{destination},
+                                    /*mapping=*/std::nullopt);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   SmallVector<OpFoldResult> offsets{loop.getInductionVar(0),
@@ -145,15 +186,18 @@ void lowerSum(RewriterBase &rewriter, Operation *root) {
       !(type.getElementType().isF32() || type.getElementType().isF64()))
     return;
   ImplicitLocOpBuilder builder(root->getLoc(), root);
-  Value sum = getDestination(builder, root->getResult(0), matrixType(type));
+  Value count = countLiveRows(builder, root);
+  Value whole = getDestination(builder, root->getResult(0), matrixType(type));
+  if (!isOnlyAdded(terms.front()))
+    whole = copyRows(builder, asMatrix(builder, root->getLoc(), terms.front()),
+                     whole, count);
+  Value sum = takeRows(builder, root->getLoc(), whole, count);
   if (isOnlyAdded(terms.front()))
     sum = zeros(builder, root->getLoc(), sum);
-  else
-    sum = copyRows(builder, asMatrix(builder, root->getLoc(), terms.front()),
-                   sum);
   for (Value term : terms)
     if (isOnlyAdded(term))
-      sum = addProduct(builder, term.getDefiningOp(), sum);
+      sum = addProduct(builder, term.getDefiningOp(), sum, count);
+  sum = putRows(builder, root->getLoc(), sum, whole, count);
   sum = reshapeTo(builder, root->getLoc(), sum, type.getShape());
   for (Value term : ArrayRef(terms).drop_front())
     if (!isOnlyAdded(term))
@@ -175,14 +219,17 @@ struct LowerLinear : OpRewritePattern<LinearOp> {
   LogicalResult matchAndRewrite(LinearOp op,
                                 PatternRewriter &rewriter) const override {
     Location loc = op.getLoc();
-    Value input = asMatrix(rewriter, loc, op.getInput());
-    Value destination = getDestination(rewriter, op.getResult(),
-                                       matrixType(op.getResult().getType()));
+    Value count = countLiveRows(rewriter, op);
+    Value input = takeRowsOf(rewriter, op, op.getInput(), count);
+    Value whole = getDestination(rewriter, op.getResult(),
+                                 matrixType(op.getResult().getType()));
+    Value destination = takeRows(rewriter, loc, whole, count);
     AffineMap weight = op.getTransposeWeight() ? dims(rewriter, {2, 1})
                                                : dims(rewriter, {1, 2});
+    Value product = matmul(rewriter, loc, input, op.getWeight(), destination,
+                           dims(rewriter, {0, 2}), weight);
     replaceByMatrix(rewriter, op,
-                    matmul(rewriter, loc, input, op.getWeight(), destination,
-                           dims(rewriter, {0, 2}), weight));
+                    putRows(rewriter, loc, product, whole, count));
     return success();
   }
 };
@@ -193,8 +240,9 @@ struct LowerWeightGrad : OpRewritePattern<WeightGradOp> {
   LogicalResult matchAndRewrite(WeightGradOp op,
                                 PatternRewriter &rewriter) const override {
     Location loc = op.getLoc();
-    Value grad = asMatrix(rewriter, loc, op.getResultGrad());
-    Value input = asMatrix(rewriter, loc, op.getInput());
+    Value count = countLiveRows(rewriter, op);
+    Value grad = takeRowsOf(rewriter, op, op.getResultGrad(), count);
+    Value input = takeRowsOf(rewriter, op, op.getInput(), count);
     Value destination = getDestination(rewriter, op.getWeightGrad(),
                                        op.getWeightGrad().getType());
     replaceByMatrix(rewriter, op,
@@ -229,8 +277,8 @@ struct LowerAttention : OpRewritePattern<AttentionOp> {
     SmallVector<Value> destinations = getDestinations(rewriter, op);
     auto lowered = StreamAttentionOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
-        op.getValue(), destinations[0], destinations[1], op.getHeadsAttr(),
-        op.getKvHeadsAttr(), op.getWindowAttr());
+        op.getValue(), op.getRoute(), destinations[0], destinations[1],
+        op.getHeadsAttr(), op.getKvHeadsAttr(), op.getWindowAttr());
     replaceAllComputed(rewriter, op, lowered);
     return success();
   }
@@ -263,9 +311,63 @@ struct LowerAttentionVJP : OpRewritePattern<AttentionVJPOp> {
     auto lowered = StreamAttentionVJPOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), op.getResult(), op.getLse(), op.getResultGrad(),
-        destinations[0], destinations[1], destinations[2], op.getHeadsAttr(),
-        op.getKvHeadsAttr(), op.getWindowAttr());
+        op.getRoute(), destinations[0], destinations[1], destinations[2],
+        op.getHeadsAttr(), op.getKvHeadsAttr(), op.getWindowAttr());
     replaceAllComputed(rewriter, op, lowered);
+    return success();
+  }
+};
+
+/// Replaces an op without rows by a call of the runtime's entry point `name`,
+/// with the element type of `like` as its suffix.
+void replaceByRuntimeCall(PatternRewriter &rewriter, Operation *op,
+                          const Twine &name, Value like,
+                          ArrayRef<int64_t> sizes) {
+  Type element = getElementTypeOrSelf(like.getType());
+  SmallVector<Value> destinations;
+  for (Value result : op->getResults())
+    destinations.push_back(getDestination(
+        rewriter, result, cast<RankedTensorType>(result.getType())));
+  auto call =
+      RuntimeCallOp::create(rewriter, op->getLoc(), op->getResultTypes(),
+                            (name + (element.isF64() ? "_f64" : "_f32")).str(),
+                            sizes, op->getOperands(), destinations);
+  for (auto [result, computed] :
+       llvm::zip(op->getResults(), call->getResults()))
+    replaceComputed(rewriter, result, computed);
+  rewriter.eraseOp(op);
+}
+
+struct LowerRoute : OpRewritePattern<RouteOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(RouteOp op,
+                                PatternRewriter &rewriter) const override {
+    ArrayRef<int64_t> shape = op.getScores().getType().getShape();
+    int64_t rows = op.getIndices().getType().getDimSize(0);
+    if (op.getRouting().getPolicy() != Policy::Capacity)
+      replaceByRuntimeCall(rewriter, op, "nag_route_threshold", op.getScores(),
+                           {shape[0], shape[1], rows});
+    else if (op.getDial())
+      replaceByRuntimeCall(rewriter, op, "nag_route_rate", op.getScores(),
+                           {shape[0], shape[1], rows});
+    else
+      replaceByRuntimeCall(
+          rewriter, op, "nag_route_capacity", op.getScores(),
+          {shape[0], shape[1], rows, op.getRouting().getKept(shape[1])});
+    return success();
+  }
+};
+
+struct LowerQuantile : OpRewritePattern<QuantileOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(QuantileOp op,
+                                PatternRewriter &rewriter) const override {
+    RankedTensorType type = op.getValues().getType();
+    int64_t slices = type.getDimSize(0);
+    replaceByRuntimeCall(rewriter, op, "nag_quantile", op.getValues(),
+                         {slices, type.getNumElements() / slices});
     return success();
   }
 };
@@ -385,6 +487,8 @@ void nag::lowerProductSums(RewriterBase &rewriter, Operation *function) {
 }
 
 void nag::populateContractionPatterns(RewritePatternSet &patterns) {
-  patterns.add<LowerLinear, LowerWeightGrad, LowerAttention, LowerAttentionVJP,
-               LowerCachedAttention, LowerEmbeddingVJP>(patterns.getContext());
+  patterns
+      .add<LowerLinear, LowerWeightGrad, LowerAttention, LowerAttentionVJP,
+           LowerCachedAttention, LowerEmbeddingVJP, LowerRoute, LowerQuantile>(
+          patterns.getContext());
 }

@@ -135,7 +135,7 @@ private:
       if (op->getName().getDialectNamespace() !=
               NagDialect::getDialectNamespace() ||
           isa<LaunchOp, RepeatOp, StreamAttentionOp, StreamAttentionVJPOp,
-              StreamCachedAttentionOp>(op))
+              StreamCachedAttentionOp, RuntimeCallOp>(op))
         return WalkResult::advance();
       return op->emitOpError("expected an op with a lowering to linalg; run "
                              "-nag-decompose and -nag-split-streams first");

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -53,6 +54,8 @@ private:
   SmallVector<Value> emitChunks();
   void emitChunk(Value chunk, int64_t chunks, ValueRange shared,
                  scf::InParallelOp terminator);
+  std::pair<OpFoldResult, OpFoldResult> getChunkRows(Value chunk,
+                                                     int64_t chunks);
   SmallVector<Value> initializeChunk(Value chunk, ValueRange shared,
                                      OpFoldResult first, OpFoldResult count);
   SmallVector<Value> emitChunkRow(Value row, Value index, ValueRange carried);
@@ -62,7 +65,9 @@ private:
   // The work for one row.
   SmallVector<Value> emitRow(Value row, ArrayRef<Value> slices);
   Value load(RowPart part, Value row);
+  Value loadIndexed(Value tensor, Value place);
   Value place(Value value, Value slice);
+  Value slotOf(const Output &output, Value row);
 
   void replaceOps(ArrayRef<Value> results);
 
@@ -70,8 +75,12 @@ private:
   ImplicitLocOpBuilder builder;
   const RowGroup &group;
   int64_t numRows;
+  /// How many rows count, where that is known at run time only; else null.
+  Value numLiveRows;
   /// Tensors from outside as [rows, d] or [rows].
   DenseMap<Value, Value> inputs;
+  /// Tensors with rows of their own number, as [n, d] or [n].
+  DenseMap<Value, Value> indexedInputs;
   SmallVector<Output> outputs;
 };
 
@@ -98,8 +107,8 @@ std::optional<RowPart> RowLoop::findOverwritten(Value result) const {
   Operation *producer = operand.getDefiningOp();
   if (producer && group.contains(producer))
     return findOverwritten(operand);
-  while (
-      isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(producer))
+  while (isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                         tensor::InsertSliceOp>(producer))
     producer = producer->getOperand(0).getDefiningOp();
   if (isa_and_nonnull<linalg::LinalgOp>(producer) && inputs.contains(operand))
     return RowPart{operand, 0};
@@ -112,10 +121,24 @@ LogicalResult RowLoop::collectInputs() {
     return failure();
   for (auto [tensor, role] : *read) {
     auto type = cast<RankedTensorType>(tensor.getType());
-    inputs[tensor] = reshapeTo(builder, builder.getLoc(), tensor,
-                               getRowsType(type, role, numRows).getShape());
+    auto &rows = role == RowRole::Indexed ? indexedInputs : inputs;
+    rows[tensor] = reshapeTo(builder, builder.getLoc(), tensor,
+                             getRowsType(type, role, numRows).getShape());
   }
   return success();
+}
+
+/// Where a tensor that keeps other rows is computed: its destination, which
+/// holds the base already where it is a kernel's; elsewhere a copy of the base.
+static Value fillWithBase(ImplicitLocOpBuilder &builder, Value base,
+                          Value destination) {
+  if (!destination.getDefiningOp<tensor::EmptyOp>())
+    return destination;
+  auto shape = cast<RankedTensorType>(destination.getType()).getShape();
+  return linalg::CopyOp::create(
+             builder, reshapeTo(builder, builder.getLoc(), base, shape),
+             destination)
+      .getResult(0);
 }
 
 void RowLoop::collectOutputs() {
@@ -129,6 +152,9 @@ void RowLoop::collectOutputs() {
             ? inputs.lookup(output.overwritten->first)
             : getDestination(builder, named,
                              getRowsType(output.type, output.role, numRows));
+    if (output.base)
+      output.destination =
+          fillWithBase(builder, output.base, output.destination);
     outputs.push_back(std::move(output));
   }
 }
@@ -232,6 +258,25 @@ Value RowLoop::load(RowPart part, Value row) {
   return toComputeType(builder, value);
 }
 
+/// The row or the scalar of an Indexed tensor at `place`, an i32.
+Value RowLoop::loadIndexed(Value tensor, Value place) {
+  Value rows = indexedInputs.lookup(tensor);
+  Value index =
+      arith::IndexCastOp::create(builder, builder.getIndexType(), place);
+  if (cast<RankedTensorType>(rows.getType()).getRank() == 1)
+    return toComputeType(builder,
+                         tensor::ExtractOp::create(builder, rows, index));
+  return toComputeType(builder, extractRow(builder, rows, index));
+}
+
+/// Which row of an output belongs to row `row` of the loop.
+Value RowLoop::slotOf(const Output &output, Value row) {
+  if (!output.indices)
+    return row;
+  return arith::IndexCastOp::create(builder, builder.getIndexType(),
+                                    load(resolveRowPart(output.indices), row));
+}
+
 /// Makes the linalg op behind `row` compute in `slice` instead of a tensor of
 /// its own. Fails when there is no such op.
 static LogicalResult computeInPlace(ImplicitLocOpBuilder &builder, Value row,
@@ -287,7 +332,10 @@ SmallVector<Value> RowLoop::emitRow(Value row, ArrayRef<Value> slices) {
       return tensor::ExtractOp::create(builder, tensor, ValueRange());
     return tensor;
   };
-  auto values = group.buildRow(builder, row, {getPart, getWhole});
+  auto getIndexed = [&](Value tensor, Value place) {
+    return loadIndexed(tensor, place);
+  };
+  auto values = group.buildRow(builder, row, {getPart, getWhole, getIndexed});
   SmallVector<Value> results;
   for (auto [output, slice] : llvm::zip_equal(outputs, slices)) {
     Value value = values.lookup(output.part);
@@ -318,35 +366,42 @@ static Value addTo(ImplicitLocOpBuilder &builder, Value accumulator,
 
 SmallVector<Value> RowLoop::emitSingleRow() {
   Value zero = arith::ConstantIndexOp::create(builder, 0);
-  SmallVector<Value> slices;
-  for (const Output &output : outputs)
-    slices.push_back(output.isSum()
-                         ? output.destination
-                         : extractRow(builder, output.destination, zero));
+  SmallVector<Value> slices, slots;
+  for (const Output &output : outputs) {
+    slots.push_back(slotOf(output, zero));
+    slices.push_back(
+        output.isSum() ? output.destination
+                       : extractRow(builder, output.destination, slots.back()));
+  }
   SmallVector<Value> results = emitRow(zero, slices);
-  for (auto [output, result] : llvm::zip_equal(outputs, results))
+  for (auto [output, result, slot] : llvm::zip_equal(outputs, results, slots))
     result = output.isSum()
                  ? place(result, output.destination)
-                 : insertRow(builder, result, output.destination, zero);
+                 : insertRow(builder, result, output.destination, slot);
   return results;
 }
 
 SmallVector<Value> RowLoop::emitForall() {
   SmallVector<Value> destinations = llvm::map_to_vector(
       outputs, [](const Output &output) { return output.destination; });
-  auto loop = scf::ForallOp::create(
-      builder, ArrayRef<OpFoldResult>{builder.getIndexAttr(numRows)},
-      destinations, std::nullopt);
+  OpFoldResult bound = builder.getIndexAttr(numRows);
+  if (numLiveRows)
+    bound = numLiveRows;
+  auto loop = scf::ForallOp::create(builder, ArrayRef<OpFoldResult>{bound},
+                                    destinations, std::nullopt);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   Value row = loop.getInductionVar(0);
-  SmallVector<Value> slices;
-  for (Value shared : loop.getRegionIterArgs())
-    slices.push_back(extractRow(builder, shared, row));
+  SmallVector<Value> slices, slots;
+  for (auto [output, shared] :
+       llvm::zip_equal(outputs, loop.getRegionIterArgs())) {
+    slots.push_back(slotOf(output, row));
+    slices.push_back(extractRow(builder, shared, slots.back()));
+  }
   SmallVector<Value> results = emitRow(row, slices);
-  for (auto [result, shared] :
-       llvm::zip_equal(results, loop.getRegionIterArgs()))
-    insertInParallel(builder, loop.getTerminator(), result, shared, row,
+  for (auto [result, shared, slot] :
+       llvm::zip_equal(results, loop.getRegionIterArgs(), slots))
+    insertInParallel(builder, loop.getTerminator(), result, shared, slot,
                      builder.getIndexAttr(1));
   return llvm::to_vector_of<Value>(loop.getResults());
 }
@@ -394,23 +449,31 @@ SmallVector<Value> RowLoop::emitChunks() {
   return results;
 }
 
+/// The first row of a chunk and how many it has.
+std::pair<OpFoldResult, OpFoldResult> RowLoop::getChunkRows(Value chunk,
+                                                            int64_t chunks) {
+  Location loc = builder.getLoc();
+  AffineExpr index = builder.getAffineDimExpr(0);
+  AffineExpr rows = builder.getAffineConstantExpr(numRows);
+  SmallVector<OpFoldResult> operands{chunk};
+  if (numLiveRows) {
+    rows = builder.getAffineSymbolExpr(0);
+    operands.push_back(numLiveRows);
+  }
+  auto boundary = [&](AffineExpr at) { return (at * rows).floorDiv(chunks); };
+  OpFoldResult first = affine::makeComposedFoldedAffineApply(
+      builder, loc, boundary(index), operands);
+  if (!numLiveRows && numRows % chunks == 0)
+    return {first, builder.getIndexAttr(numRows / chunks)};
+  return {first,
+          affine::makeComposedFoldedAffineApply(
+              builder, loc, boundary(index + 1) - boundary(index), operands)};
+}
+
 /// The rows of one chunk, one after the other.
 void RowLoop::emitChunk(Value chunk, int64_t chunks, ValueRange shared,
                         scf::InParallelOp terminator) {
-  AffineExpr index = builder.getAffineDimExpr(0);
-  auto boundary = [&](AffineExpr at) {
-    return affine::makeComposedFoldedAffineApply(
-        builder, builder.getLoc(), (at * numRows).floorDiv(chunks),
-        OpFoldResult(chunk));
-  };
-  OpFoldResult first = boundary(index),
-               count = builder.getIndexAttr(numRows / chunks);
-  if (numRows % chunks != 0)
-    count = affine::makeComposedFoldedAffineApply(
-        builder, builder.getLoc(),
-        ((index + 1) * numRows).floorDiv(chunks) -
-            (index * numRows).floorDiv(chunks),
-        OpFoldResult(chunk));
+  auto [first, count] = getChunkRows(chunk, chunks);
   SmallVector<Value> slices = initializeChunk(chunk, shared, first, count);
   Value zero = arith::ConstantIndexOp::create(builder, 0);
   Value one = arith::ConstantIndexOp::create(builder, 1);
@@ -513,8 +576,9 @@ LogicalResult RowLoop::lower() {
   if (failed(collectInputs()))
     return failure();
   collectOutputs();
+  numLiveRows = countLiveRows(builder, group.getOps().front());
   SmallVector<Value> results;
-  if (numRows == 1)
+  if (numRows == 1 && !numLiveRows)
     results = emitSingleRow();
   else if (llvm::any_of(outputs, [](const Output &o) { return o.isSum(); }))
     results = emitChunks();
@@ -522,6 +586,24 @@ LogicalResult RowLoop::lower() {
     results = emitForall();
   replaceOps(results);
   return success();
+}
+
+Value nag::countLiveRows(OpBuilder &builder, Operation *op) {
+  auto function = op->getParentOfType<func::FuncOp>();
+  if (!function)
+    return Value();
+  for (BlockArgument argument : function.getArguments()) {
+    unsigned index = argument.getArgNumber();
+    if (!function.getArgAttr(index, kRowCountAttrName))
+      continue;
+    Location loc = op->getLoc();
+    int64_t last = cast<RankedTensorType>(argument.getType()).getDimSize(0) - 1;
+    Value place = arith::ConstantIndexOp::create(builder, loc, last);
+    Value count = tensor::ExtractOp::create(builder, loc, argument, place);
+    return arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
+                                      count);
+  }
+  return Value();
 }
 
 LogicalResult nag::lowerRowwiseOps(RewriterBase &rewriter,

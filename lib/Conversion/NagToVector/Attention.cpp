@@ -19,15 +19,18 @@ public:
   void emit();
 
 private:
-  void emitQueryTile(Value batch, Value head, Value firstQuery);
+  Value countTiles(Value near, Value far);
+  void emitPair(Value head, Value near, Value far, Value count);
+  void emitQueryTile(Value head, Value firstQuery);
   /// One step over the keys [key, key + count): state is the running maximum
   /// and sum of every lane.
-  Values addKeyTile(const Tile &keys, const Tile &values, Value firstQuery,
-                    Value key, Value count, ValueRange state);
-  Value emitScores(const Tile &keys, Value firstQuery, Value key, Value count,
-                   Value highest);
+  Values addKeyTile(const Tile &keys, const Tile &values,
+                    const QueryPlaces &places, Value key, Value count,
+                    ValueRange state);
+  Value emitScores(const Tile &keys, const QueryPlaces &places, Value key,
+                   Value count, Value highest);
   Value emitProbabilities(Value count, Value highest, Value sum);
-  void storeLogSum(Value batch, Value head, Value firstQuery, ValueRange state);
+  void storeLogSum(Value head, Value firstQuery, ValueRange state);
 
   StreamAttentionOp op;
   /// The op's operands inside the parallel body.
@@ -40,71 +43,85 @@ void ForwardEmitter::emit() {
   // numbers of pairs are equal work.
   int64_t tiles = queryTiles(), pairs = llvm::divideCeil(tiles, 2);
   int64_t items = sizes.batch * sizes.heads * pairs;
-  parallel(
-      "attention_tiles", op->getOperands(), items,
-      [&](ValueRange arguments, Value item) {
-        buffers = StreamAttentionOp::Adaptor(arguments, op);
-        auto [head, pair] = divide(item, pairs);
-        auto [batch, headInBatch] = divide(head, sizes.heads);
-        queries = scratchTile(sizes.headDim, shape.lanes);
-        scores = scratchTile(shape.keys, shape.lanes);
-        sums = scratchTile(sizes.headDim, shape.lanes);
-        Value b = batch, h = headInBatch, near = pair;
-        Value far = minus(index(tiles - 1), near);
-        Value distinct =
-            arith::CmpIOp::create(*this, arith::CmpIPredicate::ne, near, far);
-        Value count = plus(
-            arith::IndexCastUIOp::create(*this, getIndexType(), distinct), 1);
-        loop(index(0), count, 1, [&](Value step) {
-          Value tile =
-              plus(near, createOrFold<arith::MulIOp>(step, minus(far, near)));
-          emitQueryTile(b, h, times(tile, shape.lanes));
-        });
-      });
+  parallel("attention_tiles", op->getOperands(), items,
+           [&](ValueRange arguments, Value item) {
+             buffers = StreamAttentionOp::Adaptor(arguments, op);
+             auto [head, pair] = divide(item, pairs);
+             auto [batch, headInBatch] = divide(head, sizes.heads);
+             enterSequence(batch, buffers.getRoute());
+             queries = scratchTile(sizes.headDim, shape.lanes);
+             scores = scratchTile(shape.keys, shape.lanes);
+             sums = scratchTile(sizes.headDim, shape.lanes);
+             Value far = minus(minus(countQueryTiles(), index(1)), pair);
+             emitPair(headInBatch, pair, far, countTiles(pair, far));
+           });
 }
 
-void ForwardEmitter::emitQueryTile(Value batch, Value head, Value firstQuery) {
+/// How many tiles a pair is: 1 in the middle; none where the sequence has fewer
+/// tiles than it may have.
+Value ForwardEmitter::countTiles(Value near, Value far) {
+  auto holds = [&](arith::CmpIPredicate predicate) -> Value {
+    Value condition = arith::CmpIOp::create(*this, predicate, near, far);
+    return arith::IndexCastUIOp::create(*this, getIndexType(), condition);
+  };
+  if (!sizes.routed)
+    return plus(holds(arith::CmpIPredicate::ne), 1);
+  return plus(holds(arith::CmpIPredicate::sle),
+              holds(arith::CmpIPredicate::slt));
+}
+
+void ForwardEmitter::emitPair(Value head, Value near, Value far, Value count) {
+  loop(index(0), count, 1, [&](Value step) {
+    Value tile =
+        plus(near, createOrFold<arith::MulIOp>(step, minus(far, near)));
+    emitQueryTile(head, times(tile, shape.lanes));
+  });
+}
+
+void ForwardEmitter::emitQueryTile(Value head, Value firstQuery) {
   Value kvHead = divide(head, sizes.heads / sizes.kvHeads).first;
-  packQueries(headTile(buffers.getQuery(), batch, head, firstQuery), queries,
+  packQueries(queryTile(buffers.getQuery(), head), firstQuery, queries,
               scoreScale());
   fill(sums, index(sizes.headDim), shape.lanes, number(0));
-  Tile keys = headTile(buffers.getKey(), batch, kvHead);
-  Tile values = headTile(buffers.getValue(), batch, kvHead);
-  auto [begin, end] = keyRange(firstQuery);
+  Tile keys = keyTile(buffers.getKey(), kvHead);
+  Tile values = keyTile(buffers.getValue(), kvHead);
+  QueryPlaces places = placeQueries(firstQuery);
+  auto [begin, end] = keyRange(places);
   Value stop = end;
   Values initial{splat(kInvisible, shape.lanes), splat(0, shape.lanes)};
   Values state =
       loop(begin, end, shape.keys, initial, [&](Value key, ValueRange current) {
         Value count = smaller(minus(stop, key), index(shape.keys));
-        return addKeyTile(keys, values, firstQuery, key, count, current);
+        return addKeyTile(keys, values, places, key, count, current);
       });
   Value inverse = arith::DivFOp::create(*this, splat(1, shape.lanes), state[1]);
-  unpackQueries(sums, headTile(buffers.getOutput(), batch, head, firstQuery),
+  unpackQueries(sums, queryTile(buffers.getOutput(), head), firstQuery,
                 inverse);
-  storeLogSum(batch, head, firstQuery, state);
+  storeLogSum(head, firstQuery, state);
 }
 
 TileEmitter::Values ForwardEmitter::addKeyTile(const Tile &keys,
                                                const Tile &values,
-                                               Value firstQuery, Value key,
-                                               Value count, ValueRange state) {
-  Value highest = emitScores(keys, firstQuery, key, count, state[0]);
+                                               const QueryPlaces &places,
+                                               Value key, Value count,
+                                               ValueRange state) {
+  Value highest = emitScores(keys, places, key, count, state[0]);
   Value decay = exp2(sub(state[0], highest));
   Value sum = emitProbabilities(count, highest, mul(state[1], decay));
   Tile rows = values;
-  rows.row = key;
+  rows.row = plus(values.row, key);
   addWeightedRows(sums, rows, scores, count, decay);
   return {highest, sum};
 }
 
 /// Stores the tile's scores and returns the new maximum of every lane.
-Value ForwardEmitter::emitScores(const Tile &keys, Value firstQuery, Value key,
-                                 Value count, Value highest) {
+Value ForwardEmitter::emitScores(const Tile &keys, const QueryPlaces &places,
+                                 Value key, Value count, Value highest) {
   return loop(index(0), count, shape.rows, highest,
               [&](Value first, ValueRange top) -> Values {
                 Value position = plus(key, first);
                 Values rows = maskBlock(scoreBlock(keys, position, queries),
-                                        position, firstQuery, kInvisible);
+                                        position, places, kInvisible);
                 Value maximal = top.front();
                 for (auto [row, score] : llvm::enumerate(rows)) {
                   store(score, scores, plus(first, row), index(0));
@@ -127,10 +144,10 @@ Value ForwardEmitter::emitProbabilities(Value count, Value highest, Value sum) {
       .front();
 }
 
-void ForwardEmitter::storeLogSum(Value batch, Value head, Value firstQuery,
+void ForwardEmitter::storeLogSum(Value head, Value firstQuery,
                                  ValueRange state) {
   Value logSum = fma(state[0], splat(M_LN2, shape.lanes), log(state[1]));
-  Tile target{buffers.getLse(), {batch}, nullptr, firstQuery};
+  Tile target = logSumTile(buffers.getLse(), firstQuery);
   if (!hasShortTile())
     return store(logSum, target, head, index(0));
   store(logSum, queries, index(0), index(0));

@@ -6,51 +6,134 @@ using namespace nag;
 
 using Values = TileEmitter::Values;
 
-std::pair<Value, Value> AttentionTiles::keyRange(Value firstQuery) {
-  Value end = plus(firstQuery, countQueries(firstQuery));
-  if (!sizes.window)
+/// An element of a buffer of i32 as an index.
+Value AttentionTiles::loadIndex(Value buffer, Value at) {
+  Value number = memref::LoadOp::create(*this, buffer, at);
+  return arith::IndexCastOp::create(*this, getIndexType(), number);
+}
+
+void AttentionTiles::enterSequence(Value batch, ValueRange route) {
+  sequence = {batch, nullptr, index(sizes.queries), index(sizes.keys)};
+  if (!sizes.routed)
+    return;
+  routeIndices = route[0];
+  lanePlaces = memref::AllocaOp::create(
+      *this, MemRefType::get({shape.lanes}, getI32Type()),
+      getI64IntegerAttr(64));
+  sequence.firstRow = loadIndex(route[1], batch);
+  sequence.queries =
+      minus(loadIndex(route[1], plus(batch, 1)), sequence.firstRow);
+  if (sizes.routedKeys)
+    sequence.keys = sequence.queries;
+}
+
+/// A number in every lane, as i32.
+Value AttentionTiles::spread(Value number) {
+  return broadcast(arith::IndexCastOp::create(*this, getI32Type(), number),
+                   shape.lanes);
+}
+
+/// first, first + 1, ... as i32.
+Value AttentionTiles::countUp(Value first) {
+  auto type = VectorType::get(shape.lanes, getI32Type());
+  SmallVector<int32_t> steps =
+      llvm::to_vector(llvm::seq<int32_t>(0, shape.lanes));
+  Value start = spread(first);
+  return arith::AddIOp::create(
+      *this, start,
+      arith::ConstantOp::create(*this,
+                                DenseElementsAttr::get(type, ArrayRef(steps))));
+}
+
+/// The places of the tile's queries; lanes behind the last one repeat it.
+Value AttentionTiles::loadPlaces(Value firstQuery) {
+  Value last = minus(sequence.queries, index(1));
+  loop(index(0), index(shape.lanes), 1, [&](Value lane) {
+    Value row = plus(sequence.firstRow, smaller(plus(firstQuery, lane), last));
+    Value place = memref::LoadOp::create(*this, routeIndices, row);
+    memref::StoreOp::create(*this, place, lanePlaces, lane);
+  });
+  auto vector = VectorType::get(shape.lanes, getI32Type());
+  return vector::LoadOp::create(*this, vector, lanePlaces, index(0))
+      .getResult();
+}
+
+QueryPlaces AttentionTiles::placeQueries(Value firstQuery) {
+  QueryPlaces queries;
+  queries.first = firstQuery;
+  if (!sizes.routed) {
+    queries.begin = firstQuery;
+    queries.end = plus(firstQuery, shape.lanes - 1);
+    return queries;
+  }
+  Value places = loadPlaces(firstQuery);
+  if (sizes.routedKeys) {
+    queries.begin = firstQuery;
+    queries.end = minus(plus(firstQuery, countQueries(firstQuery)), index(1));
+    queries.order = countUp(firstQuery);
+    queries.places = places;
+    return queries;
+  }
+  // Among the keys, a query's order is its position.
+  queries.order = arith::SubIOp::create(
+      *this, places, spread(times(sequence.batch, sizes.keys)));
+  auto lane = [&](int64_t at) -> Value {
+    Value number = vector::ExtractOp::create(*this, queries.order, at);
+    return arith::IndexCastOp::create(*this, getIndexType(), number);
+  };
+  queries.begin = lane(0);
+  queries.end = lane(shape.lanes - 1);
+  return queries;
+}
+
+std::pair<Value, Value> AttentionTiles::keyRange(const QueryPlaces &queries) {
+  Value end = sizes.routed ? plus(queries.end, 1)
+                           : plus(queries.first, countQueries(queries.first));
+  if (!sizes.window || sizes.routedKeys)
     return {index(0), end};
-  Value first = larger(minus(firstQuery, index(*sizes.window)), index(0));
+  Value first = larger(minus(queries.begin, index(*sizes.window)), index(0));
   return {minus(first, divide(first, shape.rows).second), end};
 }
 
-void AttentionTiles::packQueries(const Tile &source, const Tile &target,
-                                 double factor) {
+void AttentionTiles::packQueries(const Tile &source, Value firstQuery,
+                                 const Tile &target, double factor) {
   int64_t blocks = sizes.headDim / kSquare * kSquare;
   Value factors = splat(factor, kSquare);
+  Value last = minus(sequence.queries, index(1));
   for (int64_t lane = 0; lane < shape.lanes; lane += kSquare) {
     Values rows;
     for (int64_t row = lane; row < lane + kSquare; ++row) {
-      Value position = plus(source.row, row);
-      rows.push_back(hasShortTile() ? existing(position) : position);
+      Value position = plus(firstQuery, row);
+      rows.push_back(hasShortTile() ? smaller(position, last) : position);
     }
     Tile absolute{source.buffer, source.prefix, nullptr, source.column};
     loop(index(0), index(blocks), kSquare, [&](Value d) {
       Values square;
       for (Value row : rows)
-        square.push_back(load(absolute, row, d, kSquare));
+        square.push_back(load(source, row, d, kSquare));
       for (auto [column, vector] : llvm::enumerate(transpose(square)))
         store(mul(vector, factors), target, plus(d, column), index(lane));
     });
     for (int64_t d = blocks; d < sizes.headDim; ++d)
       for (auto [row, position] : llvm::enumerate(rows))
-        store(mul(load(absolute, position, index(d)), number(factor)), target,
+        store(mul(load(source, position, index(d)), number(factor)), target,
               index(d), index(lane + row));
   }
 }
 
 /// Stores a query's row, or a part of it, unless the tile has no such query.
-void AttentionTiles::storeQuery(Value value, const Tile &target, int64_t query,
-                                Value column) {
+void AttentionTiles::storeQuery(Value value, const Tile &target,
+                                Value firstQuery, int64_t query, Value column) {
+  Value row = plus(firstQuery, query);
   if (!hasShortTile())
-    return store(value, target, index(query), column);
+    return store(value, target, row, column);
   Value inside = arith::CmpIOp::create(*this, arith::CmpIPredicate::slt,
-                                       index(query), countQueries(target.row));
-  when(inside, [&] { store(value, target, index(query), column); });
+                                       index(query), countQueries(firstQuery));
+  when(inside, [&] { store(value, target, row, column); });
 }
 
 void AttentionTiles::unpackQueries(const Tile &source, const Tile &target,
-                                   Value factor) {
+                                   Value firstQuery, Value factor) {
   int64_t blocks = sizes.headDim / kSquare * kSquare;
   for (int64_t lane = 0; lane < shape.lanes; lane += kSquare) {
     Value factors;
@@ -67,13 +150,13 @@ void AttentionTiles::unpackQueries(const Tile &source, const Tile &target,
       for (int64_t column = 0; column < kSquare; ++column)
         square.push_back(loadScaled(plus(d, column)));
       for (auto [row, vector] : llvm::enumerate(transpose(square)))
-        storeQuery(vector, target, lane + row, d);
+        storeQuery(vector, target, firstQuery, lane + row, d);
     });
     for (int64_t d = blocks; d < sizes.headDim; ++d) {
       Value column = loadScaled(index(d));
       for (int64_t row = 0; row < kSquare; ++row)
         storeQuery(vector::ExtractOp::create(*this, column, row), target,
-                   lane + row, index(d));
+                   firstQuery, lane + row, index(d));
     }
   }
 }
@@ -83,7 +166,7 @@ Values AttentionTiles::scoreBlock(const Tile &keys, Value key,
   Values rows;
   for (int64_t row = 0; row < shape.rows; ++row) {
     Value position = plus(key, row);
-    rows.push_back(hasRestKeys() ? existing(position) : position);
+    rows.push_back(hasRestKeys() ? existingKey(position) : position);
   }
   Values zeros(shape.rows, splat(0, shape.lanes));
   return multiply(
@@ -97,52 +180,49 @@ Value AttentionTiles::compare(arith::CmpIPredicate predicate, Value lhs,
   return arith::CmpIOp::create(*this, predicate, lhs, rhs);
 }
 
-/// True when some query of the tile does not see some key of the block.
-Value AttentionTiles::isPartlyVisible(Value key, Value firstQuery) {
-  Value ahead =
-      compare(arith::CmpIPredicate::sgt, plus(key, shape.rows - 1), firstQuery);
+/// True when some query of the tile does not see some key of the block, or may
+/// not.
+Value AttentionTiles::isPartlyVisible(Value key, const QueryPlaces &queries) {
+  if (sizes.routedKeys && sizes.window)
+    return arith::ConstantIntOp::create(*this, true, 1);
+  Value ahead = compare(arith::CmpIPredicate::sgt, plus(key, shape.rows - 1),
+                        queries.begin);
   if (!sizes.window)
     return ahead;
-  Value behind = compare(arith::CmpIPredicate::slt, plus(key, *sizes.window),
-                         plus(firstQuery, shape.lanes - 1));
+  Value behind =
+      compare(arith::CmpIPredicate::slt, plus(key, *sizes.window), queries.end);
   return arith::OrIOp::create(*this, ahead, behind);
 }
 
-/// Which of the queries at `positions` see the key.
-Value AttentionTiles::seenBy(Value positions, Value key) {
-  auto spread = [&](Value position) {
-    return broadcast(arith::IndexCastOp::create(*this, getI32Type(), position),
-                     shape.lanes);
-  };
-  Value visible = compare(arith::CmpIPredicate::sle, spread(key), positions);
+/// Which of the queries see the key.
+Value AttentionTiles::seenBy(const QueryPlaces &queries, Value key) {
+  Value visible =
+      compare(arith::CmpIPredicate::sle, spread(key), queries.order);
   if (!sizes.window)
     return visible;
-  Value near = compare(arith::CmpIPredicate::sge,
-                       spread(plus(key, *sizes.window)), positions);
+  Value place = key;
+  if (sizes.routedKeys)
+    place = loadIndex(routeIndices, plus(sequence.firstRow, existingKey(key)));
+  Value near =
+      compare(arith::CmpIPredicate::sge, spread(plus(place, *sizes.window)),
+              queries.places ? queries.places : queries.order);
   return arith::AndIOp::create(*this, visible, near);
 }
 
-Values AttentionTiles::maskBlock(Values scores, Value key, Value firstQuery,
-                                 double invisible) {
+Values AttentionTiles::maskBlock(Values scores, Value key,
+                                 const QueryPlaces &queries, double invisible) {
   auto mask = [&] {
-    auto type = VectorType::get(shape.lanes, getI32Type());
-    SmallVector<int32_t> steps =
-        llvm::to_vector(llvm::seq<int32_t>(0, shape.lanes));
-    Value first =
-        broadcast(arith::IndexCastOp::create(*this, getI32Type(), firstQuery),
-                  shape.lanes);
-    Value positions = arith::AddIOp::create(
-        *this, first,
-        arith::ConstantOp::create(
-            *this, DenseElementsAttr::get(type, ArrayRef(steps))));
+    QueryPlaces placed = queries;
+    if (!placed.order)
+      placed.order = countUp(queries.first);
     Values result;
     for (auto [row, score] : llvm::enumerate(scores))
       result.push_back(
-          arith::SelectOp::create(*this, seenBy(positions, plus(key, row)),
-                                  score, splat(invisible, shape.lanes)));
+          arith::SelectOp::create(*this, seenBy(placed, plus(key, row)), score,
+                                  splat(invisible, shape.lanes)));
     return result;
   };
-  return choose(isPartlyVisible(key, firstQuery), mask, scores);
+  return choose(isPartlyVisible(key, queries), mask, scores);
 }
 
 void AttentionTiles::addWeightedRows(const Tile &sums, const Tile &rows,

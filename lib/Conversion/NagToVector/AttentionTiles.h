@@ -14,15 +14,56 @@ namespace nag {
 
 /// Static sizes of one attention op.
 struct AttentionSizes {
-  int64_t batch, length, heads, kvHeads, headDim;
+  /// `queries` of a sequence, or at most so many; `keys` of a sequence.
+  int64_t batch, queries, keys, heads, kvHeads, headDim;
   std::optional<int64_t> window;
+  /// Queries, and perhaps keys, are rows of executed tokens alone.
+  bool routed, routedKeys;
 
   template <typename AttentionLike> static AttentionSizes of(AttentionLike op) {
-    auto shape = mlir::cast<mlir::MemRefType>(op.getQuery().getType());
-    return {shape.getDimSize(0),    shape.getDimSize(1),
-            int64_t(op.getHeads()), int64_t(op.getKvHeads()),
-            op.getHeadDim(),        op.getWindow()};
+    auto shape = [](mlir::Value buffer) {
+      return mlir::cast<mlir::MemRefType>(buffer.getType()).getShape();
+    };
+    llvm::ArrayRef<int64_t> query = shape(op.getQuery()),
+                            key = shape(op.getKey());
+    AttentionSizes sizes{query[0],
+                         query[1],
+                         query[1],
+                         int64_t(op.getHeads()),
+                         int64_t(op.getKvHeads()),
+                         op.getHeadDim(),
+                         op.getWindow(),
+                         !op.getRoute().empty(),
+                         false};
+    if (sizes.routed) {
+      sizes.batch = shape(op.getRoute()[1])[0] - 1;
+      sizes.queries = sizes.keys = query[0] / sizes.batch;
+      sizes.routedKeys = key.size() == 2;
+      if (!sizes.routedKeys)
+        sizes.keys = key[1];
+    }
+    return sizes;
   }
+};
+
+/// The sequence that is at hand: where the rows of its queries and keys begin
+/// and how many there are.
+struct Sequence {
+  mlir::Value batch;
+  /// Null: rows are counted within the sequence.
+  mlir::Value firstRow;
+  mlir::Value queries, keys;
+};
+
+/// A tile of queries: the places that the mask compares with.
+struct QueryPlaces {
+  /// Number of the tile's first query within the sequence.
+  mlir::Value first;
+  /// Order of the first and the last query among the keys, and of all.
+  mlir::Value begin, end, order;
+  /// Places of the queries as vector, which a window counts from. Null: they
+  /// are the order.
+  mlir::Value places;
 };
 
 /// A tile of queries takes one lane of a vector per query. Every product has
@@ -46,18 +87,45 @@ protected:
   double scoreScale() const {
     return M_LOG2E / std::sqrt(double(sizes.headDim));
   }
+  /// Tiles of a sequence, or at most so many.
   int64_t queryTiles() const {
-    return llvm::divideCeil(sizes.length, shape.lanes);
+    return llvm::divideCeil(sizes.queries, shape.lanes);
+  }
+  mlir::Value countQueryTiles() {
+    if (!sizes.routed)
+      return index(queryTiles());
+    return divide(plus(sequence.queries, shape.lanes - 1), shape.lanes).first;
   }
   /// True when the last tile of queries has fewer than `lanes`.
-  bool hasShortTile() const { return sizes.length % shape.lanes != 0; }
+  bool hasShortTile() const {
+    return sizes.routed || sizes.queries % shape.lanes != 0;
+  }
   /// True when the number of keys of a tile may be no multiple of `rows`.
-  bool hasRestKeys() const { return sizes.length % shape.rows != 0; }
+  bool hasRestKeys() const {
+    return sizes.routedKeys || sizes.keys % shape.rows != 0;
+  }
 
-  /// A head's columns of a [B, T, heads*hd] buffer, from position `row` on.
-  Tile headTile(mlir::Value buffer, mlir::Value batch, mlir::Value head,
-                mlir::Value row = nullptr) {
-    return {buffer, {batch}, row, times(head, sizes.headDim)};
+  /// Makes `batch` the sequence at hand; `route` are indices and offsets.
+  void enterSequence(mlir::Value batch, mlir::ValueRange route);
+  /// Where the queries of the tile from `firstQuery` on stand.
+  QueryPlaces placeQueries(mlir::Value firstQuery);
+
+  /// A head's columns of the sequence's queries (or results, or gradients of
+  /// these) from `row` on.
+  Tile queryTile(mlir::Value buffer, mlir::Value head,
+                 mlir::Value row = nullptr) {
+    return rowTile(buffer, head, row, sizes.routed);
+  }
+  /// The same of keys or values; `head` counts key-value heads.
+  Tile keyTile(mlir::Value buffer, mlir::Value head,
+               mlir::Value row = nullptr) {
+    return rowTile(buffer, head, row, sizes.routedKeys);
+  }
+  /// Log-sum-exps from a query on: rows count heads.
+  Tile logSumTile(mlir::Value buffer, mlir::Value firstQuery) {
+    if (sizes.routed)
+      return {buffer, {}, nullptr, plus(sequence.firstRow, firstQuery)};
+    return {buffer, {sequence.batch}, nullptr, firstQuery};
   }
   Tile scratchTile(int64_t rows, int64_t columns) {
     return {scratch(rows, columns), {}, nullptr, nullptr};
@@ -66,27 +134,29 @@ protected:
   mlir::Value countQueries(mlir::Value firstQuery) {
     if (!hasShortTile())
       return index(shape.lanes);
-    return smaller(minus(index(sizes.length), firstQuery), index(shape.lanes));
+    return smaller(minus(sequence.queries, firstQuery), index(shape.lanes));
   }
   /// The keys that a tile's queries see: [first, second), first a multiple of
   /// `rows`.
-  std::pair<mlir::Value, mlir::Value> keyRange(mlir::Value firstQuery);
-  /// Position of a key or query, or the last one when it lies behind that.
-  mlir::Value existing(mlir::Value position) {
-    return smaller(position, index(sizes.length - 1));
+  std::pair<mlir::Value, mlir::Value> keyRange(const QueryPlaces &queries);
+  /// The key, or the last one when it lies behind that.
+  mlir::Value existingKey(mlir::Value key) {
+    return smaller(key, minus(sequence.keys, index(1)));
   }
 
-  /// target[d, lane] = factor * source[lane, d]; lanes behind the last query
-  /// repeat it. `source.row` is the tile's first query.
-  void packQueries(const Tile &source, const Tile &target, double factor);
-  /// target[lane, d] = source[d, lane] * factor[lane] (no factor: 1).
+  /// target[d, lane] = factor * source[firstQuery + lane, d]; lanes behind the
+  /// last query repeat it.
+  void packQueries(const Tile &source, mlir::Value firstQuery,
+                   const Tile &target, double factor);
+  /// target[firstQuery + lane, d] = source[d, lane] * factor[lane] (no factor:
+  /// 1).
   void unpackQueries(const Tile &source, const Tile &target,
-                     mlir::Value factor = nullptr);
+                     mlir::Value firstQuery, mlir::Value factor = nullptr);
   /// The product of `rows` keys from `key` on with packed queries:
   /// scores[r][lane] = <keys[key + r], queries[:, lane]>.
   Values scoreBlock(const Tile &keys, mlir::Value key, const Tile &packed);
   /// Replaces what a query may not see in a block of scores.
-  Values maskBlock(Values scores, mlir::Value key, mlir::Value firstQuery,
+  Values maskBlock(Values scores, mlir::Value key, const QueryPlaces &queries,
                    double invisible);
   /// sums[d, lane] = sums * decay + sum over count of
   /// rows[key, d] * weights[key, lane].
@@ -95,14 +165,33 @@ protected:
 
   AttentionSizes sizes;
   TileShape shape;
+  Sequence sequence;
 
 private:
-  void storeQuery(mlir::Value value, const Tile &target, int64_t query,
-                  mlir::Value column);
+  Tile rowTile(mlir::Value buffer, mlir::Value head, mlir::Value row,
+               bool routed) {
+    if (routed)
+      return {buffer,
+              {},
+              row ? plus(sequence.firstRow, row) : sequence.firstRow,
+              times(head, sizes.headDim)};
+    return {buffer, {sequence.batch}, row, times(head, sizes.headDim)};
+  }
+  void storeQuery(mlir::Value value, const Tile &target, mlir::Value firstQuery,
+                  int64_t query, mlir::Value column);
   mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value lhs,
                       mlir::Value rhs);
-  mlir::Value isPartlyVisible(mlir::Value key, mlir::Value firstQuery);
-  mlir::Value seenBy(mlir::Value positions, mlir::Value key);
+  mlir::Value loadIndex(mlir::Value buffer, mlir::Value at);
+  mlir::Value spread(mlir::Value number);
+  mlir::Value countUp(mlir::Value first);
+  mlir::Value loadPlaces(mlir::Value firstQuery);
+  mlir::Value isPartlyVisible(mlir::Value key, const QueryPlaces &queries);
+  mlir::Value seenBy(const QueryPlaces &queries, mlir::Value key);
+
+  /// The indices of the executed tokens, where queries are routed.
+  mlir::Value routeIndices;
+  /// A buffer for the places of a tile's queries.
+  mlir::Value lanePlaces;
 
   /// Elements of a head that are transposed together.
   static constexpr int64_t kSquare = 8;

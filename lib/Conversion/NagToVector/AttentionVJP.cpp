@@ -20,11 +20,11 @@ public:
 
 private:
   void allocate();
-  void emitQueryTile(Value batch, Value head, Value kvHead, Value firstQuery);
-  void emitRowFacts(Value batch, Value head, Value firstQuery);
+  void emitQueryTile(Value head, Value kvHead, Value firstQuery);
+  void emitRowFacts(Value head, Value firstQuery);
   Value emitRowProduct(const Tile &lhs, const Tile &rhs, Value row);
   void emitScoreGradients(const Tile &keys, const Tile &values,
-                          Value firstQuery, Value key, Value count);
+                          const QueryPlaces &places, Value key, Value count);
   /// target[key, :] += sum over the tile's queries of
   /// weights[key, query] * rows[query, :].
   void addToKeys(const Tile &target, const Tile &weights, const Tile &rows,
@@ -59,53 +59,56 @@ void BackwardEmitter::emit() {
            sizes.batch * sizes.kvHeads, [&](ValueRange arguments, Value item) {
              buffers = StreamAttentionVJPOp::Adaptor(arguments, op);
              auto [batch, kvHead] = divide(item, sizes.kvHeads);
-             Value b = batch, kv = kvHead;
+             Value kv = kvHead;
+             enterSequence(batch, buffers.getRoute());
              allocate();
              for (Value buffer : {buffers.getKeyGrad(), buffers.getValueGrad()})
-               fill(headTile(buffer, b, kv), index(sizes.length), sizes.headDim,
+               fill(keyTile(buffer, kv), sequence.keys, sizes.headDim,
                     number(0));
              loop(index(0), index(group), 1, [&](Value member) {
                Value head = plus(times(kv, group), member);
-               loop(index(0), index(queryTiles()), 1, [&](Value tile) {
-                 emitQueryTile(b, head, kv, times(tile, shape.lanes));
+               loop(index(0), countQueryTiles(), 1, [&](Value tile) {
+                 emitQueryTile(head, kv, times(tile, shape.lanes));
                });
              });
            });
 }
 
-void BackwardEmitter::emitQueryTile(Value batch, Value head, Value kvHead,
+void BackwardEmitter::emitQueryTile(Value head, Value kvHead,
                                     Value firstQuery) {
-  Tile queryRows = headTile(buffers.getQuery(), batch, head, firstQuery);
-  Tile gradRows = headTile(buffers.getOutputGrad(), batch, head, firstQuery);
-  packQueries(queryRows, queries, scoreScale());
-  packQueries(gradRows, outputGrads, 1);
-  emitRowFacts(batch, head, firstQuery);
+  Tile queryRows = queryTile(buffers.getQuery(), head, firstQuery);
+  Tile gradRows = queryTile(buffers.getOutputGrad(), head, firstQuery);
+  packQueries(queryTile(buffers.getQuery(), head), firstQuery, queries,
+              scoreScale());
+  packQueries(queryTile(buffers.getOutputGrad(), head), firstQuery, outputGrads,
+              1);
+  emitRowFacts(head, firstQuery);
   fill(queryGrads, index(sizes.headDim), shape.lanes, number(0));
-  auto [begin, end] = keyRange(firstQuery);
+  QueryPlaces places = placeQueries(firstQuery);
+  auto [begin, end] = keyRange(places);
   Value stop = end, queryCount = countQueries(firstQuery);
   loop(begin, end, shape.keys, [&](Value key) {
     Value count = smaller(minus(stop, key), index(shape.keys));
-    emitScoreGradients(headTile(buffers.getKey(), batch, kvHead),
-                       headTile(buffers.getValue(), batch, kvHead), firstQuery,
-                       key, count);
-    addToKeys(headTile(buffers.getValueGrad(), batch, kvHead, key),
-              probabilities, gradRows, count, queryCount);
-    addToKeys(headTile(buffers.getKeyGrad(), batch, kvHead, key), scoreGrads,
-              queryRows, count, queryCount);
-    addWeightedRows(queryGrads, headTile(buffers.getKey(), batch, kvHead, key),
+    emitScoreGradients(keyTile(buffers.getKey(), kvHead),
+                       keyTile(buffers.getValue(), kvHead), places, key, count);
+    addToKeys(keyTile(buffers.getValueGrad(), kvHead, key), probabilities,
+              gradRows, count, queryCount);
+    addToKeys(keyTile(buffers.getKeyGrad(), kvHead, key), scoreGrads, queryRows,
+              count, queryCount);
+    addWeightedRows(queryGrads, keyTile(buffers.getKey(), kvHead, key),
                     scoreGrads, count);
   });
-  unpackQueries(queryGrads,
-                headTile(buffers.getQueryGrad(), batch, head, firstQuery));
+  unpackQueries(queryGrads, queryTile(buffers.getQueryGrad(), head),
+                firstQuery);
 }
 
 /// Lanes without a query get an infinite log-sum-exp in effect: probability 0.
-void BackwardEmitter::emitRowFacts(Value batch, Value head, Value firstQuery) {
+void BackwardEmitter::emitRowFacts(Value head, Value firstQuery) {
   if (hasShortTile())
     store(splat(-kInvisible, shape.lanes), rowFacts, index(0), index(0));
-  Tile output = headTile(buffers.getOutput(), batch, head, firstQuery);
-  Tile outputGrad = headTile(buffers.getOutputGrad(), batch, head, firstQuery);
-  Tile logSums{buffers.getLse(), {batch}, nullptr, firstQuery};
+  Tile output = queryTile(buffers.getOutput(), head, firstQuery);
+  Tile outputGrad = queryTile(buffers.getOutputGrad(), head, firstQuery);
+  Tile logSums = logSumTile(buffers.getLse(), firstQuery);
   Value factor = number(-1 / std::sqrt(double(sizes.headDim)));
   loop(index(0), countQueries(firstQuery), 1, [&](Value lane) {
     store(mul(load(logSums, head, lane), number(M_LOG2E)), rowFacts, index(0),
@@ -134,7 +137,7 @@ Value BackwardEmitter::emitRowProduct(const Tile &lhs, const Tile &rhs,
 
 /// p = exp(s - lse); ds = p * (dp - <o, do>) * scale.
 void BackwardEmitter::emitScoreGradients(const Tile &keys, const Tile &values,
-                                         Value firstQuery, Value key,
+                                         const QueryPlaces &places, Value key,
                                          Value count) {
   Value scale = splat(1 / std::sqrt(double(sizes.headDim)), shape.lanes);
   Value logSum = load(rowFacts, index(0), index(0), shape.lanes);
@@ -144,7 +147,7 @@ void BackwardEmitter::emitScoreGradients(const Tile &keys, const Tile &values,
     Values scores = scoreBlock(keys, position, queries);
     for (Value &score : scores)
       score = exp2(sub(score, logSum));
-    scores = maskBlock(scores, position, firstQuery, 0);
+    scores = maskBlock(scores, position, places, 0);
     for (auto [row, probability] : llvm::enumerate(scores))
       store(probability, probabilities, plus(first, row), index(0));
     Values grads = scoreBlock(values, position, outputGrads);

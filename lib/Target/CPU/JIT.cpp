@@ -52,9 +52,20 @@ public:
   create(Manifest manifest, SmallVector<char, 0> object, int threads) {
     auto program = std::make_unique<CPUProgram>();
     program->threads = threads;
+    auto symbol = [](const char *name, auto *function) {
+      return HostSymbol{name, reinterpret_cast<void *>(function)};
+    };
     HostSymbol symbols[] = {
-        {"nag_gemm_f32", reinterpret_cast<void *>(&nag_gemm_f32)},
-        {"nag_gemm_f64", reinterpret_cast<void *>(&nag_gemm_f64)}};
+        symbol("nag_gemm_f32", &nag_gemm_f32),
+        symbol("nag_gemm_f64", &nag_gemm_f64),
+        symbol("nag_route_capacity_f32", &nag_route_capacity_f32),
+        symbol("nag_route_capacity_f64", &nag_route_capacity_f64),
+        symbol("nag_route_rate_f32", &nag_route_rate_f32),
+        symbol("nag_route_rate_f64", &nag_route_rate_f64),
+        symbol("nag_route_threshold_f32", &nag_route_threshold_f32),
+        symbol("nag_route_threshold_f64", &nag_route_threshold_f64),
+        symbol("nag_quantile_f32", &nag_quantile_f32),
+        symbol("nag_quantile_f64", &nag_quantile_f64)};
     if (Error error = program->load(std::move(manifest), std::move(object),
                                     symbols, OpenMP::get().path()))
       return error;

@@ -55,3 +55,50 @@ func.func @equal_rotations(%x: tensor<2x8x16xf32>, %c: tensor<8x4xf32>, %s: tens
   %z = nag.rotary %y, %c, %s {heads = 2} : (tensor<2x8x16xf32>, tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<2x8x16xf32>
   return %z : tensor<2x8x16xf32>
 }
+
+// Rows that were taken and are put back unchanged are what they were.
+// CHECK-LABEL: func.func @take_and_put
+// CHECK-SAME: (%[[X:[^:]*]]: tensor<2x8xf32>
+// CHECK-NEXT: return %[[X]]
+func.func @take_and_put(%x: tensor<2x8xf32>, %i: tensor<12xi32>, %o: tensor<3xi32>) -> tensor<2x8xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8xf32>, tensor<12xi32>, tensor<3xi32>) -> (tensor<12xf32>, tensor<2x8xf32>)
+  %y = nag.put %r, %rest, %i, %o : (tensor<12xf32>, tensor<2x8xf32>, tensor<12xi32>, tensor<3xi32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// CHECK-LABEL: func.func @put_over
+// CHECK-SAME: (%[[A:[^:]*]]: tensor<4xf32>, %[[B:[^:]*]]: tensor<4xf32>, %[[X:[^:]*]]: tensor<2x8xf32>
+// CHECK-NEXT: %[[Y:.*]] = nag.put %[[A]], %[[X]]
+// CHECK-NEXT: return %[[Y]]
+func.func @put_over(%a: tensor<4xf32>, %b: tensor<4xf32>, %x: tensor<2x8xf32>, %i: tensor<4xi32>, %o: tensor<3xi32>)
+    -> tensor<2x8xf32> {
+  %y = nag.put %b, %x, %i, %o : (tensor<4xf32>, tensor<2x8xf32>, tensor<4xi32>, tensor<3xi32>) -> tensor<2x8xf32>
+  %z = nag.put %a, %y, %i, %o : (tensor<4xf32>, tensor<2x8xf32>, tensor<4xi32>, tensor<3xi32>) -> tensor<2x8xf32>
+  return %z : tensor<2x8xf32>
+}
+
+// A rate of 0 executes every token: the block is a dense one, and so are the ops of its body.
+// CHECK-LABEL: func.func @rate_zero
+// CHECK-SAME: %[[PROJ:[^:]*]]: tensor<16x16xf32>
+// CHECK: %[[N:.*]] = arith.constant dense<[0, 4, 8]> : tensor<3xi32>
+// CHECK: nag.block %{{.*}} gate({{[^)]*}}) : !nag.stream
+// CHECK-NEXT: ^bb0(%[[R:.*]]: tensor<2x4x16xf32>):
+// CHECK-NEXT: %[[Q:.*]] = nag.linear %[[R]], %[[PROJ]] : (tensor<2x4x16xf32>, tensor<16x16xf32>) -> tensor<2x4x16xf32>
+// CHECK-NEXT: nag.rotary %[[Q]], %{{.*}} {heads = 2 : i64} : (tensor<2x4x16xf32>, tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<2x4x16xf32>
+// CHECK-NEXT: nag.attention %{{.*}} {heads = 2 : i64, kv_heads = 2 : i64} : (tensor<2x4x16xf32>, tensor<2x4x16xf32>, tensor<2x4x16xf32>)
+// CHECK: return %{{.*}}, %[[N]]
+func.func @rate_zero(%x: !nag.stream<2x4x16xf32>, %w: tensor<4x16xf32>, %b: tensor<4xf32>, %beta: tensor<f32>,
+    %proj: tensor<16x16xf32>, %cos: tensor<4x4xf32>) -> (!nag.stream<2x4x16xf32>, tensor<3xi32>) {
+  %y, %g, %n = nag.block %x gate(%w, %b, %b, %beta, %beta) attributes {routing = #nag.routing<capacity, rate = 0.0>}
+      : !nag.stream<2x4x16xf32>, tensor<4x16xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32> {
+  ^bb0(%all: tensor<2x4x16xf32>, %rows: tensor<8x16xf32>, %indices: tensor<8xi32>, %offsets: tensor<3xi32>):
+    %q = nag.linear %rows, %proj : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+    %p = nag.rotary %q, %cos, %cos, %indices {heads = 2}
+        : (tensor<8x16xf32>, tensor<4x4xf32>, tensor<4x4xf32>, tensor<8xi32>) -> tensor<8x16xf32>
+    %o, %lse = nag.attention %p, %all, %all, %indices, %offsets {heads = 2, kv_heads = 2}
+        : (tensor<8x16xf32>, tensor<2x4x16xf32>, tensor<2x4x16xf32>, tensor<8xi32>, tensor<3xi32>)
+        -> (tensor<8x16xf32>, tensor<2x8xf32>)
+    nag.yield %o : tensor<8x16xf32>
+  }
+  return %y, %n : !nag.stream<2x4x16xf32>, tensor<3xi32>
+}

@@ -46,25 +46,31 @@ def sum_shared_heads(x, kv_heads):
     return join_heads(x.reshape(b, kv_heads, heads // kv_heads, t, hd).sum(axis=2))
 
 
-def probabilities(q, k, window):
+def probabilities(q, k, window, there=None):
+    """`there` [B, T] says which keys exist (all); a query that sees none has probabilities 0."""
     scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
-    scores = np.where(visible(q.shape[-2], window), scores, -np.inf)
+    seen = visible(q.shape[-2], window)
+    if there is not None:
+        seen = seen & there[:, None, None, :]
+    scores = np.where(seen, scores, -np.inf)
     top = np.max(scores, axis=-1, keepdims=True)
-    lse = top + np.log(np.sum(np.exp(scores - top), axis=-1, keepdims=True))
+    top = np.where(np.isfinite(top), top, 0.0)
+    total = np.sum(np.exp(scores - top), axis=-1, keepdims=True)
+    lse = top + np.log(np.where(total > 0.0, total, 1.0))
     return np.exp(scores - lse), lse[..., 0]
 
 
-def attention(q, k, v, heads, kv_heads, window=None):
+def attention(q, k, v, heads, kv_heads, window=None, there=None):
     """Result [B, T, heads*hd] and log-sum-exp [B, heads, T]."""
     k, v = key_value_heads(k, heads, kv_heads), key_value_heads(v, heads, kv_heads)
-    p, lse = probabilities(split_heads(q, heads), k, window)
+    p, lse = probabilities(split_heads(q, heads), k, window, there)
     return join_heads(p @ v), lse
 
 
-def attention_vjp(q, k, v, do, heads, kv_heads, window=None):
+def attention_vjp(q, k, v, do, heads, kv_heads, window=None, there=None):
     k, v = key_value_heads(k, heads, kv_heads), key_value_heads(v, heads, kv_heads)
     q, do = split_heads(q, heads), split_heads(do, heads)
-    p, _ = probabilities(q, k, window)
+    p, _ = probabilities(q, k, window, there)
     dp = do @ v.swapaxes(-1, -2)
     dscores = p * (dp - np.sum(p * dp, axis=-1, keepdims=True)) / np.sqrt(q.shape[-1])
     dk, dv = dscores.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ do

@@ -26,9 +26,18 @@ class Config:
     window: int | None = None
     rotary_base: float = 1e5
     qk_scale: float = 1.2
+    mod_policy: str = "none"  # threshold, capacity or rate
+    mod_rate: float = 0.0
+    mod_kv: str = "all"  # or routed
+    mod_exempt: int = 1
+    mod_aux: float = 0.0
+    mod_temperature: float = 0.05
     project_std: float = 0.0  # of the branches' output projections; 0 starts them at zero
     embed_std: float = 1.0
     head_std: float = 1.0
+
+    def routed(self, layer):
+        return self.mod_policy != "none" and self.mod_exempt <= layer < self.layers - self.mod_exempt
 
     @property
     def head_dim(self):

@@ -34,6 +34,31 @@ def attention_form(attributes):
     return dict(heads=attributes["heads"], kv_heads=attributes["kv_heads"], window=attributes.get("window"))
 
 
+def run_attention(a, q, k, v, *route):
+    if not route:
+        return ops.attention(q, k, v, **attention_form(a))
+    return ops.routed_attention(q, k, v, *route, **attention_form(a))
+
+
+def run_rotary(a, x, cos, sin, indices=None):
+    if indices is None:
+        return ops.rotary(x, cos, sin, a["heads"], "inverse" in a)
+    return ops.rotary_at(x, cos, sin, indices, a["heads"], "inverse" in a)
+
+
+def routing_form(attributes):
+    text = attributes["routing"]
+    rate = re.search(r"rate = ([^,>]+)", text)
+    return re.search(r"threshold|capacity|rate", text)[0], float(rate[1]) if rate else 0.0
+
+
+def run_route(a, scores, dial=None):
+    """Where rows are counted at run time, there are no others."""
+    policy, rate = routing_form(a)
+    indices, offsets = ops.route(scores, policy, rate if dial is None else dial)
+    return indices[:offsets[-1]], offsets
+
+
 def factor(attributes):
     return attributes.get("factor", 1.0)
 
@@ -46,8 +71,10 @@ def token_vjp(a, logits, targets, lse, dlosses):
     return ops.token_loss_vjp(logits, targets, dlosses, a["vocab"], a["ignore_index"])
 
 
-def attention_vjp(a, q, k, v, o, lse, do):
-    return ops.attention_vjp(q, k, v, do, **attention_form(a))
+def attention_vjp(a, q, k, v, o, lse, do, *route):
+    if not route:
+        return ops.attention_vjp(q, k, v, do, **attention_form(a))
+    return ops.routed_attention_vjp(q, k, v, do, *route, **attention_form(a))
 
 
 def norm_form(a):
@@ -66,7 +93,7 @@ def head_form(a):
 NAG = {
     "accumulate": lambda a, x, y: x + y,
     "adamw": lambda a, *x: ops.adamw(*x, **group_settings(a["group"])),
-    "attention": lambda a, *x: ops.attention(*x, **attention_form(a)),
+    "attention": run_attention,
     "attention_vjp": attention_vjp,
     "clip_factor": lambda a, *x: ops.clip_factor(*x),
     "constrain": lambda a, w: ops.constrain(w, re.search(r"zero_mean_unit_rms|zero_mean|none", a["constraint"])[0]),
@@ -92,18 +119,24 @@ NAG = {
     "masked_mean": lambda a, *x: ops.masked_mean(*x, a["ignore_index"]),
     "masked_mean_vjp": lambda a, targets, count, dmean: ops.masked_mean_vjp(targets, dmean, a["ignore_index"]),
     "modulate": lambda a, *x: ops.modulate(*x),
+    "put": lambda a, *x: ops.put(*x),
+    "quantile": lambda a, *x: ops.quantile(*x),
     "relu2": lambda a, x: ops.relu2(x),
     "relu2_vjp": lambda a, *x: ops.relu2_vjp(*x),
     "residual_add": lambda a, x, y: x + y,
     "rms_norm": lambda a, *x: ops.rms_norm(*x, **norm_form(a)),
     "rms_norm_vjp": lambda a, *x: ops.rms_norm_vjp(*x, **norm_form(a)),
-    "rotary": lambda a, *x: ops.rotary(*x, a["heads"], "inverse" in a),
+    "rotary": run_rotary,
     "rotate": lambda a, x, f, g: (ops.rotate(*x, f, g, a["eps"]),),
     "rotate_vjp": lambda a, *x: ops.rotate_vjp(*x, a["eps"]),
+    "route": run_route,
+    "soft_skip": lambda a, *x: ops.soft_skip(*x, a["temperature"]),
+    "soft_skip_vjp": lambda a, *x: ops.soft_skip_vjp(*x, a["temperature"]),
     "softmax_vjp": lambda a, *x: ops.softmax_vjp(*x),
     "squared_norm": lambda a, x: ops.squared_norm(x),
     "swiglu": lambda a, *x: ops.swiglu(*x),
     "swiglu_vjp": lambda a, *x: ops.swiglu_vjp(*x),
+    "take": lambda a, *x: ops.take(*x),
     "target_count": lambda a, t: np.array(float(np.sum(t != a["ignore_index"]))),
     "temper": lambda a, *x: ops.temper(*x, factor(a)),
     "temper_vjp": lambda a, *x: ops.temper_vjp(*x, factor(a)),
@@ -209,9 +242,18 @@ class Machine:
 
     def do_nag_block(self, op, operands, scope):
         (r, s), *weights = operands
+        dial = None
+        if "routing" in op.attributes and op.attributes["operandSegmentSizes"][-1]:
+            *weights, dial = weights
         g = ops.modulate(r, *weights)
-        (f,) = self.block(op.regions[0], [r], scope)
-        return ops.rotate(r, s, f, g, op.attributes["eps"]), g
+        if "routing" not in op.attributes:
+            (f,) = self.block(op.regions[0], [r], scope)
+            return ops.rotate(r, s, f, g, op.attributes["eps"]), g
+        route = run_route(op.attributes, g, dial)
+        (rows, rest), (norms, other) = ops.take(r, *route), ops.take(s, *route)
+        (f,) = self.block(op.regions[0], [r, rows, *route], scope)
+        rows, norms = ops.rotate(rows, norms, f, ops.modulate(rows, *weights), op.attributes["eps"])
+        return (ops.put(rows, rest, *route), ops.put(norms, other, *route)), g, route[1]
 
     def do_nag_repeat(self, op, operands, scope):
         a = op.attributes

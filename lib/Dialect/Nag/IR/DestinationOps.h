@@ -24,8 +24,9 @@ bufferizeDestinations(mlir::RewriterBase &rewriter,
 mlir::LogicalResult expectShape(mlir::Operation *op, llvm::StringRef name,
                                 llvm::ArrayRef<int64_t> expected,
                                 mlir::Value value);
-/// Constraint C2: all tensors, or all buffers.
-mlir::LogicalResult verifyForm(mlir::DestinationStyleOpInterface op);
+/// Constraint `label`: all tensors, or all buffers.
+mlir::LogicalResult verifyForm(mlir::DestinationStyleOpInterface op,
+                               llvm::StringRef label = "C2");
 
 } // namespace nag::detail
 

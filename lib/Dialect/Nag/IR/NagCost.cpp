@@ -40,19 +40,31 @@ int64_t WeightGradOp::getFlops() {
   return 2 * elements(getInput()) * lastDim(getResultGrad());
 }
 
+/// Pairs of a query and a key that it sees. Routed queries count as the mean
+/// query does: which positions they have is known at run time only.
+template <typename AttentionLike> static int64_t countPairs(AttentionLike op) {
+  ArrayRef<int64_t> query = op.getQuery().getType().getShape();
+  if (op.getRoute().empty())
+    return visiblePairs(query[1], op.getWindow()) * query[0];
+  ArrayRef<int64_t> key = op.getKey().getType().getShape();
+  int64_t batch =
+      cast<RankedTensorType>(op.getRoute()[1].getType()).getDimSize(0) - 1;
+  int64_t length = key.size() == 3 ? key[1] : query[0] / batch;
+  return static_cast<int64_t>(double(visiblePairs(length, op.getWindow())) /
+                              double(length) * double(query[0]));
+}
+
 /// Two products per visible pair and head dimension, and five operations for
 /// the scaled, shifted exponential and the running sums.
 int64_t AttentionOp::getFlops() {
-  auto shape = getQuery().getType().getShape();
-  int64_t pairs = visiblePairs(shape[1], getWindow()) * shape[0];
-  return pairs * (4 * shape[2] + 5 * static_cast<int64_t>(getHeads()));
+  return countPairs(*this) *
+         (4 * lastDim(getQuery()) + 5 * static_cast<int64_t>(getHeads()));
 }
 
 /// Five products: scores, dv, dp, dq, dk; and the row sums of do * o.
 int64_t AttentionVJPOp::getFlops() {
-  auto shape = getQuery().getType().getShape();
-  int64_t pairs = visiblePairs(shape[1], getWindow()) * shape[0];
-  return pairs * (10 * shape[2] + 5 * static_cast<int64_t>(getHeads())) +
+  return countPairs(*this) *
+             (10 * lastDim(getQuery()) + 5 * static_cast<int64_t>(getHeads())) +
          2 * elements(getQuery());
 }
 

@@ -66,40 +66,65 @@ LogicalResult nag::detail::expectShape(Operation *op, StringRef name,
                            << expected << "], but got [" << actual << "]";
 }
 
-LogicalResult nag::detail::verifyForm(DestinationStyleOpInterface op) {
+LogicalResult nag::detail::verifyForm(DestinationStyleOpInterface op,
+                                      StringRef label) {
   ValueRange operands = op->getOperands();
+  if (operands.empty())
+    return success();
   bool tensors = isa<TensorType>(operands.front().getType());
   for (Value operand : operands)
     if (isa<TensorType>(operand.getType()) != tensors)
-      return op->emitOpError() << "(C2) expected only tensors or only buffers";
+      return op->emitOpError()
+             << "(" << label << ") expected only tensors or only buffers";
   TypeRange outputs = operands.take_back(op.getNumDpsInits()).getTypes();
   if (!tensors)
     outputs = {};
   if (TypeRange(op->getResultTypes()) == outputs)
     return success();
-  return op->emitOpError() << "(C2) expected " << outputs.size()
+  return op->emitOpError() << "(" << label << ") expected " << outputs.size()
                            << " results of the outputs' types, but got "
                            << op->getNumResults();
 }
 
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<ShapedType>(value.getType()).getShape();
+}
+
+/// The shape of the log-sum-exp, and the sizes of queries, keys and heads.
 template <typename AttentionLike>
 static LogicalResult verifyAttentionShapes(AttentionLike op) {
-  auto query = cast<ShapedType>(op.getQuery().getType());
+  ArrayRef<int64_t> query = shapeOf(op.getQuery());
+  bool routed = !op.getRoute().empty();
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
-  if (query.getRank() != 3 || heads <= 0 || query.getDimSize(2) % heads)
-    return op.emitOpError() << "(C1) expected 'query' of shape [B, T, heads*hd]"
-                            << " with heads = " << heads << ", but got ["
-                            << query.getShape() << "]";
+  if (query.size() != (routed ? 2 : 3) || heads <= 0 || query.back() % heads)
+    return op.emitOpError()
+           << "(C1) expected 'query' of shape "
+           << (routed ? "[M, heads*hd]" : "[B, T, heads*hd]")
+           << " with heads = " << heads << ", but got [" << query << "]";
   if (kvHeads <= 0 || heads % kvHeads || op.getWindow().value_or(0) < 0)
     return op.emitOpError() << "(C1) expected 'kv_heads' to divide 'heads' and "
                                "'window' not to be negative";
-  int64_t batch = query.getDimSize(0), length = query.getDimSize(1);
-  SmallVector<int64_t> keys{batch, length, kvHeads * op.getHeadDim()};
+  SmallVector<int64_t> keys(query), lse;
+  if (routed) {
+    if (op.getRoute().size() != 2)
+      return op.emitOpError() << "(C1) expected indices and offsets as the "
+                                 "route, but got "
+                              << op.getRoute().size() << " operands";
+    if (failed(expectShape(op, "indices", query[0], op.getRoute()[0])))
+      return failure();
+    ArrayRef<int64_t> key = shapeOf(op.getKey());
+    if (key.size() == 3)
+      keys = {shapeOf(op.getRoute()[1])[0] - 1, key[1], 0};
+    lse = {heads, query[0]};
+  } else {
+    lse = {query[0], heads, query[1]};
+  }
+  keys.back() = kvHeads * op.getHeadDim();
   if (failed(expectShape(op, "key", keys, op.getKey())) ||
       failed(expectShape(op, "value", keys, op.getValue())) ||
-      failed(expectShape(op, "output", query.getShape(), op.getOutput())))
+      failed(expectShape(op, "output", query, op.getOutput())))
     return failure();
-  return expectShape(op, "lse", {batch, heads, length}, op.getLse());
+  return expectShape(op, "lse", lse, op.getLse());
 }
 
 LogicalResult StreamAttentionOp::verify() {
@@ -122,5 +147,8 @@ LogicalResult StreamAttentionVJPOp::verify() {
   return verifyForm(*this);
 }
 
+LogicalResult RuntimeCallOp::verify() { return verifyForm(*this, "C1"); }
+
 NAG_DESTINATION_OP(StreamAttentionOp)
 NAG_DESTINATION_OP(StreamAttentionVJPOp)
+NAG_DESTINATION_OP(RuntimeCallOp)

@@ -204,15 +204,18 @@ LogicalResult AttentionOp::inferReturnTypes(MLIRContext *,
                                             Adaptor adaptor,
                                             InferredTypes &types) {
   Value query = adaptor.getQuery();
-  if (failed(requireRank(loc, query, 3, "query")))
+  bool routed = !adaptor.getRoute().empty();
+  if (failed(requireRank(loc, query, routed ? 2 : 3, "query")))
     return failure();
   ArrayRef<int64_t> shape = shapeOf(query);
   int64_t heads = adaptor.getHeads();
   if (heads <= 0)
     return emitOptionalError(loc, "expected positive 'heads', but got ", heads);
+  SmallVector<int64_t> lse{shape[0], heads, shape[1]};
+  if (routed)
+    lse = {heads, shape[0]};
   types.push_back(query.getType());
-  types.push_back(RankedTensorType::get({shape[0], heads, shape[1]},
-                                        getComputeType(elementOf(query))));
+  types.push_back(RankedTensorType::get(lse, getComputeType(elementOf(query))));
   return success();
 }
 

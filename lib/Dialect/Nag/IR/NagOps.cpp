@@ -57,8 +57,8 @@ static void printGramPairs(OpAsmPrinter &printer, Operation *,
 #define GET_OP_CLASSES
 #include "nag/Dialect/Nag/IR/NagOps.cpp.inc"
 
-// nag.block %x gate(%w, %b, %p, %beta, %alpha [scale %s]) [attributes {...}] :
-// types { body }
+// nag.block %x gate(%w, %b, %p, %beta, %alpha [scale %s]) [route(%dial)]
+// [attributes {...}] : types { body }
 
 ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
   SmallVector<OpAsmParser::UnresolvedOperand> operands(1), gate;
@@ -67,21 +67,33 @@ ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.parseOperandList(gate, /*requiredOperandCount=*/5))
     return failure();
   llvm::append_range(operands, gate);
-  if (succeeded(parser.parseOptionalKeyword("scale")) &&
-      parser.parseOperand(operands.emplace_back()))
+  bool hasScale = succeeded(parser.parseOptionalKeyword("scale"));
+  if (hasScale && parser.parseOperand(operands.emplace_back()))
+    return failure();
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseRParen())
+    return failure();
+  bool hasDial = succeeded(parser.parseOptionalKeyword("route"));
+  if (hasDial &&
+      (parser.parseLParen() || parser.parseOperand(operands.emplace_back()) ||
+       parser.parseRParen()))
     return failure();
   SmallVector<Type> types;
-  SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseRParen() ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
       parser.parseColonTypeList(types) ||
       parser.resolveOperands(operands, types, loc, result.operands))
     return failure();
+  llvm::copy(ArrayRef<int32_t>({1, 1, 1, 1, 1, 1, hasScale, hasDial}),
+             result.getOrAddProperties<BlockOp::Properties>()
+                 .operandSegmentSizes.begin());
   auto stream = dyn_cast<StreamType>(types.front());
   if (!stream)
     return parser.emitError(loc)
            << "expected a !nag.stream, but got " << types.front();
   result.addTypes({stream, stream.getLogNormType()});
+  if (result.attributes.get("routing"))
+    result.addTypes(RankedTensorType::get({stream.getShape().front() + 1},
+                                          parser.getBuilder().getI32Type()));
   return parser.parseRegion(*result.addRegion());
 }
 
@@ -90,7 +102,9 @@ void BlockOp::print(OpAsmPrinter &printer) {
   if (Value scale = getScale())
     printer << " scale " << scale;
   printer << ')';
-  SmallVector<StringRef> elided;
+  if (Value dial = getDial())
+    printer << " route(" << dial << ')';
+  SmallVector<StringRef> elided{getOperandSegmentSizesAttrName()};
   if (getEps() == APFloat(1.1920928955078125e-07))
     elided.push_back("eps");
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), elided);

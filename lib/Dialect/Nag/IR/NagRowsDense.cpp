@@ -76,7 +76,9 @@ SmallVector<Value> RotaryTableOp::buildRow(ImplicitLocOpBuilder &builder,
 
 int64_t RotaryOp::getNumRows() { return countRows(getInput().getType()); }
 RowRole RotaryOp::getOperandRole(unsigned index) {
-  return index == 0 ? RowRole::Row : RowRole::Whole;
+  constexpr RowRole roles[] = {RowRole::Row, RowRole::Whole, RowRole::Whole,
+                               RowRole::Lane};
+  return roles[index];
 }
 RowRole RotaryOp::getResultRole(unsigned) { return RowRole::Row; }
 
@@ -87,6 +89,9 @@ SmallVector<Value> RotaryOp::buildRow(ImplicitLocOpBuilder &builder,
   RowBuilder rows(builder, getComputeElementType(getInput()));
   int64_t width = getWidth(getInput()), heads = getHeads();
   int64_t positions = getCos().getType().getDimSize(0);
+  if (getIndices())
+    row = arith::IndexCastOp::create(builder, builder.getIndexType(),
+                                     operands[3]);
   Value position = arith::RemUIOp::create(
       builder, row, arith::ConstantIndexOp::create(builder, positions));
   Value cosines = rows.tableRow(operands[1], position);

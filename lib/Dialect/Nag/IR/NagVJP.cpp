@@ -133,10 +133,13 @@ Cotangents AttentionOp::buildVJP(OpBuilder &builder,
   if (cotangents[1])
     return refuse(*this, "lse");
   ImplicitLocOpBuilder b(getLoc(), builder);
-  auto vjp = AttentionVJPOp::create(
-      b, getQuery(), getKey(), getValue(), getResult(), getLse(),
-      cotangents[0].value, getHeadsAttr(), getKvHeadsAttr(), getWindowAttr());
-  return tensorsOf(vjp->getResults());
+  auto vjp =
+      AttentionVJPOp::create(b, getQuery(), getKey(), getValue(), getResult(),
+                             getLse(), cotangents[0].value, getRoute(),
+                             getHeadsAttr(), getKvHeadsAttr(), getWindowAttr());
+  Cotangents result = tensorsOf(vjp->getResults());
+  result.resize((*this)->getNumOperands());
+  return result;
 }
 
 /// The tables take no cotangent: they hold constants.
@@ -144,8 +147,10 @@ Cotangents RotaryOp::buildVJP(OpBuilder &builder,
                               ArrayRef<Cotangent> cotangents) {
   ImplicitLocOpBuilder b(getLoc(), builder);
   Value input = RotaryOp::create(b, cotangents[0].value, getCos(), getSin(),
-                                 getHeads(), !getInverse());
-  return {tensorOf(input), Cotangent{}, Cotangent{}};
+                                 getIndices(), getHeads(), !getInverse());
+  Cotangents result((*this)->getNumOperands());
+  result.front() = tensorOf(input);
+  return result;
 }
 
 Cotangents RmsNormOp::buildVJP(OpBuilder &builder,

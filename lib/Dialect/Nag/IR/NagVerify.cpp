@@ -1,61 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Verifiers. Every error starts with the label its constraint has in the op's
 // documentation, then says what was expected and what was found.
+#include "Verify.h"
+
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
 using namespace nag;
+using namespace nag::verifier;
 
 namespace {
-
-RankedTensorType tensorType(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
-LogicalResult expectType(Operation *op, StringRef label, StringRef name,
-                         Type expected, Type actual) {
-  if (expected == actual)
-    return success();
-  return op->emitOpError() << "(" << label << ") expected '" << name
-                           << "' of type " << expected << ", but got "
-                           << actual;
-}
-
-LogicalResult expectShape(Operation *op, StringRef label, StringRef name,
-                          ArrayRef<int64_t> expected, Value value) {
-  RankedTensorType type = tensorType(value);
-  return expectType(op, label, name,
-                    RankedTensorType::get(expected, type.getElementType()),
-                    type);
-}
-
-LogicalResult expectRank(Operation *op, StringRef label, StringRef name,
-                         int64_t expected, Value value) {
-  if (tensorType(value).getRank() == expected)
-    return success();
-  return op->emitOpError() << "(" << label << ") expected '" << name
-                           << "' of rank " << expected << ", but got rank "
-                           << tensorType(value).getRank();
-}
-
-LogicalResult expectTrue(Operation *op, StringRef label, bool holds,
-                         const Twine &expected, const Twine &actual) {
-  if (holds)
-    return success();
-  return op->emitOpError() << "(" << label << ") expected " << expected
-                           << ", but got " << actual;
-}
-
-/// One scalar for each row of `like`, in its compute type.
-RankedTensorType laneType(Value like) {
-  RankedTensorType type = tensorType(like);
-  return RankedTensorType::get(type.getShape().drop_back(),
-                               getComputeType(type.getElementType()));
-}
-
-int64_t widthOf(Value value) { return tensorType(value).getShape().back(); }
 
 LogicalResult verifyEps(Operation *op, StringRef label, const APFloat &eps) {
   return expectTrue(op, label, !eps.isNegative() && eps.isFinite(),
@@ -99,10 +55,42 @@ LogicalResult verifyVocabulary(Operation *op, Value logits, Value targets,
                     "'vocab' in [1, " + Twine(padded) + "]", Twine(vocab));
 }
 
+/// A route is none, or indices [M] and offsets [B + 1] for M query rows.
+LogicalResult verifyRoute(Operation *op, StringRef label, OperandRange route,
+                          Value query) {
+  if (route.empty())
+    return success();
+  if (failed(expectTrue(op, label, route.size() == 2,
+                        "indices and offsets as the route",
+                        Twine(route.size()) + " operands")) ||
+      failed(expectRank(op, label, "query", 2, query)) ||
+      failed(expectShape(op, label, "indices",
+                         {tensorType(query).getDimSize(0)}, route[0])))
+    return failure();
+  return expectRank(op, label, "offsets", 1, route[1]);
+}
+
+/// Shapes of keys and values: of all tokens, or of the routed ones.
+LogicalResult verifyKeys(Operation *op, Value query, Value key, Value value,
+                         OperandRange route, int64_t width) {
+  SmallVector<int64_t> shape(tensorType(query).getShape());
+  StringRef label = "C1";
+  if (!route.empty() && tensorType(key).getRank() == 3) {
+    label = "C6";
+    shape = {tensorType(route[1]).getDimSize(0) - 1,
+             tensorType(key).getDimSize(1), 0};
+  }
+  shape.back() = width;
+  if (failed(expectShape(op, label, "key", shape, key)))
+    return failure();
+  return expectShape(op, label, "value", shape, value);
+}
+
 LogicalResult verifyAttention(Operation *op, Value query, Value key,
-                              Value value, int64_t heads, int64_t kvHeads,
-                              std::optional<int64_t> window) {
-  if (failed(expectRank(op, "C1", "query", 3, query)) ||
+                              Value value, OperandRange route, int64_t heads,
+                              int64_t kvHeads, std::optional<int64_t> window) {
+  if (failed(verifyRoute(op, "C6", route, query)) ||
+      (route.empty() && failed(expectRank(op, "C1", "query", 3, query))) ||
       failed(expectTrue(op, "C2",
                         kvHeads > 0 && heads > 0 && heads % kvHeads == 0,
                         "'heads' a positive multiple of 'kv_heads'",
@@ -110,12 +98,9 @@ LogicalResult verifyAttention(Operation *op, Value query, Value key,
       failed(expectTrue(op, "C1", widthOf(query) % heads == 0,
                         "the width of 'query' a multiple of 'heads' = " +
                             Twine(heads),
-                        Twine(widthOf(query)))))
-    return failure();
-  SmallVector<int64_t> shape(tensorType(query).getShape());
-  shape.back() = widthOf(query) / heads * kvHeads;
-  if (failed(expectShape(op, "C1", "key", shape, key)) ||
-      failed(expectShape(op, "C1", "value", shape, value)))
+                        Twine(widthOf(query)))) ||
+      failed(verifyKeys(op, query, key, value, route,
+                        widthOf(query) / heads * kvHeads)))
     return failure();
   return expectTrue(op, "C3", !window || *window >= 0, "'window' of 0 or more",
                     Twine(window.value_or(0)));
@@ -147,30 +132,85 @@ LogicalResult EncodeVJPOp::verify() {
                     getLogNormGrad().getType());
 }
 
+/// Arguments and yielded value of a block's body.
+static LogicalResult verifyBody(BlockOp op) {
+  StreamType stream = op.getStream().getType();
+  Block &block = op.getBody().front();
+  SmallVector<Type> arguments{stream.getDirectionType()};
+  Type branch = stream.getDirectionType();
+  if (op.getRouting()) {
+    Type integer = IntegerType::get(op.getContext(), 32);
+    int64_t rows = op.getMaxRows();
+    branch = RankedTensorType::get({rows, stream.getWidth()},
+                                   stream.getElementType());
+    arguments.append(
+        {branch, RankedTensorType::get({rows}, integer),
+         RankedTensorType::get({stream.getShape().front() + 1}, integer)});
+  }
+  if (failed(
+          expectTrue(op, "C1", block.getNumArguments() == arguments.size(),
+                     "a body with " + Twine(arguments.size()) +
+                         (arguments.size() == 1 ? " argument" : " arguments"),
+                     Twine(block.getNumArguments()))))
+    return failure();
+  for (auto [type, argument] : llvm::zip_equal(arguments, block.getArguments()))
+    if (failed(expectType(op, "C1", "body argument", type, argument.getType())))
+      return failure();
+  Operation *yield = block.getTerminator();
+  if (failed(expectTrue(op, "C2", yield->getNumOperands() == 1,
+                        "a body that yields 1 value",
+                        Twine(yield->getNumOperands()))))
+    return failure();
+  return expectType(op, "C2", "branch", branch, yield->getOperand(0).getType());
+}
+
+static LogicalResult verifyRouting(BlockOp op) {
+  std::optional<RoutingAttr> routing = op.getRouting();
+  Value dial = op.getDial();
+  StreamType stream = op.getStream().getType();
+  size_t numResults = routing ? 1 : 0;
+  if (failed(expectTrue(op, "C8", op.getOffsets().size() == numResults,
+                        Twine(numResults) + " results for offsets",
+                        Twine(op.getOffsets().size()))))
+    return failure();
+  if (!routing)
+    return expectTrue(op, "C8", !dial, "no dial without routing", "one");
+  if (failed(expectTrue(op, "C10", stream.getShape().size() == 3,
+                        "a routed stream of rank 3",
+                        "rank " + Twine(stream.getShape().size()))) ||
+      failed(expectTrue(op, "C8",
+                        dial || routing->getPolicy() == Policy::Capacity,
+                        "a dial with the policy '" +
+                            stringifyPolicy(routing->getPolicy()) + "'",
+                        "none")))
+    return failure();
+  Type element = stream.getLogNormType().getElementType();
+  if (dial &&
+      failed(expectType(op, "C8", "dial", RankedTensorType::get({}, element),
+                        dial.getType())))
+    return failure();
+  return success();
+}
+
 LogicalResult BlockOp::verify() {
   StreamType stream = getStream().getType();
-  Block &block = getBody().front();
-  if (failed(expectTrue(*this, "C1", block.getNumArguments() == 1,
-                        "a body with 1 argument",
-                        Twine(block.getNumArguments()))) ||
-      failed(expectType(*this, "C1", "body argument", stream.getDirectionType(),
-                        block.getArgument(0).getType())))
-    return failure();
-  Operation *yield = block.getTerminator();
-  if (failed(expectTrue(*this, "C2", yield->getNumOperands() == 1,
-                        "a body that yields 1 value",
-                        Twine(yield->getNumOperands()))) ||
-      failed(expectType(*this, "C2", "branch", stream.getDirectionType(),
-                        yield->getOperand(0).getType())) ||
+  if (failed(verifyRouting(*this)) || failed(verifyBody(*this)) ||
       failed(expectType(*this, "C3", "gates", stream.getLogNormType(),
                         getGates().getType())) ||
       failed(verifyGateWeight(*this, "C4", getWeight(), stream.getWidth())))
     return failure();
   int64_t directions = tensorType(getWeight()).getShape().front();
   if (failed(verifyGate(*this, "C5", "C6", directions, getBias(), getLogits(),
-                        getBeta(), getAlpha())))
+                        getBeta(), getAlpha())) ||
+      failed(verifyEps(*this, "C7", getEps())))
     return failure();
-  return verifyEps(*this, "C7", getEps());
+  bool readsAll = !getBody().front().getArgument(0).use_empty();
+  return expectTrue(*this, "C9",
+                    !getRouting() || !readsAll ||
+                        getRouting()->getKv() == KeyValues::All,
+                    "a body that leaves the direction of all tokens alone with "
+                    "kv = routed",
+                    "one that reads it");
 }
 
 LogicalResult ModulateOp::verify() {
@@ -273,23 +313,25 @@ LogicalResult WeightGradOp::verify() {
 }
 
 LogicalResult AttentionOp::verify() {
-  return verifyAttention(*this, getQuery(), getKey(), getValue(), getHeads(),
-                         getKvHeads(), getWindow());
+  return verifyAttention(*this, getQuery(), getKey(), getValue(), getRoute(),
+                         getHeads(), getKvHeads(), getWindow());
 }
 
 LogicalResult AttentionVJPOp::verify() {
   if (failed(verifyAttention(*this, getQuery(), getKey(), getValue(),
-                             getHeads(), getKvHeads(), getWindow())))
+                             getRoute(), getHeads(), getKvHeads(),
+                             getWindow())))
     return failure();
   RankedTensorType query = tensorType(getQuery());
   if (failed(expectType(*this, "C4", "result", query, getResult().getType())) ||
       failed(expectType(*this, "C4", "result_grad", query,
                         getResultGrad().getType())))
     return failure();
-  return expectShape(*this, "C5", "lse",
-                     {query.getDimSize(0), static_cast<int64_t>(getHeads()),
-                      query.getDimSize(1)},
-                     getLse());
+  auto heads = static_cast<int64_t>(getHeads());
+  SmallVector<int64_t> lse{query.getDimSize(0), heads, query.getDimSize(1)};
+  if (!getRoute().empty())
+    lse = {heads, query.getDimSize(0)};
+  return expectShape(*this, "C5", "lse", lse, getLse());
 }
 
 LogicalResult RotaryTableOp::verify() {
@@ -303,14 +345,22 @@ LogicalResult RotaryTableOp::verify() {
 
 LogicalResult RotaryOp::verify() {
   int64_t heads = getHeads();
-  if (failed(expectRank(*this, "C1", "input", 3, getInput())) ||
+  int64_t rank = getIndices() ? 2 : 3;
+  if (failed(expectRank(*this, "C1", "input", rank, getInput())) ||
       failed(expectTrue(
           *this, "C1", heads > 0 && widthOf(getInput()) % (2 * heads) == 0,
           "the width of 'input' a multiple of twice 'heads' = " + Twine(heads),
           Twine(widthOf(getInput())))))
     return failure();
-  SmallVector<int64_t> table = {tensorType(getInput()).getDimSize(1),
-                                widthOf(getInput()) / heads / 2};
+  if (getIndices() &&
+      (failed(expectShape(*this, "C3", "indices",
+                          {tensorType(getInput()).getDimSize(0)},
+                          getIndices())) ||
+       failed(expectRank(*this, "C2", "cos", 2, getCos()))))
+    return failure();
+  int64_t length = tensorType(getIndices() ? getCos() : getInput())
+                       .getDimSize(getIndices() ? 0 : 1);
+  SmallVector<int64_t> table = {length, widthOf(getInput()) / heads / 2};
   if (failed(expectShape(*this, "C2", "cos", table, getCos())))
     return failure();
   return expectShape(*this, "C2", "sin", table, getSin());

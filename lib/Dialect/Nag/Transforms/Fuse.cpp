@@ -4,6 +4,7 @@
 #include "KernelBuilder.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -118,6 +119,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
 
   void runOnOperation() override {
     for (Block &block : getOperation().getBody()) {
+      dropRests(block);
       if (failed(isolateStreams(block)))
         return signalPassFailure();
       isolateFills(block);
@@ -134,6 +136,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
     FusionResult result = fuseKernels(graph, options);
     fusedOps += result.fusedOps;
     fusedProducts += result.fusedProducts;
+    DenseMap<Value, Value> replaced;
     OpBuilder builder(block.getTerminator());
     for (unsigned id : graph.getSchedule()) {
       const KernelGroup &group = graph.getGroup(id);
@@ -142,7 +145,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
           op->moveBefore(block.getTerminator());
         continue;
       }
-      buildKernel(builder, group, keepProducts);
+      buildKernel(builder, group, keepProducts, replaced);
       for (Operation *op : llvm::reverse(group.ops))
         op->erase();
       ++kernels;

@@ -20,13 +20,17 @@ namespace {
 /// Wraps the ops of one group in a nag.kernel at the builder's place.
 class KernelBuilder {
 public:
-  KernelBuilder(const KernelGroup &kernelGroup, bool keepProductResults)
-      : group(kernelGroup), keepProducts(keepProductResults) {
+  KernelBuilder(const KernelGroup &kernelGroup, Value rowOffsets,
+                bool keepProductResults)
+      : group(kernelGroup), offsets(rowOffsets),
+        keepProducts(keepProductResults) {
     members.insert(group.ops.begin(), group.ops.end());
   }
 
-  void build(OpBuilder &builder) {
+  void build(OpBuilder &builder, DenseMap<Value, Value> &replaced) {
     collectInputs();
+    if (offsets)
+      inputs.insert(offsets);
     SmallVector<Value> outputs = getOutputs();
     SmallVector<Location> locs;
     for (Operation *op : group.ops)
@@ -34,7 +38,13 @@ public:
     Location loc = builder.getFusedLoc(locs);
     auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outputs)),
                                    getKernelName(group), inputs.getArrayRef());
+    if (offsets)
+      kernel->setAttr(kRowCountAttrName,
+                      builder.getI64IntegerAttr(std::distance(
+                          inputs.begin(), llvm::find(inputs, offsets))));
     fillBody(kernel, outputs);
+    for (auto [output, result] : llvm::zip_equal(outputs, kernel.getResults()))
+      replaced[output] = result;
   }
 
 private:
@@ -120,6 +130,8 @@ private:
   }
 
   const KernelGroup &group;
+  /// The offsets that count the kernel's rows at run time, or null.
+  Value offsets;
   bool keepProducts;
   SmallPtrSet<Operation *, 8> members;
   SetVector<Operation *> repeated;
@@ -145,6 +157,9 @@ std::string nag::getKernelName(const KernelGroup &group) {
 }
 
 void nag::buildKernel(OpBuilder &builder, const KernelGroup &group,
-                      bool keepProducts) {
-  KernelBuilder(group, keepProducts).build(builder);
+                      bool keepProducts, DenseMap<Value, Value> &replaced) {
+  Value offsets = group.offsets;
+  if (Value moved = replaced.lookup(offsets))
+    offsets = moved;
+  KernelBuilder(group, offsets, keepProducts).build(builder, replaced);
 }

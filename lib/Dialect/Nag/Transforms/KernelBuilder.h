@@ -13,9 +13,11 @@ bool isRepeatedInKernel(mlir::Operation *op);
 
 /// Wraps the ops of one group in a nag.kernel at the builder's place, products
 /// first. With `keepProducts`, a product's result is a result of the kernel
-/// unless a row-wise op of the group may overwrite it.
+/// unless a row-wise op of the group may overwrite it. `replaced` knows what
+/// stands for results of kernels built before, and is told this one's.
 void buildKernel(mlir::OpBuilder &builder, const KernelGroup &group,
-                 bool keepProducts);
+                 bool keepProducts,
+                 llvm::DenseMap<mlir::Value, mlir::Value> &replaced);
 
 /// The names of the group's ops, the middle ones left out where there are many.
 std::string getKernelName(const KernelGroup &group);

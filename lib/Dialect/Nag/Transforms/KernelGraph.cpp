@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "KernelGraph.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
+#include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -37,17 +38,19 @@ KernelGraph::KernelGraph(Block &block) {
       groupOf[&op] = groups.size();
       groups.emplace_back();
     }
+  const RoutedRows routed(block);
   for (Operation &op : block.without_terminator())
-    addOp(groupOf.lookup(getAnchor(&op)), &op);
+    addOp(groupOf.lookup(getAnchor(&op)), &op, routed);
 }
 
-void KernelGraph::addOp(unsigned id, Operation *op) {
+void KernelGraph::addOp(unsigned id, Operation *op, const RoutedRows &routed) {
   KernelGroup &group = groups[id];
   groupOf[op] = id;
   group.ops.push_back(op);
   if (getAnchor(op) != op)
     return;
   group.isHost = isHostOp(op);
+  group.offsets = routed.findOffsets(op);
   if (auto rowwise = dyn_cast<RowwiseOpInterface>(op)) {
     group.rows = rowwise.getNumRows();
     addAccesses(group, rowwise);
@@ -135,10 +138,14 @@ SmallVector<unsigned> KernelGraph::getNeighbours(unsigned id) const {
 
 SetVector<unsigned> KernelGraph::getProducers(unsigned id) const {
   SetVector<unsigned> producers;
+  auto insertProducer = [&](Value value) {
+    if (auto producer = findGroup(value); producer && *producer != id)
+      producers.insert(*producer);
+  };
   for (Operation *op : groups[id].ops)
-    for (Value value : getUsedValues(op))
-      if (auto producer = findGroup(value); producer && *producer != id)
-        producers.insert(*producer);
+    llvm::for_each(getUsedValues(op), insertProducer);
+  if (groups[id].offsets)
+    insertProducer(groups[id].offsets);
   return producers;
 }
 
@@ -161,6 +168,25 @@ static bool isRowLocal(const KernelGroup &writer, const KernelGroup &reader) {
     return written == writer.writes.end() ||
            (written->second == read.second &&
             (read.second == RowRole::Row || read.second == RowRole::Lane));
+  });
+}
+
+/// A sum is taken in chunks of rows; rows that are put here and there do not
+/// stand in chunks.
+static bool mixesSumsAndPlaces(const KernelGroup &a, const KernelGroup &b) {
+  auto writes = [&](RowRole role) {
+    auto isRole = [&](auto &write) { return write.second == role; };
+    return llvm::any_of(a.writes, isRole) || llvm::any_of(b.writes, isRole);
+  };
+  return writes(RowRole::Sum) && writes(RowRole::Indexed);
+}
+
+/// Rows are put over the base, so no other op of the kernel may read it.
+static bool readsBase(const KernelGroup &writer, const KernelGroup &reader) {
+  return llvm::any_of(writer.reads, [&](auto &base) {
+    auto read = reader.reads.find(base.first);
+    return base.second == RowRole::Base && read != reader.reads.end() &&
+           read->second != RowRole::Base;
   });
 }
 
@@ -187,12 +213,19 @@ StringRef KernelGraph::getObstacle(unsigned a, unsigned b) const {
   const KernelGroup &left = groups[a], &right = groups[b];
   if (a == b || left.rows <= 0 || right.rows <= 0)
     return "one has no rows";
-  if (!isElementwiseOfSums(a, b) && !isElementwiseOfSums(b, a)) {
+  if (left.offsets != right.offsets)
+    return "not as many of their rows count";
+  if (left.offsets ||
+      (!isElementwiseOfSums(a, b) && !isElementwiseOfSums(b, a))) {
     if (left.rows != right.rows)
       return "their rows differ";
     if (!isRowLocal(left, right) || !isRowLocal(right, left))
       return "one needs what all rows of the other make";
   }
+  if (mixesSumsAndPlaces(left, right))
+    return "one sums over rows, the other puts rows here and there";
+  if (readsBase(left, right) || readsBase(right, left))
+    return "one puts rows over what the other reads";
   if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))
     return "another kernel stands between them";
   return "";
@@ -201,50 +234,53 @@ StringRef KernelGraph::getObstacle(unsigned a, unsigned b) const {
 StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
   if (a == b || groups[a].rows == 0 || groups[b].rows == 0)
     return "one has no rows";
+  if (groups[a].offsets != groups[b].offsets)
+    return "not as many of their rows count";
+  if (mixesSumsAndPlaces(groups[a], groups[b]))
+    return "one sums over rows, the other puts rows here and there";
   if (getProducers(a).contains(b) || getProducers(b).contains(a))
     return "one reads what the other makes";
   if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))
     return "another kernel stands between them";
   return "";
-}
 
-void KernelGraph::merge(unsigned a, unsigned b) {
-  KernelGroup &into = groups[a];
-  KernelGroup from = std::exchange(groups[b], KernelGroup());
-  for (Operation *op : from.ops)
-    groupOf[op] = a;
-  if (into.rows != from.rows)
-    into.rows = into.products.empty() && from.products.empty()
-                    ? KernelGroup::kMixedRows
-                    : (into.products.empty() ? from.rows : into.rows);
-  llvm::append_range(into.products, from.products);
-  llvm::append_range(into.ops, from.ops);
-  llvm::sort(into.ops, [](Operation *left, Operation *right) {
-    return left->isBeforeInBlock(right);
-  });
-  for (auto &[value, role] : from.reads) {
-    auto [entry, isNew] = into.reads.insert({value, role});
-    if (!isNew && entry->second != role)
-      entry->second = RowRole::Whole;
+  void KernelGraph::merge(unsigned a, unsigned b) {
+    KernelGroup &into = groups[a];
+    KernelGroup from = std::exchange(groups[b], KernelGroup());
+    for (Operation *op : from.ops)
+      groupOf[op] = a;
+    if (into.rows != from.rows)
+      into.rows = into.products.empty() && from.products.empty()
+                      ? KernelGroup::kMixedRows
+                      : (into.products.empty() ? from.rows : into.rows);
+    llvm::append_range(into.products, from.products);
+    llvm::append_range(into.ops, from.ops);
+    llvm::sort(into.ops, [](Operation *left, Operation *right) {
+      return left->isBeforeInBlock(right);
+    });
+    for (auto &[value, role] : from.reads) {
+      auto [entry, isNew] = into.reads.insert({value, role});
+      if (!isNew && entry->second != role)
+        entry->second = RowRole::Whole;
+    }
+    for (auto &write : from.writes)
+      into.writes.insert(write);
   }
-  for (auto &write : from.writes)
-    into.writes.insert(write);
-}
 
-SmallVector<unsigned> KernelGraph::getSchedule() const {
-  SmallVector<unsigned> pending = getGroups();
-  llvm::sort(pending, [&](unsigned left, unsigned right) {
-    return groups[left].ops.back()->isBeforeInBlock(groups[right].ops.back());
-  });
-  llvm::SetVector<unsigned> schedule;
-  std::function<void(unsigned)> emit = [&](unsigned id) {
-    if (schedule.contains(id))
-      return;
-    for (unsigned producer : getProducers(id))
-      emit(producer);
-    schedule.insert(id);
-  };
-  for (unsigned id : pending)
-    emit(id);
-  return schedule.takeVector();
-}
+  SmallVector<unsigned> KernelGraph::getSchedule() const {
+    SmallVector<unsigned> pending = getGroups();
+    llvm::sort(pending, [&](unsigned left, unsigned right) {
+      return groups[left].ops.back()->isBeforeInBlock(groups[right].ops.back());
+    });
+    llvm::SetVector<unsigned> schedule;
+    std::function<void(unsigned)> emit = [&](unsigned id) {
+      if (schedule.contains(id))
+        return;
+      for (unsigned producer : getProducers(id))
+        emit(producer);
+      schedule.insert(id);
+    };
+    for (unsigned id : pending)
+      emit(id);
+    return schedule.takeVector();
+  }

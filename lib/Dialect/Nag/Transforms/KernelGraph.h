@@ -22,12 +22,17 @@ struct KernelGroup {
   /// kernel, kMixedRows where independent ops run over different rows.
   int64_t rows = 0;
   static constexpr int64_t kMixedRows = -1;
+  /// The offsets that count the rows where that is known at run time only
+  /// (nag.route); null: all of them count.
+  mlir::Value offsets;
   /// Those of `ops` that are RowProductOpInterface.
   llvm::SmallVector<mlir::Operation *> products;
   /// How the row-wise ops and products use the tensors that they read and
   /// write. A stream counts as its direction and its log-norm.
   llvm::MapVector<mlir::Value, RowRole> reads, writes;
 };
+
+class RoutedRows;
 
 class KernelGraph {
 public:
@@ -45,6 +50,7 @@ public:
   bool isReadOutside(mlir::Value value, llvm::ArrayRef<unsigned> ids) const;
 
   /// Why the two cannot run as one kernel; empty when they can: the same rows,
+  /// as many of which count,
   /// no value between them that all rows must finish first (but a product's sum
   /// that is read element by element), and no other group between them.
   llvm::StringRef getObstacle(unsigned a, unsigned b) const;
@@ -59,7 +65,7 @@ public:
 
 private:
   std::optional<unsigned> findGroup(mlir::Value value) const;
-  void addOp(unsigned id, mlir::Operation *op);
+  void addOp(unsigned id, mlir::Operation *op, const RoutedRows &routed);
   template <typename InterfaceTy>
   void addAccesses(KernelGroup &group, InterfaceTy op);
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;

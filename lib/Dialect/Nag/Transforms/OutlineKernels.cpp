@@ -46,7 +46,9 @@ private:
       if (OperationEquivalence::isRegionEquivalentTo(
               &other->getRegion(0), &kernel.getBody(),
               OperationEquivalence::IgnoreLocations) &&
-          other->getResultTypes() == kernel->getResultTypes())
+          other->getResultTypes() == kernel->getResultTypes() &&
+          other->getAttr(kRowCountAttrName) ==
+              kernel->getAttr(kRowCountAttrName))
         return function;
     func::FuncOp function = buildFunction(kernel);
     outlined[kernel.getName()].push_back(
@@ -89,11 +91,32 @@ private:
     for (unsigned index = 0; index < numInputs; ++index)
       function.setArgAttr(index, "bufferization.writable",
                           builder.getBoolAttr(false));
+    if (auto count = kernel->getAttrOfType<IntegerAttr>(kRowCountAttrName))
+      function.setArgAttr(count.getInt(), kRowCountAttrName,
+                          builder.getUnitAttr());
     Operation *yield = kernel.getBody().front().getTerminator();
+    for (auto [index, value] : llvm::enumerate(yield->getOperands()))
+      if (auto base = findBaseInput(value))
+        function.setArgAttr(numInputs + index, kUpdatesAttrName,
+                            builder.getI64IntegerAttr(base->getArgNumber()));
     for (auto [index, value] : llvm::enumerate(yield->getOperands()))
       if (auto input = findSharedInput(value))
         function.setArgAttr(numInputs + index, kSharesAttrName,
                             builder.getI64IntegerAttr(input->getArgNumber()));
+  }
+
+  /// The input whose other rows `value` keeps.
+  static std::optional<BlockArgument> findBaseInput(Value value) {
+    auto result = dyn_cast<OpResult>(value);
+    auto op = result ? dyn_cast<RowwiseOpInterface>(result.getOwner())
+                     : RowwiseOpInterface();
+    if (!op)
+      return std::nullopt;
+    std::optional<unsigned> operand =
+        op.getBaseOperand(result.getResultNumber());
+    if (!operand)
+      return std::nullopt;
+    return cast<BlockArgument>(op->getOperand(*operand));
   }
 
   /// The input whose memory `value` may overwrite: it is read once, by the op

@@ -80,6 +80,20 @@ static std::optional<unsigned> getSharedInput(LaunchOp launch, unsigned index,
   return input;
 }
 
+/// The input whose contents must stand where result `index` of `launch` does.
+static std::optional<unsigned> getUpdatedInput(LaunchOp launch, unsigned index,
+                                               SymbolTableCollection &symbols) {
+  auto kernel = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(
+      launch, launch.getKernelAttr());
+  if (!kernel)
+    return std::nullopt;
+  auto updates = kernel.getArgAttrOfType<IntegerAttr>(
+      launch.getInputs().size() + index, kUpdatesAttrName);
+  if (!updates || updates.getInt() >= int64_t(launch.getInputs().size()))
+    return std::nullopt;
+  return updates.getInt();
+}
+
 /// True when `insert` and the insertions below it put disjoint slices into an
 /// empty tensor, each used by the next alone: the order of writing is free.
 static bool isDisjointAssembly(tensor::InsertSliceOp insert) {
@@ -277,6 +291,10 @@ void PlacementPlanner::visitLaunch(LaunchOp op) {
     auto shared = getSharedInput(op, result.getResultNumber(), symbols);
     if (shared && diesAt(op.getInputs()[*shared], op, symbols))
       request(op.getInputs()[*shared], place);
+    auto updated = getUpdatedInput(op, result.getResultNumber(), symbols);
+    if (updated &&
+        !(shared == updated && isAt(op.getInputs()[*updated], place)))
+      op->setOperand(*updated, insertCopy(op.getInputs()[*updated], place, op));
   }
 }
 

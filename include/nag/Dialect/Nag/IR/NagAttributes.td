@@ -83,6 +83,42 @@ def Nag_GroupAttr : Nag_Attr<"Group", "group"> {
   let genVerifyDecl = 1;
 }
 
+def Nag_Policy : I32EnumAttr<"Policy", "which tokens a sub-layer executes", [
+    I32EnumAttrCase<"Threshold", 0, "threshold">, I32EnumAttrCase<"Capacity", 1, "capacity">,
+    I32EnumAttrCase<"Rate", 2, "rate">]> {
+  let cppNamespace = "::nag";
+  let genSpecializedAttr = 0;
+}
+
+def Nag_KeyValues : I32EnumAttr<"KeyValues", "which tokens are keys and values of a routed attention", [
+    I32EnumAttrCase<"All", 0, "all">, I32EnumAttrCase<"Routed", 1, "routed">]> {
+  let cppNamespace = "::nag";
+  let genSpecializedAttr = 0;
+}
+
+def Nag_RoutingAttr : Nag_Attr<"Routing", "routing"> {
+  let summary = "which tokens a sub-layer executes (depth routing, section 4)";
+  let description = [{
+    The score of a token is |g|, its gate's magnitude. `threshold`: tokens with a score of at least tau, a value known at run time.
+    `rate`: the same, with tau kept so that the share `rate` of the tokens skips. `capacity`: of each sequence of T tokens the T -
+    floor(rate * T) with the highest scores, of equals the earlier. `kv` says which tokens are keys and values of attention: all of
+    them, or only those executed.
+
+    ```mlir
+    #nag.routing<capacity, rate = 0.25>
+    #nag.routing<threshold, kv = routed>
+    ```
+  }];
+  let parameters = (ins EnumParameter<Nag_Policy>:$policy, DefaultValuedParameter<"::nag::Real", "::nag::Real(0)">:$rate,
+      DefaultValuedParameter<"::nag::KeyValues", "::nag::KeyValues::All">:$kv);
+  let assemblyFormat = "`<` $policy (`,` struct($rate, $kv)^)? `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// How many of `length` tokens a capacity executes: at least 1.
+    int64_t getKept(int64_t length) const;
+  }];
+}
+
 def Nag_SlotBase : I32EnumAttr<"SlotBase", "what a slot's offset counts from", [
     I32EnumAttrCase<"Workspace", 0, "workspace">, I32EnumAttrCase<"Argument", 1, "argument">]> {
   let cppNamespace = "::nag";

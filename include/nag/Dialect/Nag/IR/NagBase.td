@@ -52,6 +52,8 @@ class Nag_ContractionOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemo
 def Nag_GramForm : DeclareOpInterfaceMethods<RowGramOpInterface>;
 def Nag_PartialGramForm : DeclareOpInterfaceMethods<RowGramOpInterface, ["hasGramForm"]>;
 
+def Nag_RowSpaces : DeclareOpInterfaceMethods<RowSpaceOpInterface>;
+
 def Nag_Differentiable : DeclareOpInterfaceMethods<DifferentiableOpInterface>;
 
 #endif // NAG_BASE_TD

@@ -70,7 +70,7 @@ def Nag_WeightGradOp : Nag_ContractionOp<"weight_grad", [DeclareOpInterfaceMetho
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable]> {
+def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable, Nag_RowSpaces]> {
   let summary = "causal attention without a T x T matrix in memory";
   let description = [{
     Per sequence and head: `o = softmax(q k^T / sqrt(head_dim)) v`, where position t sees the positions 0..t, or t-window..t when
@@ -78,16 +78,24 @@ def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable]> {
     query head h reads key and value head `h / (heads / kv_heads)`. `lse` is the log-sum-exp of each head's scaled
     scores, [B, heads, T], in f32 (f64 for f64), which the backward pass reads.
 
+    With a `route` (indices and offsets of nag.route), `query` is [M, heads*hd]: the rows of the executed tokens alone, whose positions
+    the indices give; `lse` is [heads, M]. Keys and values are those of all tokens, [B, T, kv_heads*hd], or of the executed ones alone,
+    [M, kv_heads*hd].
+
     Constraints: (C1) `query` is [B, T, heads*hd], `key` and `value` are [B, T, kv_heads*hd]; (C2) `heads` is a multiple of `kv_heads`;
-    (C3) `window` is not negative.
+    (C3) `window` is not negative; (C6) a `route` is a pair [M] and [B + 1], and shapes are as above.
 
     ```mlir
     %o, %lse = nag.attention %q, %k, %v {heads = 4, kv_heads = 2}
         : (tensor<2x8x64xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>) -> (tensor<2x8x64xf32>, tensor<2x4x8xf32>)
+    %r, %rlse = nag.attention %rq, %k, %v, %indices, %offsets {heads = 4, kv_heads = 2}
+        : (tensor<12x64xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<12xi32>, tensor<3xi32>)
+        -> (tensor<12x64xf32>, tensor<4x12xf32>)
     ```
   }];
-  let arguments = (ins Nag_Tensor:$query, Nag_Tensor:$key, Nag_Tensor:$value, I64Attr:$heads, I64Attr:$kv_heads,
-      OptionalAttr<I64Attr>:$window);
+  let arguments = (ins Nag_Tensor:$query, Nag_Tensor:$key, Nag_Tensor:$value, Variadic<Nag_TokenTensor>:$route,
+      I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+  let hasCanonicalizer = 1;
   let results = (outs Nag_Tensor:$result, Nag_Tensor:$lse);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
   let extraClassDeclaration = [{
@@ -96,12 +104,13 @@ def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable]> {
   }];
 }
 
-def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp"> {
+def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp", [Nag_RowSpaces]> {
   let summary = "vector-Jacobian product of nag.attention";
   let description = [{
     Recomputes the probabilities tile by tile from `lse`; no T x T matrix is stored. Attributes as in nag.attention.
 
-    Constraints: (C1) to (C3) as in nag.attention; (C4) `result` and `result_grad` have the type of `query`; (C5) `lse` is [B, heads, T].
+    Constraints: (C1) to (C3) and (C6) as in nag.attention; (C4) `result` and `result_grad` have the type of `query`; (C5) `lse` is
+    [B, heads, T], or [heads, M].
 
     ```mlir
     %dq, %dk, %dv = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2}
@@ -110,7 +119,8 @@ def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp"> {
     ```
   }];
   let arguments = (ins Nag_Tensor:$query, Nag_Tensor:$key, Nag_Tensor:$value, Nag_Tensor:$result, Nag_Tensor:$lse,
-      Nag_Tensor:$result_grad, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+      Nag_Tensor:$result_grad, Variadic<Nag_TokenTensor>:$route, I64Attr:$heads, I64Attr:$kv_heads,
+      OptionalAttr<I64Attr>:$window);
   let results = (outs Nag_Tensor:$query_grad, Nag_Tensor:$key_grad, Nag_Tensor:$value_grad);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
   let extraClassDeclaration = [{
@@ -141,16 +151,19 @@ def Nag_RotaryOp : Nag_HeadwiseRowOp<"rotary", [Nag_Differentiable]> {
   let summary = "rotary position embedding, half-split layout (section 7)";
   let description = [{
     In each head x = (x1, x2) becomes (x1 cos + x2 sin, -x1 sin + x2 cos), with the row of the table that belongs to the
-    position t. With `inverse`, the opposite rotation, which is also the vector-Jacobian product.
+    position t. With `inverse`, the opposite rotation, which is also the vector-Jacobian product. With `indices` (of nag.route), `input`
+    is [M, heads*hd], and the position of a row is its index modulo the table's length.
 
-    Constraints: (C1) `input` is [B, T, heads*hd] with hd even; (C2) `cos` and `sin` are [T, hd/2].
+    Constraints: (C1) `input` is [B, T, heads*hd] with hd even, or [M, heads*hd] with indices; (C2) `cos` and `sin` are [T, hd/2]; (C3)
+    `indices` is [M].
 
     ```mlir
     %y = nag.rotary %x, %cos, %sin {heads = 4}
         : (tensor<2x8x64xf32>, tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<2x8x64xf32>
     ```
   }];
-  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$cos, Nag_Tensor:$sin, I64Attr:$heads, UnitAttr:$inverse);
+  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$cos, Nag_Tensor:$sin, Optional<Nag_TokenTensor>:$indices,
+      I64Attr:$heads, UnitAttr:$inverse);
   let results = (outs Nag_Tensor:$result);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
   let hasCanonicalizer = 1;

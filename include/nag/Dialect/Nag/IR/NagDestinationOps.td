@@ -9,12 +9,23 @@ include "nag/Dialect/Nag/IR/NagBase.td"
 
 def Nag_Buffer : AnyTypeOf<[StaticShapeTensorOf<[F32, F64]>, StaticShapeMemRefOf<[F32, F64]>]>;
 
+def Nag_IndexBuffer : AnyTypeOf<[StaticShapeTensorOf<[I32]>, StaticShapeMemRefOf<[I32]>]>;
+def Nag_AnyBuffer : AnyTypeOf<[StaticShapeTensorOf<[F32, F64, I32]>, StaticShapeMemRefOf<[F32, F64, I32]>]>;
+
 // An op whose last `numOutputs` operands are overwritten as a whole; on tensors it returns them.
 class Nag_DestinationOp<string mnemonic, int numOutputs> : Nag_Op<mnemonic, [DestinationStyleOpInterface,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
     DeclareOpInterfaceMethods<BufferizableOpInterface,
         ["bufferizesToMemoryRead", "bufferizesToMemoryWrite", "getAliasingValues", "bufferize"]>]> {
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    mlir::MutableOperandRange getDpsInitsMutable() {
+      return mlir::MutableOperandRange(*this, (*this)->getNumOperands() - }] # numOutputs # [{, }] # numOutputs # [{);
+    }
+  }];
+}
+
+class Nag_AttentionDestinationOp<string mnemonic, int numOutputs> : Nag_DestinationOp<mnemonic, numOutputs> {
   let extraClassDeclaration = [{
     mlir::MutableOperandRange getDpsInitsMutable() {
       return mlir::MutableOperandRange(*this, (*this)->getNumOperands() - }] # numOutputs # [{, }] # numOutputs # [{);
@@ -26,7 +37,7 @@ class Nag_DestinationOp<string mnemonic, int numOutputs> : Nag_Op<mnemonic, [Des
   }];
 }
 
-def Nag_StreamAttentionOp : Nag_DestinationOp<"stream_attention", 2> {
+def Nag_StreamAttentionOp : Nag_AttentionDestinationOp<"stream_attention", 2> {
   let summary = "nag.attention in destination-passing form";
   let description = [{
     Writes the result and the log-sum-exp of nag.attention into the operands behind `into`. On buffers, `-convert-nag-to-vector` turns it into loops over
@@ -40,14 +51,14 @@ def Nag_StreamAttentionOp : Nag_DestinationOp<"stream_attention", 2> {
         -> (tensor<2x8x64xf32>, tensor<2x4x8xf32>)
     ```
   }];
-  let arguments = (ins Nag_Buffer:$query, Nag_Buffer:$key, Nag_Buffer:$value, Nag_Buffer:$output, Nag_Buffer:$lse,
-      I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+  let arguments = (ins Nag_Buffer:$query, Nag_Buffer:$key, Nag_Buffer:$value, Variadic<Nag_IndexBuffer>:$route,
+      Nag_Buffer:$output, Nag_Buffer:$lse, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Variadic<Nag_Tensor>:$results);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `into` $output `,` $lse attr-dict `:` functional-type(operands, results)}];
+    $query `,` $key `,` $value (`route` `(` $route^ `)`)? `into` $output `,` $lse attr-dict `:` functional-type(operands, results)}];
 }
 
-def Nag_StreamAttentionVJPOp : Nag_DestinationOp<"stream_attention_vjp", 3> {
+def Nag_StreamAttentionVJPOp : Nag_AttentionDestinationOp<"stream_attention_vjp", 3> {
   let summary = "nag.attention_vjp in destination-passing form";
   let description = [{
     Writes the results of nag.attention_vjp into the operands behind `into`.
@@ -61,12 +72,39 @@ def Nag_StreamAttentionVJPOp : Nag_DestinationOp<"stream_attention_vjp", 3> {
     ```
   }];
   let arguments = (ins Nag_Buffer:$query, Nag_Buffer:$key, Nag_Buffer:$value, Nag_Buffer:$output, Nag_Buffer:$lse,
-      Nag_Buffer:$output_grad, Nag_Buffer:$query_grad, Nag_Buffer:$key_grad, Nag_Buffer:$value_grad,
-      I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+      Nag_Buffer:$output_grad, Variadic<Nag_IndexBuffer>:$route, Nag_Buffer:$query_grad, Nag_Buffer:$key_grad,
+      Nag_Buffer:$value_grad, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Variadic<Nag_Tensor>:$results);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `,` $output `,` $lse `,` $output_grad `into` $query_grad `,` $key_grad `,` $value_grad
+    $query `,` $key `,` $value `,` $output `,` $lse `,` $output_grad (`route` `(` $route^ `)`)? `into` $query_grad `,` $key_grad `,` $value_grad
     attr-dict `:` functional-type(operands, results)}];
+}
+
+def Nag_RuntimeCallOp : Nag_Op<"runtime_call", [DestinationStyleOpInterface, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+    DeclareOpInterfaceMethods<BufferizableOpInterface,
+        ["bufferizesToMemoryRead", "bufferizesToMemoryWrite", "getAliasingValues", "bufferize"]>]> {
+  let summary = "calls an entry point of the runtime that fills buffers";
+  let description = [{
+    `callee` names a C function of nag/Runtime/Kernels.h. It takes `sizes` as 64-bit integers, then the bare pointers of the inputs and of
+    the outputs, which it overwrites as a whole. `-convert-nag-runtime-calls` makes the call.
+
+    Constraints: (C1) tensors with one result per output, or buffers without results.
+
+    ```mlir
+    %0 = nag.runtime_call @nag_quantile_f32 [4, 1024] (%g, %rate) into (%out)
+        : (tensor<4x2x512xf32>, tensor<f32>, tensor<4xf32>) -> tensor<4xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$callee, DenseI64ArrayAttr:$sizes, Variadic<Nag_AnyBuffer>:$inputs,
+      Variadic<Nag_AnyBuffer>:$outputs);
+  let results = (outs Variadic<Nag_AnyTensor>:$results);
+  let assemblyFormat = [{
+    $callee $sizes `(` $inputs `)` `into` `(` $outputs `)` attr-dict `:` functional-type(operands, results)}];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    mlir::MutableOperandRange getDpsInitsMutable() { return getOutputsMutable(); }
+  }];
 }
 
 #endif // NAG_DESTINATION_OPS_TD

@@ -76,6 +76,13 @@ inline constexpr llvm::StringLiteral kKernelsModuleName = "kernels";
 inline constexpr llvm::StringLiteral kKernelsAttrName = "nag.kernels";
 /// On a destination of such a function: the input whose memory it may take.
 inline constexpr llvm::StringLiteral kSharesAttrName = "nag.shares";
+/// On such a destination: the input whose contents must stand in it at entry;
+/// the function writes some of its rows alone.
+inline constexpr llvm::StringLiteral kUpdatesAttrName = "nag.updates";
+/// On nag.kernel: the number of the operand, and on the function made of it the
+/// argument, that holds the offsets of routed rows: of all tensors with its
+/// rows only the first offsets[B] count. A unit attribute on the argument.
+inline constexpr llvm::StringLiteral kRowCountAttrName = "nag.row_count";
 /// On ops of the host program, by -nag-plan-buffers: one NagSlotAttr per
 /// tensor result.
 inline constexpr llvm::StringLiteral kSlotsAttrName = "nag.slots";
@@ -93,6 +100,14 @@ inline constexpr llvm::StringLiteral kWorkspaceAttrName = "nag.workspace_bytes";
 /// The type in which a row of elements `type` is computed: f32 for bf16, else
 /// the type itself.
 mlir::Type getComputeType(mlir::Type type);
+
+/// The row spaces of a row-wise op or of a RowSpaceOpInterface; none for
+/// others.
+llvm::SmallVector<RowSpace> getRowSpaces(mlir::Operation *op);
+
+/// True when `indices` and `offsets` are constants that execute every token in
+/// its place.
+bool isIdentityRoute(mlir::Value indices, mlir::Value offsets);
 
 } // namespace nag
 

@@ -28,9 +28,7 @@ def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_IndexBuffer : AnyTypeOf<[StaticShapeTensorOf<[I32]>, StaticShapeMemRefOf<[I32]>]>;
-
-def Nag_StreamCachedAttentionOp : Nag_DestinationOp<"stream_cached_attention", 1> {
+def Nag_StreamCachedAttentionOp : Nag_AttentionDestinationOp<"stream_cached_attention", 1> {
   let summary = "nag.cached_attention in destination-passing form";
   let description = [{
     Writes the result of nag.cached_attention into the operand behind `into`.

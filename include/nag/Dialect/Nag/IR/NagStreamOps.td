@@ -89,7 +89,7 @@ def Nag_LogNormOp : Nag_Op<"log_norm", [Pure, Nag_Differentiable,
   let hasFolder = 1;
 }
 
-def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects,
+def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects, AttrSizedOperandSegments,
     SingleBlockImplicitTerminator<"::nag::YieldOp">]> {
   let summary = "one gated sub-layer of a NAG transformer";
   let description = [{
@@ -97,9 +97,16 @@ def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects,
     the gate's angle (nag.rotate), where the gate is nag.modulate of r. `gates` holds g for every token. `-nag-expand-blocks`
     spells this out. Pure when its body is.
 
-    Constraints: (C1) the body takes one argument, the direction; (C2) it yields one tensor of the direction's type;
-    (C3) `gates` has the log-norm's type; (C4) `weight` is [C, D] with D the stream's width; (C5) `bias` and `logits` are [C];
-    (C6) `beta` and `alpha` are rank 0; (C7) `eps` is finite and not negative.
+    With `routing`, only some tokens execute the sub-layer; the others leave it as they came, bit for bit. The body then takes the
+    direction of all tokens, the M x D rows of the executed ones, their `indices` and `offsets` (nag.route), and yields one branch row
+    for each of these rows. `route(%dial)` gives the threshold of the policies `threshold` and `rate`; with `capacity` it is a rate
+    decided at run time. A third result holds the offsets: how many tokens were executed.
+
+    Constraints: (C1) the body takes one argument, the direction; a routed one takes the direction, the rows, their indices and their
+    offsets; (C2) it yields one tensor of the direction's type, or of the rows' type; (C3) `gates` has the log-norm's type; (C4)
+    `weight` is [C, D] with D the stream's width; (C5) `bias` and `logits` are [C]; (C6) `beta` and `alpha` are rank 0; (C7) `eps`
+    is finite and not negative; (C8) thresholds need a `dial` in the log-norm's element type, a block without routing has none; (C9)
+    with `kv = routed` the body leaves the direction of all tokens alone; (C10) a routed stream is [B, T, D].
 
     ```mlir
     %y, %g = nag.block %x gate(%w, %b, %p, %beta, %alpha)
@@ -108,13 +115,24 @@ def Nag_BlockOp : Nag_Op<"block", [RecursiveMemoryEffects,
       %f = nag.linear %r, %proj : (tensor<2x8x16xf32>, tensor<16x16xf32>) -> tensor<2x8x16xf32>
       nag.yield %f : tensor<2x8x16xf32>
     }
+    %y, %g, %n = nag.block %x gate(%w, %b, %p, %beta, %alpha) attributes {routing = #nag.routing<capacity, rate = 0.25>}
+        : !nag.stream<2x8x16xf32>, tensor<4x16xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32> {
+    ^bb0(%r: tensor<2x8x16xf32>, %rows: tensor<12x16xf32>, %indices: tensor<12xi32>, %offsets: tensor<3xi32>):
+      %f = nag.linear %rows, %proj : (tensor<12x16xf32>, tensor<16x16xf32>) -> tensor<12x16xf32>
+      nag.yield %f : tensor<12x16xf32>
+    }
     ```
   }];
   let arguments = (ins Nag_StreamType:$stream, Nag_Tensor:$weight, Nag_Tensor:$bias, Nag_Tensor:$logits,
-      Nag_Tensor:$beta, Nag_Tensor:$alpha, Optional<Nag_Scalar>:$scale,
-      DefaultValuedAttr<F64Attr, "1.1920928955078125e-07">:$eps);
-  let results = (outs Nag_StreamType:$result, Nag_Tensor:$gates);
+      Nag_Tensor:$beta, Nag_Tensor:$alpha, Optional<Nag_Scalar>:$scale, Optional<Nag_Scalar>:$dial,
+      DefaultValuedAttr<F64Attr, "1.1920928955078125e-07">:$eps, OptionalAttr<Nag_RoutingAttr>:$routing);
+  let results = (outs Nag_StreamType:$result, Nag_Tensor:$gates, Variadic<Nag_TokenTensor>:$offsets);
   let regions = (region SizedRegion<1>:$body);
+  let extraClassDeclaration = [{
+    /// Executed rows of a routed block at most: those of its body's rows.
+    int64_t getMaxRows();
+  }];
+  let hasCanonicalizer = 1;
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
 }

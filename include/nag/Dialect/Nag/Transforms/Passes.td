@@ -10,6 +10,10 @@ def NagExpandBlocks : Pass<"nag-expand-blocks"> {
     Replaces every `nag.block` by the ops it stands for: the direction of its stream, the gate from that direction, its body
     inlined, and `nag.rotate` with the block's eps. No `nag.block` is left.
 
+    A routed block becomes: the gates of all tokens, `nag.route` on them, `nag.take` of the executed tokens' rows, the body, the gates and
+    the rotation of these rows, `nag.put` of what they became into the rest. A capacity without dial has constant offsets. The gates of
+    the executed tokens are computed again from their rows, so that the backward pass of the sub-layer needs no other rows.
+
     ```mlir
     %y, %g = nag.block %x gate(%w, %b, %p, %beta, %alpha) : ... {
     ^bb0(%r: tensor<2x8x16xf32>):
@@ -23,7 +27,7 @@ def NagExpandBlocks : Pass<"nag-expand-blocks"> {
     %y = nag.rotate %x, %f, %g : ...
     ```
   }];
-  let dependentDialects = ["::nag::NagDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::nag::NagDialect"];
   let statistics = [Statistic<"blocks", "blocks", "Number of blocks spelled out">];
 }
 
@@ -185,6 +189,10 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
       row-wise op overwrites is a result of the kernel: for targets that run product and row-wise ops in sequence.
     - `multi-tensor`: independent row-wise ops run in one kernel where that saves a launch: over the same rows, or the same ops with the same
       attributes over other rows (the optimizer's, one kernel per group).
+    Of routed rows (nag.take) only the first offsets[B] count. The rows of an op's operands and results are the same (RowwiseOpInterface,
+    RowSpaceOpInterface); by these ties the offsets are found, and a kernel with such rows takes them as an operand, whose number is its
+    attribute `nag.row_count`: it loops over so many rows. The rest that nag.put completes is the tensor that nag.take took the rows
+    from: no other row is touched.
 
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).
@@ -219,8 +227,10 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Each `nag.kernel` becomes a function of the nested module `@kernels` in destination-passing form: the inputs, then one destination
     per result, which it fills and returns. Equal kernels share one function. The attribute `nag.shares = i` on a destination says
-    that it may be the memory of input i (RowwiseOpInterface::getSharedOperand). With `report`, prints how many kernels each function launches,
-    those of its callees included and nag.repeat counted as often as it runs, and how many distinct kernels there are.
+    that it may be the memory of input i (RowwiseOpInterface::getSharedOperand); `nag.updates = i` that it must hold what input i holds,
+    since the kernel writes some of its rows alone (getBaseOperand). The input with the offsets of routed rows is marked `nag.row_count`.
+    With `report`, prints how many kernels each function launches, those of its callees included and nag.repeat counted as often as it runs,
+    and how many distinct kernels there are.
 
     ```mlir
     %b = nag.launch @kernels::@relu2(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>

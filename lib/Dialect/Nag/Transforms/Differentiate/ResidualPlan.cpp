@@ -37,6 +37,19 @@ bool isContraction(Operation *op) {
   return structured && structured.getNumReductionLoops() > 0;
 }
 
+/// True for ops that write some rows of an operand in its own memory (nag.put):
+/// to repeat them, that operand would have to be kept as it was.
+bool updatesInPlace(Operation *op) {
+  auto rowwise = dyn_cast<RowwiseOpInterface>(op);
+  if (!rowwise)
+    return false;
+  for (unsigned index = 0; index < op->getNumResults(); ++index)
+    if (auto base = rowwise.getBaseOperand(index);
+        base && rowwise.getSharedOperand(index) == base)
+      return true;
+  return false;
+}
+
 class Planner {
 public:
   Planner(const JointFunction &jointFunction, RecomputeMode recomputeMode)
@@ -98,7 +111,7 @@ private:
   /// Neither a contraction, nor made from nothing, nor a reduction: saving its
   /// small result costs less than reading its large operands again.
   bool isCheap(Operation *op) const {
-    if (isContraction(op) || op->getNumOperands() == 0)
+    if (isContraction(op) || updatesInPlace(op) || op->getNumOperands() == 0)
       return false;
     int64_t read = 0, written = 0;
     for (Value operand : op->getOperands())

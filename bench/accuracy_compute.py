@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Accuracy-compute curves: loss over skipped tokens of a dense-trained and of a capacity-trained checkpoint.
+
+    python bench/accuracy_compute.py --steps 500 --seeds 0 1 2 --pictures curves
+
+Both models train for the same steps; then every token share of --rates skips, by one threshold for the model, by a
+calibrated threshold per sub-layer, and by capacity. The last lines compare the capacity-trained model under capacity, as
+it was trained, with its causal form: calibrated thresholds at its own rate.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from iso_flops import FORTUNES, ROOT, nagc
+
+
+def train(build, folder, name, settings, seed, options):
+    model, run = folder / f"{name}.mlir", folder / name
+    nagc(build, "model", "--preset", options.preset, *settings, *options.model, "-o", model)
+    nagc(build, "train", model, "--data", options.data, "--steps", options.steps, "--seed", seed, "--threads",
+         options.threads, "--val-interval", 0, "--checkpoint-dir", run)
+    return model, run
+
+
+def sweep(build, model, run, rates, options, picture):
+    extra = ["--picture", picture] if picture else []
+    return json.loads(nagc(build, "eval", model, "--checkpoint", run, "--data", options.data, "--batches",
+                           options.batches, "--threads", options.threads, "--json", "--mod-rate",
+                           ",".join(map(str, rates)), *extra))
+
+
+def show(title, points):
+    print(title)
+    for p in points:
+        print(f"  {p['mode']:11} rate {p['rate']:.3f} skipped {p['skipped']:.4f}: {p['loss']:.4f} nats/byte, "
+              f"{p['flops_per_token']:.3e} FLOPs/token", flush=True)
+
+
+def loss_of(points, mode, rate):
+    return next(p["loss"] for p in points if p["mode"] == mode and abs(p["rate"] - rate) < 1e-9)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--rate", type=float, default=0.25, help="of the capacity-trained model")
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.05, 0.125, 0.25, 0.5])
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--data", default=FORTUNES)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pictures", type=Path, help="folder for one SVG per curve")
+    parser.add_argument("model", nargs="*", help="options of nagc model, behind --")
+    options = parser.parse_args()
+    rates = sorted({*options.rates, options.rate})
+    routed = ["--mod-policy", "capacity", "--mod-rate", options.rate]
+    for seed in options.seeds:
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, settings in (("dense", []), ("capacity", routed)):
+                model, run = train(options.build, Path(scratch), name, settings, seed, options)
+                picture = options.pictures and options.pictures / f"{options.preset}-{name}-{seed}.svg"
+                points = sweep(options.build, model, run, rates, options, picture)
+                show(f"{options.preset}, trained {name}, seed {seed}", points)
+            own, causal = (loss_of(points, mode, options.rate) for mode in ("capacity", "calibrated"))
+            print(f"  capacity-trained at {options.rate}: capacity {own:.4f}, calibrated {causal:.4f}, "
+                  f"difference {causal / own - 1.0:+.2%}")
+
+
+if __name__ == "__main__":
+    main()

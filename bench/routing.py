@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What skipping saves on the CPU: processor time and executed FLOPs of a training step, against the dense model in the same run.
+
+    python bench/routing.py --build build            # small at T = 512, one sequence per batch
+    python bench/routing.py --json
+
+Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
+are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
+process, the smallest of several rounds, taken in turns.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "test" / "Python"), str(ROOT / "test" / "Reference")]
+
+import harness  # noqa: E402
+
+RATES = (0.125, 0.25, 0.5)
+
+
+def nagc(*arguments):
+    return harness.run([harness.build_folder() / "bin" / "nagc", *arguments])
+
+
+class Variant:
+    """A compiled model, its buffers, and what its step costs."""
+
+    def __init__(self, name, folder, settings, seq, batch):
+        self.name, self.times = name, []
+        folder = folder / name.replace(" ", "-").replace("%", "")
+        folder.mkdir()
+        model = folder / "model.mlir"
+        nagc("model", "--preset", "small", *(f"--set={k}={v}" for k, v in settings.items()), f"--set=seq={seq}",
+             f"--set=batch={batch}", "-o", model)
+        self.cost = json.loads(nagc("flops", model, "--json"))
+        self.program = harness.compile_file(model, folder / "compiled")
+        self.buffers = self.allocate()
+
+    def allocate(self):
+        rng = np.random.default_rng(0)
+        inits = {p["name"]: p["init"] for p in self.program.manifest["parameters"]}
+        buffers = {}
+        for argument in self.program.arguments("gradients"):
+            buffer = argument.buffer(None)
+            array = buffer.array(argument.dtype, argument.shape)
+            if argument.name in ("tokens", "targets"):
+                array[...] = rng.integers(0, 256, argument.shape)
+            elif argument.name == "gate_scale":
+                array[...] = 1.0
+            elif argument.name in inits:
+                array[...] = start(inits[argument.name], argument, rng)
+            elif argument.read:
+                array[...] = 0.0
+            buffers[argument.name] = (argument, buffer)
+        return buffers
+
+    def array(self, name):
+        argument, buffer = self.buffers[name]
+        return buffer.array(argument.dtype, argument.shape)
+
+    def step(self):
+        self.program.invoke("gradients", [buffer.address for _, buffer in self.buffers.values()])
+
+    def skip(self, rate):
+        """Thresholds that let the share `rate` of every sub-layer's tokens skip, found in a few rounds."""
+        for _ in range(3):
+            self.step()
+            gates = np.sort(np.abs(self.array("gates")).reshape(len(self.array("thresholds")), -1), axis=-1)
+            self.array("thresholds")[...] = gates[:, int(rate * gates.shape[1])]
+        self.step()
+
+    def skipped(self):
+        if "offsets" not in self.buffers:
+            return 0.0
+        return 1.0 - self.array("offsets")[:, -1].mean() / self.array("tokens").size
+
+    def measure(self, steps):
+        begin = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+        for _ in range(steps):
+            self.step()
+        self.times.append((resource.getrusage(resource.RUSAGE_SELF).ru_utime - begin) / steps)
+
+
+def start(init, argument, rng):
+    """Initial values; projections that start at zero get some, so that branches are not empty."""
+    shape = argument.shape
+    if init["kind"] == "constant":
+        return init["value"]
+    if init["kind"] == "power":
+        steps = init["stride"] * np.arange(shape[0]) + init["offset"]
+        return (steps ** init["exponent"]).reshape(-1, *(1 for _ in shape[1:]))
+    std = init.get("std") or (0.02 if len(shape) > 2 else 0.0)
+    return std * rng.standard_normal(shape)
+
+
+def build(folder, seq, batch, kv):
+    every = dict(mod_exempt=0, mod_kv=kv)
+    variants = [Variant("dense", folder, {}, seq, batch)]
+    for rate in RATES:
+        settings = every | dict(mod_policy="capacity", mod_rate=rate)
+        variants.append(Variant(f"capacity {rate:.1%}", folder, settings, seq, batch))
+    for rate in (0.0, *RATES):
+        variant = Variant(f"threshold {rate:.1%}", folder, every | dict(mod_policy="threshold"), seq, batch)
+        variant.skip(rate)
+        variants.append(variant)
+    return variants
+
+
+def executed(variant):
+    """FLOPs of a step's passes at the share that was skipped."""
+    flops, cost = variant.cost["flops_per_step"], variant.cost["executed"]
+    passes = flops["forward"] + flops["backward"]
+    return passes - cost["routed_flops"] * variant.skipped()
+
+
+def rows(variants):
+    dense = variants[0]
+    base = executed(dense)
+    for variant in variants:
+        yield dict(name=variant.name, seconds=min(variant.times), time=min(variant.times) / min(dense.times),
+                   flops=executed(variant) / base, skipped=float(variant.skipped()))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=str(ROOT / "build"))
+    parser.add_argument("--seq", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--kv", choices=["all", "routed"], default="all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    os.environ["NAG_BUILD"] = options.build
+    with tempfile.TemporaryDirectory() as folder:
+        variants = build(Path(folder), options.seq, options.batch, options.kv)
+        for _ in range(options.rounds):
+            for variant in variants:
+                variant.measure(options.steps)
+        table = list(rows(variants))
+    if options.json:
+        print(json.dumps(table, indent=1))
+        return
+    print(f"small, T = {options.seq}, batch {options.batch}, kv = {options.kv}; against dense in the same run")
+    print(f"{'':18} {'skipped':>8} {'ms/step':>9} {'time':>6} {'FLOPs':>6}")
+    for row in table:
+        print(f"{row['name']:18} {row['skipped']:8.3f} {1e3 * row['seconds']:9.1f} {row['time']:6.3f} {row['flops']:6.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Depth routing, compiled, against the slow reference: every policy, both choices of keys, forward and every gradient."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import harness
+import nag_reference as ref
+from models import GATE_SCALE, SMALLEST, data, inputs_of, start, write_model
+from nag_reference.model import Model
+
+BASE = replace(SMALLEST, layers=3, mod_exempt=1)
+HALF = dict(mod_policy="capacity", mod_rate=0.5)
+CASES = {
+    "capacity": replace(BASE, **HALF),
+    "capacity, keys routed": replace(BASE, **HALF, mod_kv="routed"),
+    "capacity, every layer": replace(SMALLEST, mod_policy="capacity", mod_rate=0.25, mod_exempt=0),
+    "capacity, window": replace(BASE, **HALF, window=2),
+    "capacity, window, keys routed": replace(BASE, **HALF, window=2, mod_kv="routed"),
+    "capacity, grouped heads": replace(BASE, **HALF, kv_heads=1, mlp="swiglu"),
+    "capacity, one token left": replace(BASE, mod_policy="capacity", mod_rate=0.95, seq=20),
+    "capacity, long": replace(BASE, **HALF, seq=75, batch=2),
+    "capacity, long, keys routed": replace(BASE, **HALF, seq=75, mod_kv="routed"),
+    "capacity, auxiliary loss": replace(BASE, **HALF, mod_aux=1.0),
+    "threshold": replace(BASE, mod_policy="threshold"),
+    "threshold, keys routed": replace(BASE, mod_policy="threshold", mod_kv="routed"),
+    "threshold, long": replace(BASE, mod_policy="threshold", seq=75),
+    "threshold, long, keys routed": replace(BASE, mod_policy="threshold", seq=75, mod_kv="routed", window=11),
+    "rate": replace(BASE, mod_policy="rate", mod_rate=0.5, mlp="gelu"),
+    "rate, T=1": replace(BASE, mod_policy="rate", mod_rate=0.5, seq=1, batch=5),
+    "rate, auxiliary loss": replace(BASE, mod_policy="rate", mod_rate=0.5, mod_aux=1.0),
+}
+SCHEDULED = {"capacity, rate at run time": replace(BASE, **HALF),
+             "capacity, rate at run time, keys routed": replace(BASE, **HALF, mod_kv="routed", seq=40)}
+AUX_WEIGHT = 0.3
+LIMIT = 1e-6
+
+
+def thresholds_of(config, params):
+    """Thresholds that split the tokens of every sub-layer: the median of the dense model's gates."""
+    gates = Model(replace(config, mod_policy="none"), params, data(config)[0], GATE_SCALE).gates()
+    return (np.median(np.abs(gates).reshape(len(gates), -1), axis=-1) + 1e-7) / GATE_SCALE
+
+
+def routed_inputs(config, params, program, thresholds, dtype=np.float64, rate=None):
+    inputs = inputs_of(config, params, dtype)
+    extra = {"thresholds": np.asarray(thresholds, dtype), "aux_weight": np.asarray(AUX_WEIGHT, dtype),
+             "skip_rate": np.asarray(config.mod_rate if rate is None else rate, dtype)}
+    return inputs | {a.name: extra[a.name] for a in program.arguments("loss") if a.name in extra}
+
+
+def compile_model(config, folder, dtype="f64", extra=()):
+    write_model(config, dtype, folder / "model.mlir", extra)
+    return harness.compile_file(folder / "model.mlir", folder / "compiled")
+
+
+class Routed:
+    """A configuration, its program, and what @gradients returns."""
+
+    def __init__(self, config, folder, extra=()):
+        self.config, self.program = config, compile_model(config, folder, extra=extra)
+        self.params = start(config)
+        self.thresholds = thresholds_of(config, self.params)
+        self.inputs = routed_inputs(config, self.params, self.program, self.thresholds)
+        self.results = self.program.call("gradients", self.inputs)
+
+    def reference(self, **changes):
+        weight = AUX_WEIGHT if self.config.mod_aux > 0.0 else 0.0
+        return Model(replace(self.config, **changes), self.params, data(self.config)[0], GATE_SCALE, self.thresholds,
+                     weight)
+
+
+def check(results, model, config):
+    targets = data(config)[1]
+    assert ref.relative_error(results["loss"], model.loss(targets)) <= LIMIT
+    assert ref.relative_error(results["gates"], model.gates()) <= LIMIT
+    assert (results["offsets"] == model.offsets()).all()
+    for name, expected in model.backward(targets).items():
+        assert ref.relative_error(results["grad:" + name], expected) <= LIMIT, name
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def routed(request, tmp_path_factory):
+    return Routed(request.param, tmp_path_factory.mktemp("routed"))
+
+
+def test_loss_and_gradients_equal_the_reference(routed):
+    model = routed.reference()
+    masks = [x.mask for _, x in model.routed()]
+    assert any(not m.all() for m in masks) and any(m.any() for m in masks)
+    check(routed.results, model, routed.config)
+
+
+def test_logits_equal_the_reference(routed):
+    inputs = {a.name: routed.inputs[a.name] for a in routed.program.arguments("logits") if a.read}
+    got = routed.program.call("logits", inputs)["logits"]
+    assert ref.relative_error(got, routed.reference().logits) <= LIMIT
+
+
+def test_two_calls_return_the_same_bits(routed):
+    again = routed.program.call("gradients", routed.inputs)
+    assert all(again[name].tobytes() == x.tobytes() for name, x in routed.results.items())
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_a_rate_decided_at_run_time(name, tmp_path):
+    config = SCHEDULED[name]
+    routed = Routed(config, tmp_path, [("mod_ramp", 10)])
+    check(routed.results, routed.reference(), config)
+    for rate in (0.0, 0.3, 0.9):
+        inputs = routed.inputs | {"skip_rate": np.float64(rate)}
+        check(routed.program.call("gradients", inputs), routed.reference(mod_rate=rate), config)
+
+
+@pytest.mark.parametrize("kv", ["all", "routed"])
+def test_nothing_and_everything_skipped(kv, tmp_path):
+    config = replace(BASE, mod_policy="threshold", mod_kv=kv)
+    routed = Routed(config, tmp_path)
+    for value in (0.0, 1e30):
+        routed.thresholds = np.full(2 * config.layers, value)
+        results = routed.program.call("gradients", routed.inputs | {"thresholds": routed.thresholds})
+        assert all(np.isfinite(x).all() for x in results.values())
+        check(results, routed.reference(), config)
+
+
+def test_rate_zero_is_the_dense_model_bit_for_bit(tmp_path):
+    dense, zero = replace(BASE, batch=3), replace(BASE, batch=3, mod_policy="capacity", mod_rate=0.0)
+    params = start(dense)
+    (tmp_path / "dense").mkdir()
+    programs = [compile_model(dense, tmp_path / "dense", "f32"), compile_model(zero, tmp_path, "f32")]
+    inputs = inputs_of(dense, params, np.float32)
+    one, other = (program.call("gradients", inputs) for program in programs)
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+SKIP = """
+func.func @f(%r: tensor<2x8x16xf32> {nag.name = "r"}, %s: tensor<2x8xf32> {nag.name = "s"},
+             %w: tensor<4x16xf32> {nag.name = "w"}, %b: tensor<4xf32> {nag.name = "b"},
+             %p: tensor<4xf32> {nag.name = "p"}, %beta: tensor<f32> {nag.name = "beta"},
+             %alpha: tensor<f32> {nag.name = "alpha"}, %proj: tensor<16x16xf32> {nag.name = "proj"})
+    -> (tensor<2x8x16xf32> {nag.name = "r1"}, tensor<2x8xf32> {nag.name = "s1"}, tensor<2x8xf32> {nag.name = "g"},
+        tensor<3xi32> {nag.name = "offsets"}) {
+  %x = nag.make_stream %r, %s : !nag.stream<2x8x16xf32>
+  %y, %g, %n = nag.block %x gate(%w, %b, %p, %beta, %alpha) attributes {routing = #nag.routing<capacity, rate = 0.5>}
+      : !nag.stream<2x8x16xf32>, tensor<4x16xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32> {
+  ^bb0(%all: tensor<2x8x16xf32>, %rows: tensor<8x16xf32>, %indices: tensor<8xi32>, %offsets: tensor<3xi32>):
+    %f = nag.linear %rows, %proj : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+    nag.yield %f : tensor<8x16xf32>
+  }
+  %r1 = nag.direction %y : !nag.stream<2x8x16xf32>
+  %s1 = nag.log_norm %y : !nag.stream<2x8x16xf32>
+  return %r1, %s1, %g, %n : tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<3xi32>
+}
+"""
+
+
+def block_inputs(tied=False):
+    rng = np.random.default_rng(7)
+    inputs = {"r": rng.normal(size=(2, 8, 16)), "s": rng.normal(size=(2, 8)), "w": rng.normal(size=(4, 16)),
+              "b": np.zeros(4), "p": np.zeros(4), "beta": np.array(0.5), "alpha": np.array(1.0),
+              "proj": rng.normal(size=(16, 16))}
+    if tied:
+        inputs["w"] = 0.0 * inputs["w"]
+    return {name: x.astype(np.float32) for name, x in inputs.items()}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_skipped_rows_keep_their_bits_and_ties_go_to_the_earlier_token(tied, tmp_path):
+    inputs = block_inputs(tied)
+    got = harness.compile_text(SKIP, tmp_path).call("f", inputs)
+    mask = ref.executed(got["g"], "capacity", 0.5)
+    assert list(got["offsets"]) == [0, 4, 8]
+    if tied:
+        assert (mask == (np.arange(8) < 4)).all()
+    assert (got["r1"][~mask] == inputs["r"][~mask]).all() and (got["s1"][~mask] == inputs["s"][~mask]).all()
+    assert (got["r1"][mask] != inputs["r"][mask]).any(axis=-1).all()
+
+
+ROUTE = """
+func.func @fixed(%g: tensor<3x11xf32> {{nag.name = "g"}})
+    -> (tensor<{rows}xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
+  %i, %o = nag.route %g {{routing = #nag.routing<capacity, rate = {rate}>}}
+      : (tensor<3x11xf32>) -> (tensor<{rows}xi32>, tensor<4xi32>)
+  return %i, %o : tensor<{rows}xi32>, tensor<4xi32>
+}}
+func.func @threshold(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
+    -> (tensor<33xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
+  %i, %o = nag.route %g dial %t {{routing = #nag.routing<threshold>}}
+      : (tensor<3x11xf32>, tensor<f32>) -> (tensor<33xi32>, tensor<4xi32>)
+  return %i, %o : tensor<33xi32>, tensor<4xi32>
+}}
+func.func @capacity(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
+    -> (tensor<33xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
+  %i, %o = nag.route %g dial %t {{routing = #nag.routing<capacity>}}
+      : (tensor<3x11xf32>, tensor<f32>) -> (tensor<33xi32>, tensor<4xi32>)
+  return %i, %o : tensor<33xi32>, tensor<4xi32>
+}}
+func.func @quantile(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
+    -> (tensor<3xf32> {{nag.name = "thresholds"}}) {{
+  %q = nag.quantile %g, %t : (tensor<3x11xf32>, tensor<f32>) -> tensor<3xf32>
+  return %q : tensor<3xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.7, 0.95])
+def test_selection(rate, tmp_path):
+    rng = np.random.default_rng(2)
+    g = np.round(rng.normal(size=(3, 11)), 1).astype(np.float32)  # of one decimal: many are equal
+    g[1] = 0.5
+    program = harness.compile_text(ROUTE.format(rows=3 * ref.kept(rate, 11), rate=f"{rate:.6e}"), tmp_path)
+    got = program.call("fixed", {"g": g})
+    indices, offsets = ref.route(g, "capacity", rate, 3 * ref.kept(rate, 11))
+    assert (got["indices"] == indices).all() and (got["offsets"] == offsets).all()
+    for name, dial in (("capacity", rate), ("threshold", np.float32(rate))):
+        got = program.call(name, {"g": g, "dial": np.float32(dial)})
+        indices, offsets = ref.route(g, name, dial)
+        assert (got["indices"] == indices).all() and (got["offsets"] == offsets).all()
+    got = program.call("quantile", {"g": g, "dial": np.float32(rate)})
+    assert (got["thresholds"] == ref.quantile(g, rate).astype(np.float32)).all()
+
+
+def test_scores_that_are_nan_show(tmp_path):
+    g = np.linspace(0.0, 1.0, 33, dtype=np.float32).reshape(3, 11)
+    g[2, 4] = np.nan
+    program = harness.compile_text(ROUTE.format(rows=3, rate="9.500000e-01"), tmp_path)
+    assert program.call("fixed", {"g": g})["indices"][2] == 26
+    assert list(program.call("threshold", {"g": g, "dial": np.float32(9.0)})["offsets"]) == [0, 0, 0, 1]

@@ -1,0 +1,40 @@
+// RUN: nag-opt %s --nag-fuse --nag-outline-kernels --nag-plan-buffers | FileCheck %s
+
+// Rows that are counted at run time: every kernel that has them takes the offsets, and so does one that is told by a
+// later op alone. The rest of what was taken is the tensor itself; the rows are put into its memory.
+// CHECK-LABEL: func.func @routed
+// CHECK: %[[T:.*]] = nag.launch @kernels::@take_kernel(%arg0, %arg1, %arg2)
+// CHECK: %[[H:.*]] = nag.launch @kernels::@linear_kernel(%[[T]], %arg3, %arg2)
+// CHECK: nag.copy %arg0
+// CHECK: nag.launch @kernels::@relu2_put_kernel
+func.func @routed(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>) -> tensor<2x8x16xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %h = nag.linear %r, %w : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  %a = nag.relu2 %h : (tensor<16x16xf32>) -> tensor<16x16xf32>
+  %y = nag.put %a, %rest, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  return %y : tensor<2x8x16xf32>
+}
+
+// Offsets that are a constant count all rows.
+// CHECK-LABEL: func.func @fixed
+// CHECK: nag.launch @kernels::@take_kernel_0
+func.func @fixed(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>) -> tensor<8x16xf32> {
+  %o = arith.constant dense<[0, 4, 8]> : tensor<3xi32>
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> (tensor<8x16xf32>, tensor<2x8x16xf32>)
+  return %r : tensor<8x16xf32>
+}
+
+// Rows are not put over a tensor that the same kernel still reads.
+// CHECK-LABEL: func.func @read_elsewhere
+// CHECK: nag.launch @kernels::@take_relu2_kernel
+// CHECK: nag.launch @kernels::@put_kernel
+func.func @read_elsewhere(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -> tensor<2x8x16xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.relu2 %r : (tensor<16x16xf32>) -> tensor<16x16xf32>
+  %y = nag.put %a, %rest, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  return %y : tensor<2x8x16xf32>
+}
+// CHECK: func.func @take_kernel({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false, nag.row_count}
+// CHECK: func.func @linear_kernel({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false, nag.row_count}
+// CHECK: func.func @relu2_put_kernel({{.*}} {nag.shares = [[I:[0-9]+]] : i64, nag.updates = [[I]] : i64})
+// CHECK: func.func @take_kernel_0({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false}, %arg3
