@@ -193,3 +193,23 @@ Expected<model::StepCost> Model::measureStep(RecomputeMode recompute) const {
     return createStringError(name + ": " + toString(cost.takeError()));
   return cost;
 }
+
+static runtime::ExecutedCount convert(const model::RoutedCount &count) {
+  return {count.fixed, count.attention, count.mlp};
+}
+
+runtime::ExecutionCosts Model::countExecution(RecomputeMode recompute) const {
+  runtime::ExecutionCosts costs;
+  Expected<model::StepCost> step = measureStep(recompute);
+  if (!step) {
+    consumeError(step.takeError());
+    return costs;
+  }
+  model::RoutedCount passes = step->forward;
+  passes += step->backward;
+  costs.batchFlops = convert(passes);
+  costs.optimizerFlops = double(step->optimizerFlops);
+  costs.parametersPerToken = convert(step->parametersPerToken);
+  costs.kvBytesPerToken = convert(step->kvBytesPerToken);
+  return costs;
+}

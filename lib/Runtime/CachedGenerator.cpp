@@ -2,9 +2,11 @@
 #include "nag/Runtime/CachedGenerator.h"
 #include "nag/Runtime/Elements.h"
 #include "nag/Runtime/Errors.h"
+#include "nag/Runtime/Routing.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Sequence.h"
 #include <algorithm>
+#include <cmath>
 
 using namespace nag::runtime;
 
@@ -92,6 +94,38 @@ llvm::Error CachedGenerator::readShapes(const Program &program) {
       program.config().getInteger("vocab").value_or(columns), 1, columns);
   positions.assign(batch, 0);
   logits.assign(batch, std::vector<double>(vocabulary));
+  return llvm::Error::success();
+}
+
+llvm::Error CachedGenerator::setUpRouting(Program &program,
+                                          llvm::StringRef checkpoint) {
+  for (NamedBuffers *buffers : {&prefillBuffers, &decodeBuffers}) {
+    llvm::Expected<Routing> routing = Routing::createCausal(program, *buffers);
+    if (!routing)
+      return routing.takeError();
+    if (llvm::Error failure = loadThresholds(*routing, checkpoint))
+      return failure;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error CachedGenerator::setThresholds(Program &program,
+                                           llvm::ArrayRef<double> thresholds) {
+  for (NamedBuffers *buffers : {&prefillBuffers, &decodeBuffers}) {
+    llvm::Expected<Routing> routing = Routing::createCausal(program, *buffers);
+    if (!routing)
+      return routing.takeError();
+    const TensorInfo *info = buffers->lookup("thresholds");
+    size_t expected = info ? info->shape[0] : 0;
+    if (thresholds.size() != expected)
+      return makeError("thresholds: expected {0}, one per sub-layer of a "
+                       "routed model, but got {1}",
+                       expected, thresholds.size());
+    if (llvm::any_of(thresholds, [](double x) { return std::isnan(x); }))
+      return makeError("thresholds: expected numbers, but got NaN");
+    if (llvm::Error failure = routing->setThresholds(thresholds))
+      return failure;
+  }
   return llvm::Error::success();
 }
 

@@ -110,7 +110,8 @@ CheckpointFolder::save(const TrainingState &state, const json::Object &config,
       {"data_fingerprint", std::to_string(state.dataFingerprint)},
       {"config", llvm::formatv("{0}", json::Value(std::move(copy))).str()}};
   if (state.executedFlops > 0)
-    metadata["executed_flops"] = formatNumber(state.executedFlops);
+    metadata["executed_flops"] =
+        llvm::formatv("{0}", json::Value(state.executedFlops)).str();
   if (llvm::Error failure =
           writeSafetensors(getPath(state.step), tensors, metadata))
     return failure;

@@ -92,13 +92,9 @@ Generator::create(Program &program, const ParameterBuffers &weights) {
 
 llvm::Error Generator::setUpRouting(Program &program,
                                     llvm::StringRef checkpoint) {
-  llvm::Expected<Routing> routing = Routing::create(program, buffers);
+  llvm::Expected<Routing> routing = Routing::createCausal(program, buffers);
   if (!routing)
     return routing.takeError();
-  if (routing->isRouted() && !routing->needsThresholds())
-    return makeError("mod_policy: expected threshold or rate to generate with, "
-                     "but got capacity, which chooses among tokens that are "
-                     "still to come");
   return loadThresholds(*routing, checkpoint);
 }
 

@@ -166,32 +166,64 @@ void Routing::appendSources(std::vector<SafetensorsSource> &sources) {
                      }});
 }
 
-llvm::Error Routing::load(const SafetensorsFile &file) {
-  const TensorInfo *info = isRouted() ? buffers->lookup("thresholds") : nullptr;
-  if (!info)
-    return llvm::Error::success();
+SafetensorsSource
+nag::runtime::makeThresholdsSource(DType dtype, llvm::ArrayRef<double> values,
+                                   std::vector<char> &storage) {
+  storage.resize(values.size() * getByteSize(dtype));
+  for (size_t i = 0; i < values.size(); ++i)
+    writeElement(dtype, storage.data(), i, values[i]);
+  return {
+      thresholdsTensor.str(),
+      dtype,
+      {int64_t(values.size())},
+      [&storage]() -> llvm::Expected<const void *> { return storage.data(); }};
+}
+
+llvm::Expected<std::vector<double>>
+nag::runtime::readThresholds(const SafetensorsFile &file, int64_t count,
+                             llvm::StringRef policy) {
   const SafetensorsEntry *found = file.lookup(thresholdsTensor);
-  std::string expected = formatType(info->dtype, info->shape);
-  if (!found && !needsThresholds())
-    return llvm::Error::success();
+  std::string expected = formatType(DType::F32, {count});
+  std::vector<double> values;
+  if (!found && policy != "threshold" && policy != "rate")
+    return values;
   if (!found)
     return makeError("{0}: tensor '{1}': expected {2}, which the policy '{3}' "
                      "needs (see nagc calibrate), but the file has no such "
                      "tensor",
                      file.path(), thresholdsTensor, expected, policy);
-  if (!isFloat(found->dtype) || found->shape != info->shape)
+  if (!isFloat(found->dtype) || found->shape != std::vector<int64_t>{count})
     return makeError("{0}: tensor '{1}': expected {2}, but got {3}",
                      file.path(), thresholdsTensor, expected,
                      formatType(found->dtype, found->shape));
-  std::vector<double> values;
-  for (int64_t i = 0; i < getNumElements(found->shape); ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     values.push_back(readElement(found->dtype, found->data.data(), i));
     if (std::isnan(values.back()))
       return makeError("{0}: tensor '{1}': expected numbers, but got NaN as "
                        "element {2}",
                        file.path(), thresholdsTensor, i);
   }
-  return setThresholds(values);
+  return values;
+}
+
+llvm::Error Routing::load(const SafetensorsFile &file) {
+  const TensorInfo *info = isRouted() ? buffers->lookup("thresholds") : nullptr;
+  if (!info)
+    return llvm::Error::success();
+  auto values = readThresholds(file, info->shape[0], policy);
+  if (!values)
+    return values.takeError();
+  return values->empty() ? llvm::Error::success() : setThresholds(*values);
+}
+
+llvm::Expected<Routing> Routing::createCausal(Program &program,
+                                              NamedBuffers &buffers) {
+  llvm::Expected<Routing> routing = create(program, buffers);
+  if (routing && routing->isRouted() && !routing->needsThresholds())
+    return makeError("mod_policy: expected threshold or rate to generate with, "
+                     "but got capacity, which chooses among tokens that are "
+                     "still to come");
+  return routing;
 }
 
 llvm::Error nag::runtime::loadThresholds(Routing &routing,

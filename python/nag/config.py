@@ -53,6 +53,20 @@ class ModelConfig:
     #: "f32", "f64" or "bf16".
     dtype: str = "f32"
     eps: float = 1.1920928955078125e-07
+    #: Depth routing: "none", "threshold", "capacity" or "rate", and the share of tokens that skip, in [0, 1).
+    mod_policy: str = "none"
+    mod_rate: float = 0.0
+    #: Keys and values of "all" tokens or of those executed ("routed").
+    mod_kv: str = "all"
+    #: Layers at either end that execute every token; None: 1, or 0 where no layer would be routed.
+    mod_exempt: int | None = None
+    #: Steps that execute every token, then steps in which the rate grows.
+    mod_warmup: int = 0
+    mod_ramp: int = 0
+    #: Weight of the auxiliary loss, the temperature of its sigmoid, the decay of the thresholds' average.
+    mod_aux: float = 0.0
+    mod_temperature: float = 0.05
+    mod_ema: float = 0.95
     embed_std: float = 1.0
     #: None: 1, or 0.02 in prenorm models.
     head_std: float | None = None

@@ -12,6 +12,7 @@ from . import _core
 from ._errors import ArgumentError
 from .model import Model
 from .program import Weights
+from .routing import Routing
 
 Prompt = Union[str, bytes, Sequence[int], "np.ndarray"]
 
@@ -28,20 +29,26 @@ class Generator:
 
     `weights` are a Weights object, which is used in place, or the path of a checkpoint. `prompt` is the number of tokens
     that are read at once at the start, `capacity` the positions that the cache holds (None: the model's sequence length);
-    a sequence that fills it goes on from the last half of its tokens. Other options are those of Model.compile.
+    a sequence that fills it goes on from the last half of its tokens. A model with depth routing takes the checkpoint's
+    `thresholds`, or these, one per sub-layer. Other options are those of Model.compile.
     """
 
     def __init__(self, model: Model, weights: Weights | str | os.PathLike[str], *, batch: int = 1, prompt: int | None = None,
-                 capacity: int | None = None, **target: Any):
+                 capacity: int | None = None, thresholds: Sequence[float] | None = None, **target: Any):
         self.capacity = capacity or model.config.seq
         self.batch, self.prompt = batch, prompt or min(32, self.capacity)
         self.program = model.compile(["prefill", "decode"], generation=(batch, self.prompt, self.capacity), **target)
         self.vocabulary = int(self.program.config["vocab"])
+        routing = Routing(self.program)
         if not isinstance(weights, Weights):
             path, weights = weights, Weights(self.program)
             weights.load(path)
+            if thresholds is None:
+                routing.load(path)
+                thresholds = routing.values()
         self.weights = weights
-        self._core = _core.Generator.create(self.program._core, weights._core)
+        values = [float(x) for x in thresholds] if thresholds is not None else []
+        self._core = _core.Generator.create(self.program._core, weights._core, values)
 
     def tokens(self, prompt: Prompt) -> list[int]:
         """A prompt as tokens: text of a byte vocabulary, or tokens as they are."""

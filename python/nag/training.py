@@ -14,6 +14,7 @@ from . import _core
 from ._errors import ArgumentError
 from .model import Model
 from .program import Program, Weights
+from .routing import Routing, routed_functions
 
 Paths = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
 
@@ -59,12 +60,14 @@ class Trainer:
 
     `seed` keys the initial values. `lr` is the peak rate (None: the model's), reached after `warmup` steps; `clip` bounds the
     gradient's global norm (0: no bound); alpha counts fully after `alpha_warmup` steps. The other options are those of
-    Model.compile.
+    Model.compile. With depth routing, `routing` has the thresholds and what share of the last batch skipped each sub-layer.
     """
 
     def __init__(self, model: Model, *, seed: int = 0, lr: float | None = None, warmup: int = 0, clip: float = 1.0,
                  alpha_warmup: int = 0, **target: Any):
-        self.program = model.compile(["loss", "logits"], differentiate="loss", **target)
+        self.program = model.compile(["loss", "logits", *routed_functions(model)], differentiate="loss", **target)
+        self.routing = Routing(self.program)
+        self.routing.check_training()
         self.model, self.seed, self.clip = model, seed, clip
         self.warmup, self.alpha_warmup = warmup, alpha_warmup
         self.lr = float(self.program.config.get("lr", 3e-3)) if lr is None else lr
@@ -101,7 +104,9 @@ class Trainer:
         """
         check_tokens(tokens, self.program, "tokens", lowest=0)
         check_tokens(targets, self.program, "targets", lowest=-1)
-        results = self.program.call("gradients", tokens=self._put(tokens), targets=self._put(targets), **self._gate_scale(),
+        scale = self._gate_scale()
+        results = self.program.call("gradients", tokens=self._put(tokens), targets=self._put(targets), **scale,
+                                    **self.routing.inputs("gradients", self.steps + 1),
                                     **self.weights.arguments("gradients"),
                                     **self.gradients.arguments("gradients"))
         loss = float(self._get(results["loss"]))
@@ -109,6 +114,7 @@ class Trainer:
             raise ArithmeticError(f"step {self.steps + 1}: expected a finite loss, but got {loss}")
         self.gates = results.get("gates") if self.program.on_host else None
         self.steps += 1
+        self.routing.adapt(results, self.steps, scale.get("gate_scale", 1.0))
         rate = self.lr if lr is None else lr
         if lr is None and self.steps <= self.warmup:
             rate *= self.steps / self.warmup
@@ -122,6 +128,7 @@ class Trainer:
         check_tokens(tokens, self.program, "tokens", lowest=0)
         check_tokens(targets, self.program, "targets", lowest=-1)
         results = self.program.call("loss", tokens=self._put(tokens), targets=self._put(targets), **self._gate_scale(),
+                                    **self.routing.inputs("loss", self.steps, evaluates=True),
                                     **self.weights.arguments("loss"))
         return float(self._get(results["loss"]))
 
@@ -129,18 +136,20 @@ class Trainer:
         """Logits [batch, seq, padded vocab] of one batch."""
         check_tokens(tokens, self.program, "tokens", lowest=0)
         results = self.program.call("logits", tokens=self._put(tokens), **self._gate_scale(),
+                                    **self.routing.inputs("logits", self.steps),
                                     **self.weights.arguments("logits"))
         return self._get(results["logits"])
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Writes a checkpoint (weights, moments, position) that nagc reads too, and returns its path."""
         parts = [self.weights._core, *(m._core for m in self._moments)]
-        return _core.save_checkpoint(os.fspath(folder), parts, self.steps, self.seed)
+        return _core.save_checkpoint(os.fspath(folder), parts, self.steps, self.seed, self.routing.values())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Goes on from a checkpoint or the newest one of a folder: later steps give the same bits as without a stop."""
         parts = [self.weights._core, *(m._core for m in self._moments)]
         self.steps, self.seed = _core.load_checkpoint(os.fspath(path), parts)
+        self.routing.load(path)
 
 
 def _scalar_type(program: Program) -> type:
@@ -164,7 +173,8 @@ def _list(paths: Paths) -> list[str]:
 
 _TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute"}
 _RUN_OPTIONS = {"steps", "seed", "lr", "warmup", "decay_floor", "alpha_warmup", "clip", "accumulate", "val_interval",
-                "val_batches", "gate_interval", "checkpoint_dir", "checkpoint_interval", "keep", "resume", "log"}
+                "val_batches", "gate_interval", "checkpoint_dir", "checkpoint_interval", "keep", "resume", "log",
+                "flops_budget"}
 
 
 def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_token: float = 0.0, progress: bool = False,
@@ -172,19 +182,20 @@ def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_to
     """A whole run, as `nagc train`: data files or folders, validation, checkpoints, a log that nagc report draws.
 
     Options are nagc's with underscores: steps, seed, lr, warmup, decay_floor, alpha_warmup, clip, accumulate, val_interval,
-    val_batches, gate_interval, checkpoint_dir, checkpoint_interval, keep, resume, log, and those of Model.compile.
+    val_batches, gate_interval, checkpoint_dir, checkpoint_interval, keep, resume, log, flops_budget (in place of steps), and
+    those of Model.compile.
     """
     unknown = sorted(set(options) - _TARGET_OPTIONS - _RUN_OPTIONS)
     if unknown:
         raise ArgumentError(f"train: expected options of {', '.join(sorted(_RUN_OPTIONS | _TARGET_OPTIONS))}, but got "
                             f"'{unknown[0]}'")
-    program = model.compile(["loss"], differentiate="loss",
+    program = model.compile(["loss", *routed_functions(model)], differentiate="loss",
                             **{k: v for k, v in options.items() if k in _TARGET_OPTIONS})
     run = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in options.items() if k in _RUN_OPTIONS}
     if "checkpoint_dir" in run and "log" not in run:
         run["log"] = os.path.join(run["checkpoint_dir"], "log.jsonl")
-    step, loss, validation, checkpoint, signal = _core.train(program._core, _list(data), val_fraction, bytes_per_token,
-                                                             run, progress)
+    step, loss, validation, checkpoint, signal = _core.train(program._core, model._core, _list(data), val_fraction,
+                                                             bytes_per_token, run, progress)
     return Result(step, loss, Evaluation(*validation) if validation else None, checkpoint, signal)
 
 
@@ -194,4 +205,5 @@ def evaluate(model: Model, checkpoint: str | os.PathLike[str], data: Paths, *, v
     program = model.compile(["loss"], **target)
     weights = Weights(program)
     weights.load(checkpoint)
-    return Evaluation(*_core.evaluate(program._core, weights._core, _list(data), val_fraction, bytes_per_token, batches))
+    return Evaluation(*_core.evaluate(program._core, weights._core, os.fspath(checkpoint), _list(data), val_fraction,
+                                      bytes_per_token, batches))

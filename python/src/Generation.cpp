@@ -49,8 +49,9 @@ static void checkParameters(const runtime::Program &program,
   }
 }
 
-static std::unique_ptr<Generator> create(const Program &program,
-                                         nb::object weights) {
+static std::unique_ptr<Generator>
+create(const Program &program, nb::object weights,
+       const std::vector<double> &thresholds) {
   auto &given = nb::cast<Weights &>(weights);
   runtime::Program &compiled = program.state->get();
   checkParameters(compiled, *given.state->program);
@@ -59,6 +60,8 @@ static std::unique_ptr<Generator> create(const Program &program,
   result->weights = weights;
   result->generator =
       take(runtime::CachedGenerator::create(compiled, given.buffers));
+  check(result->generator->setThresholds(compiled, thresholds),
+        ErrorKind::Argument);
   return result;
 }
 
@@ -115,7 +118,8 @@ static std::vector<double> getLogits(const Generator &self, size_t sequence) {
 void nag::python::bindGeneration(nb::module_ &module) {
   nb::class_<Generator>(module, "Generator",
                         "Continues sequences with a cache.")
-      .def_static("create", &create, nb::arg("program"), nb::arg("weights"))
+      .def_static("create", &create, nb::arg("program"), nb::arg("weights"),
+                  nb::arg("thresholds"))
       .def("begin", &begin, nb::arg("prompts"), nb::arg("count"),
            nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("seed"), nb::arg("stop").none())

@@ -2,7 +2,9 @@
 // Whole runs on files: what nagc train and nagc eval do.
 #include "Program.h"
 
+#include "nag/Driver/Model.h"
 #include "nag/Runtime/Evaluator.h"
+#include "nag/Runtime/Routing.h"
 #include "nag/Runtime/Trainer.h"
 
 #include <nanobind/stl/function.h>
@@ -48,7 +50,8 @@ static void setOptions(TrainerOptions &options, nb::dict values) {
       {"keep", &TrainerOptions::keepCheckpoints}};
   const std::pair<const char *, double TrainerOptions::*> numbers[] = {
       {"decay_floor", &TrainerOptions::decayFloor},
-      {"clip", &TrainerOptions::clip}};
+      {"clip", &TrainerOptions::clip},
+      {"flops_budget", &TrainerOptions::flopsBudget}};
   for (auto [name, field] : integers)
     if (values.contains(name))
       options.*field = nb::cast<int64_t>(values[name]);
@@ -76,7 +79,7 @@ static nb::object toObject(const std::optional<runtime::Evaluation> &value) {
   return nb::make_tuple(value->loss, bits, value->tokens);
 }
 
-static nb::tuple train(const Program &program,
+static nb::tuple train(const Program &program, const driver::Model &model,
                        const std::vector<std::string> &paths,
                        double validationFraction, double bytesPerToken,
                        nb::dict values, bool progress) {
@@ -88,6 +91,7 @@ static nb::tuple train(const Program &program,
     options.progress = &llvm::outs();
   auto run = [&]() -> llvm::Expected<runtime::TrainingResult> {
     nb::gil_scoped_release released;
+    options.costs = model.countExecution();
     std::lock_guard<std::mutex> lock(program.state->mutex);
     auto dataset = open({paths, validationFraction, bytesPerToken}, compiled);
     if (!dataset)
@@ -105,6 +109,7 @@ static nb::tuple train(const Program &program,
 }
 
 static nb::object evaluate(const Program &program, const Weights &weights,
+                           const std::string &checkpoint,
                            const std::vector<std::string> &paths,
                            double validationFraction, double bytesPerToken,
                            int64_t batches) {
@@ -120,6 +125,11 @@ static nb::object evaluate(const Program &program, const Weights &weights,
         runtime::Evaluator::create(compiled, weights.buffers, buffers);
     if (!evaluator)
       return evaluator.takeError();
+    auto routing = runtime::Routing::create(compiled, buffers);
+    if (!routing)
+      return routing.takeError();
+    if (llvm::Error failure = runtime::loadThresholds(*routing, checkpoint))
+      return failure;
     runtime::EvaluatorOptions options;
     options.maxBatches = batches;
     return evaluator->run(*dataset, options);
@@ -128,10 +138,11 @@ static nb::object evaluate(const Program &program, const Weights &weights,
 }
 
 void nag::python::bindTraining(nb::module_ &module) {
-  module.def("train", &train, nb::arg("program"), nb::arg("paths"),
-             nb::arg("val_fraction"), nb::arg("bytes_per_token"),
-             nb::arg("options"), nb::arg("progress"));
-  module.def("evaluate", &evaluate, nb::arg("program"), nb::arg("weights"),
+  module.def("train", &train, nb::arg("program"), nb::arg("model"),
              nb::arg("paths"), nb::arg("val_fraction"),
+             nb::arg("bytes_per_token"), nb::arg("options"),
+             nb::arg("progress"));
+  module.def("evaluate", &evaluate, nb::arg("program"), nb::arg("weights"),
+             nb::arg("checkpoint"), nb::arg("paths"), nb::arg("val_fraction"),
              nb::arg("bytes_per_token"), nb::arg("batches"));
 }

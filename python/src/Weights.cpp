@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Program.h"
 
+#include "nag/Runtime/Routing.h"
+
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -63,13 +65,22 @@ static void save(const Weights &weights, const std::string &path) {
   });
 }
 
-/// Writes a checkpoint that nagc reads and resumes.
+/// Writes a checkpoint that nagc reads and resumes. `thresholds` are those of
+/// depth routing, in the type of the scalars; none: no tensor of them.
 static std::string saveCheckpoint(const std::string &folder,
                                   const std::vector<Weights *> &parts,
-                                  int64_t step, uint64_t seed) {
+                                  int64_t step, uint64_t seed,
+                                  const std::vector<double> &thresholds) {
   std::vector<runtime::SafetensorsSource> sources;
   for (const Weights *part : parts)
     part->buffers.appendSources(sources);
+  llvm::StringRef type =
+      parts.front()->state->program->config().getString("dtype").value_or("");
+  std::vector<char> values;
+  if (!thresholds.empty())
+    sources.push_back(runtime::makeThresholdsSource(
+        type == "f64" ? runtime::DType::F64 : runtime::DType::F32, thresholds,
+        values));
   runtime::TrainingState state;
   state.step = step;
   state.seed = seed;
@@ -112,6 +123,27 @@ static nb::tuple loadCheckpoint(const std::string &path,
   return nb::make_tuple(state.step, state.seed);
 }
 
+/// The thresholds of a checkpoint that has as many as `count`.
+static std::vector<double> readThresholds(const std::string &path,
+                                          int64_t count,
+                                          const std::string &policy) {
+  std::vector<double> values;
+  runReleased(ErrorKind::Checkpoint, [&]() -> llvm::Error {
+    auto file = runtime::resolveCheckpoint(path);
+    if (!file)
+      return file.takeError();
+    auto opened = runtime::SafetensorsFile::open(*file);
+    if (!opened)
+      return opened.takeError();
+    auto read = runtime::readThresholds(*opened, count, policy);
+    if (!read)
+      return read.takeError();
+    values = std::move(*read);
+    return llvm::Error::success();
+  });
+  return values;
+}
+
 void nag::python::bindWeights(nb::module_ &module) {
   nb::class_<Weights>(module, "Weights",
                       "One array per parameter, of the program's types.")
@@ -129,7 +161,10 @@ void nag::python::bindWeights(nb::module_ &module) {
       .def("load", &load, nb::arg("path"))
       .def("save", &save, nb::arg("path"));
   module.def("save_checkpoint", &saveCheckpoint, nb::arg("folder"),
-             nb::arg("parts"), nb::arg("step"), nb::arg("seed"));
+             nb::arg("parts"), nb::arg("step"), nb::arg("seed"),
+             nb::arg("thresholds"));
+  module.def("read_thresholds", &readThresholds, nb::arg("path"),
+             nb::arg("count"), nb::arg("policy"));
   module.def("load_checkpoint", &loadCheckpoint, nb::arg("path"),
              nb::arg("parts"));
 }

@@ -19,20 +19,22 @@ FORMS = {"nag": {}, "prenorm": {"residual": "prenorm"}, "swiglu, learned norm": 
 
 def weights_of(model):
     """Weights with enough in them that every part of the graph shows."""
-    weights = nag.Trainer(model, seed=4, threads=1).weights
+    config = model.config.replace(mod_policy="none", mod_rate=0.0, mod_exempt=None)
+    weights = nag.Trainer(nag.Model(config), seed=4, threads=1).weights
     for name, array in weights.items():
         if name.endswith("coef") or name.endswith("bias") or name == "g_log_encode":
             array[...] = np.random.default_rng(len(name)).normal(size=array.shape)
     return weights
 
 
-def full_logits(model, weights, tokens):
+def full_logits(model, weights, tokens, **routing):
     """What @logits says of every position."""
     program = model.compile(["logits"], threads=1)
     padded = np.zeros((1, model.config.seq), np.int32)
     padded[0, :len(tokens)] = tokens
     scale = {"gate_scale": 1.0} if model.config.residual == "nag" else {}
-    return program.call("logits", tokens=padded, **scale, **weights.arguments("logits"))["logits"][0, :, :61]
+    return program.call("logits", tokens=padded, **scale, **routing,
+                        **weights.arguments("logits"))["logits"][0, :, :61]
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -50,6 +52,55 @@ def test_decoding_equals_the_whole_forward_pass(form):
         assert np.abs(generator.logits(1) - expected[behind - 1]).max() <= limit, position
         generator.append([tokens[position], tokens[behind]])
     assert np.abs(generator.logits(0) - expected[23]).max() <= limit
+
+
+def median_thresholds(model, weights, tokens):
+    """Thresholds that let half of the tokens skip, as the model skips."""
+    program = model.compile(["loss"], threads=1)
+    batch = np.asarray(tokens, np.int32)[None]
+    thresholds = np.zeros(2 * model.config.layers, np.float32)
+    for _ in range(3):
+        gates = program.call("loss", tokens=batch, targets=batch, gate_scale=1.0, thresholds=thresholds,
+                             **weights.arguments("loss"))["gates"]
+        thresholds = np.median(np.abs(gates).reshape(len(gates), -1), axis=-1) + np.float32(1e-6)
+    return thresholds
+
+
+ROUTED = {"threshold": {"mod_policy": "threshold"}, "rate, window": {"mod_policy": "rate", "mod_rate": 0.5, "window": "5"},
+          "every layer": {"mod_policy": "threshold", "mod_exempt": 0, "layers": 2}}
+
+
+@pytest.mark.parametrize("form", ROUTED.values(), ids=ROUTED)
+def test_decoding_under_routing_equals_the_whole_forward_pass(form):
+    """A token that skips attention leaves its key and value behind all the same."""
+    model = nag.Model(**{**BASE, **form})
+    weights = weights_of(model)
+    tokens = np.random.default_rng(0).integers(0, 61, 24)
+    thresholds = median_thresholds(model, weights, tokens)
+    expected = full_logits(model, weights, tokens, thresholds=thresholds)
+    dense = full_logits(model, weights, tokens, thresholds=0.0 * thresholds)
+    limit = 5e-6 * np.abs(expected).max()
+    assert np.abs(dense - expected).max() > 100 * limit
+    generator = nag.Generator(model, weights, batch=2, prompt=7, threads=1, thresholds=thresholds)
+    generator.start([tokens[:7], tokens[:2]])
+    for position in range(7, 24):
+        assert np.abs(generator.logits(0) - expected[position - 1]).max() <= limit, position
+        behind = position - 5
+        assert np.abs(generator.logits(1) - expected[behind - 1]).max() <= limit, position
+        generator.append([tokens[position], tokens[behind]])
+
+
+def test_thresholds_that_generation_needs():
+    model = nag.Model(**BASE, mod_policy="threshold")
+    weights = weights_of(nag.Model(**BASE))
+    with pytest.raises(nag.ArgumentError, match="thresholds: expected 6, one per sub-layer"):
+        nag.Generator(model, weights, threads=1)
+    with pytest.raises(nag.ArgumentError, match="thresholds: expected numbers, but got NaN"):
+        nag.Generator(model, weights, threads=1, thresholds=[0.0] * 5 + [np.nan])
+    for policy, message in (("capacity", "still to come"), ("threshold", "kv = all")):
+        refused = nag.Model(**BASE, mod_policy=policy, mod_kv="routed", **({"mod_rate": 0.5} if policy == "capacity" else {}))
+        with pytest.raises(nag.CompileError, match=message):
+            nag.Generator(refused, weights, threads=1)
 
 
 def test_mixed_windows():

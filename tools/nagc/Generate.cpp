@@ -150,12 +150,14 @@ private:
 
 static Error generateCached(runtime::Program &program,
                             const runtime::ParameterBuffers &weights,
-                            ArrayRef<Tokens> tokens,
+                            StringRef file, ArrayRef<Tokens> tokens,
                             const runtime::GenerateOptions &options,
                             Printer &printer) {
   auto generator = runtime::CachedGenerator::create(program, weights);
   if (!generator)
     return generator.takeError();
+  if (Error error = (*generator)->setUpRouting(program, file))
+    return error;
   return (*generator)
       ->generate(tokens, options, [&](size_t sequence, int32_t token) {
         return printer.append(sequence, token);
@@ -164,12 +166,14 @@ static Error generateCached(runtime::Program &program,
 
 static Error generateRecomputing(runtime::Program &program,
                                  const runtime::ParameterBuffers &weights,
-                                 ArrayRef<Tokens> tokens,
+                                 StringRef file, ArrayRef<Tokens> tokens,
                                  const runtime::GenerateOptions &options,
                                  Printer &printer) {
   auto generator = runtime::Generator::create(program, weights);
   if (!generator)
     return generator.takeError();
+  if (Error error = (*generator)->setUpRouting(program, file))
+    return error;
   for (size_t i = 0; i != tokens.size(); ++i) {
     runtime::SamplerOptions sampler = options.sampler;
     sampler.seed += i;
@@ -225,7 +229,8 @@ static Expected<int> run() {
     return weights.takeError();
   Printer printer(prompts, isBytes);
   auto generate = recompute ? generateRecomputing : generateCached;
-  if (Error error = generate(**program, *weights, *tokens, *options, printer))
+  if (Error error =
+          generate(**program, *weights, *file, *tokens, *options, printer))
     return error;
   printer.finish();
   return tool::kDone;

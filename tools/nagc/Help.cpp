@@ -12,9 +12,15 @@ static constexpr StringLiteral kModelExamples = R"(
 EXAMPLES:
   nagc model --preset tiny -o model.mlir
   nagc model --preset tiny --residual prenorm -o baseline.mlir
+  nagc model --preset tiny --mod-policy capacity --mod-rate 0.25 -o routed.mlir
   nagc model --preset small --set layers=4 --set window=SSSL -o model.mlir
   nagc model --config config.json -o model.mlir
   nagc model --schema -o config.schema.json
+)";
+static constexpr StringLiteral kCalibrateExamples = R"(
+EXAMPLES:
+  nagc calibrate model.mlir --checkpoint run --data /usr/share/games/fortunes --mod-rate 0.25
+  nagc calibrate model.mlir --checkpoint run --data text.txt --mod-rate 0.25 --global -o routed.safetensors
 )";
 static constexpr StringLiteral kCompileExamples = R"(
 EXAMPLES:
@@ -27,6 +33,7 @@ static constexpr StringLiteral kTrainExamples = R"(
 EXAMPLES:
   nagc train model.mlir --data /usr/share/games/fortunes --steps 500 --checkpoint-dir run
   nagc train model.mlir --data /usr/share/games/fortunes --steps 800 --checkpoint-dir run --resume
+  nagc train routed.mlir --data tokens.bin --flops-budget 2e13
   nagc train model.mlir --data tokens.bin --lr 1e-3 --accumulate 4 --log run.jsonl
   nagc train model.mlir --data README.md --steps 2 --target cuda --device vm
 
@@ -37,6 +44,7 @@ static constexpr StringLiteral kEvalExamples = R"(
 EXAMPLES:
   nagc eval model.mlir --checkpoint run --data /usr/share/games/fortunes
   nagc eval model.mlir --checkpoint run --data /usr/share/games/fortunes --json
+  nagc eval model.mlir --checkpoint run --data /usr/share/games/fortunes --mod-rate 0.125,0.25 --picture curve.svg
 )";
 static constexpr StringLiteral kGenerateExamples = R"(
 EXAMPLES:
@@ -91,6 +99,7 @@ EXIT STATUS:
 static StringRef getExamples(StringRef command) {
   return StringSwitch<StringRef>(command)
       .Case("model", kModelExamples)
+      .Case("calibrate", kCalibrateExamples)
       .Case("compile", kCompileExamples)
       .Case("train", kTrainExamples)
       .Case("eval", kEvalExamples)

@@ -17,10 +17,10 @@ using namespace nag::tool;
 static Expected<model::ModelConfig> chooseConfig(const Model &model,
                                                  const SweepOptions &options,
                                                  model::ModPolicy policy) {
-  auto config = model.get().readConfig();
+  auto config = model.getModel().readConfig();
   if (!config)
     return config.takeError();
-  StringRef name = model.get().getName();
+  StringRef name = model.getModel().getName();
   if (config->residual != model::Residual::Nag)
     return createStringError(name + ": residual: expected nag, whose gates "
                                     "choose the tokens, but got prenorm");

@@ -36,7 +36,7 @@ public:
   compile(const driver::Model &other) const {
     return other.compile(options);
   }
-  const driver::Model &get() const { return *model; }
+  const driver::Model &getModel() const { return *model; }
 
 private:
   friend class SessionOptions;

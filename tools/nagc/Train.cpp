@@ -156,27 +156,6 @@ static void printSummary(const runtime::TrainingResult &result) {
   outs() << '\n';
 }
 
-static runtime::ExecutedCount convert(const model::RoutedCount &count) {
-  return {count.fixed, count.attention, count.mlp};
-}
-
-/// What the log counts with. A model that cannot be counted has no costs.
-static runtime::ExecutionCosts getCosts(const tool::Model &model) {
-  runtime::ExecutionCosts costs;
-  auto step = model.get().measureStep();
-  if (!step) {
-    consumeError(step.takeError());
-    return costs;
-  }
-  model::RoutedCount both = step->forward;
-  both += step->backward;
-  costs.batchFlops = convert(both);
-  costs.optimizerFlops = double(step->optimizerFlops);
-  costs.parametersPerToken = convert(step->parametersPerToken);
-  costs.kvBytesPerToken = convert(step->kvBytesPerToken);
-  return costs;
-}
-
 static Expected<int> run() {
   TrainerOptions options = getOptions();
   if (Error error = options.check())
@@ -190,7 +169,7 @@ static Expected<int> run() {
   auto program = (*model)->compile();
   if (!program)
     return program.takeError();
-  options.costs = getCosts(**model);
+  options.costs = (*model)->getModel().countExecution();
   auto trainer = runtime::Trainer::create(**program, *dataset, options);
   if (!trainer)
     return trainer.takeError();

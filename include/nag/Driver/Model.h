@@ -7,6 +7,7 @@
 #include "nag/Driver/Target.h"
 #include "nag/Model/Config.h"
 #include "nag/Model/Cost.h"
+#include "nag/Runtime/Routing.h"
 
 #include "mlir/IR/OwningOpRef.h"
 #include <mutex>
@@ -53,6 +54,9 @@ public:
   /// What a training step costs; fails where @loss cannot be differentiated.
   llvm::Expected<model::StepCost>
   measureStep(RecomputeMode recompute = RecomputeMode::Cheap) const;
+  /// The same for the log of a training run; zeros where nobody can count.
+  runtime::ExecutionCosts
+  countExecution(RecomputeMode recompute = RecomputeMode::Cheap) const;
 
 private:
   explicit Model(llvm::StringRef origin);

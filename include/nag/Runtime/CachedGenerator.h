@@ -43,6 +43,12 @@ public:
   static llvm::Expected<std::unique_ptr<CachedGenerator>>
   create(Program &program, const ParameterBuffers &weights);
 
+  /// As Generator::setUpRouting.
+  llvm::Error setUpRouting(Program &program, llvm::StringRef checkpoint);
+  /// The same with given thresholds, none for programs without routing.
+  llvm::Error setThresholds(Program &program,
+                            llvm::ArrayRef<double> thresholds);
+
   /// Fails on more than B prompts, on empty ones, and on tokens that are not
   /// below the vocabulary, naming prompt and position.
   llvm::Error generate(llvm::ArrayRef<Tokens> prompts,

@@ -75,6 +75,10 @@ public:
   /// `buffers` already.
   static llvm::Expected<Routing> create(Program &program,
                                         NamedBuffers &buffers);
+  /// The same for functions that take tokens as they come: fails on the policy
+  /// capacity, which looks ahead.
+  static llvm::Expected<Routing> createCausal(Program &program,
+                                              NamedBuffers &buffers);
 
   bool isRouted() const { return !policy.empty(); }
   /// True when every sub-layer's thresholds decide what is executed.
@@ -119,6 +123,17 @@ private:
   bool adapts = false;
   std::vector<char> storage;
 };
+
+/// What writes thresholds to a checkpoint; `storage` must outlive it.
+SafetensorsSource makeThresholdsSource(DType dtype,
+                                       llvm::ArrayRef<double> values,
+                                       std::vector<char> &storage);
+
+/// The `count` thresholds of a file; empty where it has none and the policy
+/// needs none. Errors name file and tensor.
+llvm::Expected<std::vector<double>> readThresholds(const SafetensorsFile &file,
+                                                   int64_t count,
+                                                   llvm::StringRef policy);
 
 /// Reads the thresholds of a checkpoint argument (resolveCheckpoint) into a
 /// routed program; as Routing::load.

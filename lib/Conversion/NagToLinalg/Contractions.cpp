@@ -294,7 +294,7 @@ struct LowerCachedAttention : OpRewritePattern<CachedAttentionOp> {
     auto lowered = StreamCachedAttentionOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), op.getKeyCache(), op.getValueCache(), op.getPositions(),
-        destination, op.getHeadsAttr(), op.getKvHeadsAttr(),
+        op.getRoute(), destination, op.getHeadsAttr(), op.getKvHeadsAttr(),
         op.getWindowAttr());
     replaceComputed(rewriter, op.getResult(), lowered->getResult(0));
     rewriter.eraseOp(op);

@@ -38,10 +38,20 @@ private:
   Value emitScores(Value query);
   Value emitProbabilities(Value highest);
   Value emitMixture();
-  /// A head's vector of the token's own row.
+  /// A head of the token's query or result.
+  Tile queryTile(Value buffer, Value head) {
+    if (op.getRoute().empty())
+      return {buffer, {index(0)}, sequence, times(head, headDim)};
+    return {buffer, {}, queryRow, times(head, headDim)};
+  }
+  /// A head's vector of the token's own key or value.
   Value loadToken(Value buffer, Value head) {
     Tile tile{buffer, {index(0)}, sequence, times(head, headDim)};
     return load(tile, index(0), index(0), headDim);
+  }
+  Value loadIndex(Value buffer, ValueRange at) {
+    Value number = memref::LoadOp::create(*this, buffer, at);
+    return arith::IndexCastOp::create(*this, getIndexType(), number);
   }
   /// A head's vector of the position `distance` before the token's.
   Value loadCached(Value buffer, Value distance) {
@@ -62,6 +72,8 @@ private:
   int64_t headDim, heads, kvHeads, batch = 0, rows = 0, reach = 0;
 
   Value sequence, kvHead, position;
+  /// The row of routed queries that is the token's.
+  Value queryRow;
   /// Positions that the token sees, without its own; scores[0, d] belongs to
   /// distance d.
   Value seen;
@@ -71,29 +83,40 @@ private:
 } // namespace
 
 void CachedAttentionEmitter::emit() {
-  parallel("cached_attention_heads", op->getOperands(), batch * heads,
+  int64_t queries = batch;
+  if (!op.getRoute().empty())
+    queries = cast<MemRefType>(op.getQuery().getType()).getDimSize(0);
+  parallel("cached_attention_heads", op->getOperands(), queries * heads,
            [&](ValueRange arguments, Value item) {
              buffers = StreamCachedAttentionOp::Adaptor(arguments, op);
              auto [first, second] = divide(item, heads);
-             emitHead(first, second);
+             Value row = first, head = second;
+             if (op.getRoute().empty())
+               return emitHead(row, head);
+             Value count = loadIndex(buffers.getRoute()[1], index(1));
+             Value isExecuted = arith::CmpIOp::create(
+                 *this, arith::CmpIPredicate::slt, row, count);
+             when(isExecuted, [&] {
+               queryRow = row;
+               emitHead(loadIndex(buffers.getRoute()[0], row), head);
+             });
            });
 }
 
 void CachedAttentionEmitter::emitHead(Value chosen, Value head) {
   sequence = chosen;
   kvHead = divide(head, heads / kvHeads).first;
-  Value number = memref::LoadOp::create(*this, buffers.getPositions(),
-                                        ValueRange{index(0), sequence});
-  position = arith::IndexCastOp::create(*this, getIndexType(), number);
+  position = loadIndex(buffers.getPositions(), {index(0), sequence});
   seen = smaller(position, index(reach));
   scores = {scratch(1, llvm::alignTo(reach + 1, kLanes)), {}, nullptr, nullptr};
   double scale = M_LOG2E / std::sqrt(double(headDim));
-  Value query = mul(loadToken(buffers.getQuery(), head), splat(scale, headDim));
+  Value query =
+      load(queryTile(buffers.getQuery(), head), index(0), index(0), headDim);
+  query = mul(query, splat(scale, headDim));
   Value sum = emitProbabilities(emitScores(query));
   Value mixture = emitMixture();
   Value result = arith::DivFOp::create(*this, mixture, broadcast(sum, headDim));
-  Tile target{buffers.getOutput(), {index(0)}, sequence, times(head, headDim)};
-  store(result, target, index(0), index(0));
+  store(result, queryTile(buffers.getOutput(), head), index(0), index(0));
 }
 
 /// Stores all scores, in logarithms to base 2, and returns the highest. Lanes

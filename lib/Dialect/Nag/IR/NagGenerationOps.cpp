@@ -25,11 +25,47 @@ bool CachedAttentionOp::isContraction() { return true; }
 /// token see.
 int64_t CachedAttentionOp::getFlops() {
   auto shape = getQuery().getType().getShape();
+  int64_t tokens = shape[getRoute().empty() ? 1 : 0];
   int64_t seen = getKeyCache().getType().getDimSize(1);
   if (getWindow())
     seen = std::min<int64_t>(seen, *getWindow());
-  return (seen + 1) * shape[1] *
-         (4 * shape[2] + 5 * static_cast<int64_t>(getHeads()));
+  return (seen + 1) * tokens *
+         (4 * shape.back() + 5 * static_cast<int64_t>(getHeads()));
+}
+
+SmallVector<RowSpace> CachedAttentionOp::getRowSpaces() {
+  RowSpace queries{{getQuery(), getResult()}, Value()};
+  if (!getRoute().empty()) {
+    queries.values.push_back(getRoute()[0]);
+    queries.offsets = getRoute()[1];
+  }
+  return {queries, {{getKey(), getValue(), getPositions()}, Value()}};
+}
+
+/// The tokens side by side: as many as queries, unless these are routed.
+static int64_t countTokens(Value query, Value positions, bool routed) {
+  auto shape =
+      cast<ShapedType>((routed ? positions : query).getType()).getShape();
+  return shape.size() < 2 ? 0 : shape[1];
+}
+
+/// A route over `batch` tokens is indices [M] and offsets [2] for M <= B rows
+/// of queries.
+static LogicalResult verifyRoute(Operation *op, StringRef label, Value query,
+                                 OperandRange route, int64_t batch) {
+  auto shapeOf = [](Value value) {
+    return cast<ShapedType>(value.getType()).getShape();
+  };
+  ArrayRef<int64_t> rows = shapeOf(query);
+  if (route.size() == 2 && rows.size() == 2 && rows[0] <= batch &&
+      shapeOf(route[0]) == rows.take_front() &&
+      shapeOf(route[1]) == ArrayRef<int64_t>{2})
+    return success();
+  return op->emitOpError() << "(" << label
+                           << ") expected a route of indices [M] and offsets "
+                              "[2] and queries [M, heads*hd], M at most "
+                           << batch << ", but got queries [" << rows << "] and "
+                           << route.size() << " operands as the route";
 }
 
 static LogicalResult expectShape(Operation *op, StringRef label, StringRef name,
@@ -48,8 +84,13 @@ static LogicalResult expectShape(Operation *op, StringRef label, StringRef name,
 static LogicalResult verifyToken(CachedAttentionOp op) {
   auto query = cast<RankedTensorType>(op.getQuery().getType());
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
-  if (query.getRank() != 3 || query.getDimSize(0) != 1 || heads <= 0 ||
-      query.getDimSize(2) % heads)
+  bool routed = !op.getRoute().empty();
+  int64_t batch = countTokens(op.getQuery(), op.getPositions(), routed);
+  if (routed &&
+      failed(verifyRoute(op, "C6", op.getQuery(), op.getRoute(), batch)))
+    return failure();
+  if (!(routed || (query.getRank() == 3 && query.getDimSize(0) == 1)) ||
+      heads <= 0 || query.getShape().back() % heads)
     return op.emitOpError()
            << "(C1) expected 'query' of shape [1, B, heads*hd] with heads = "
            << heads << ", but got [" << query.getShape() << "]";
@@ -60,8 +101,8 @@ static LogicalResult verifyToken(CachedAttentionOp op) {
   if (op.getWindow() && int64_t(*op.getWindow()) < 0)
     return op.emitOpError() << "(C3) expected 'window' of 0 or more, but got "
                             << int64_t(*op.getWindow());
-  SmallVector<int64_t> token{1, query.getDimSize(1),
-                             query.getDimSize(2) / heads * kvHeads};
+  SmallVector<int64_t> token{1, batch,
+                             query.getShape().back() / heads * kvHeads};
   if (failed(::expectShape(op, "C1", "key", token, op.getKey())))
     return failure();
   return ::expectShape(op, "C1", "value", token, op.getValue());
@@ -88,14 +129,18 @@ LogicalResult CachedAttentionOp::verify() {
 LogicalResult StreamCachedAttentionOp::verify() {
   auto query = cast<ShapedType>(getQuery().getType());
   int64_t heads = getHeads(), kvHeads = getKvHeads();
-  if (query.getRank() != 3 || query.getDimSize(0) != 1 || heads <= 0 ||
-      query.getDimSize(2) % heads)
+  bool routed = !getRoute().empty();
+  int64_t batch = countTokens(getQuery(), getPositions(), routed);
+  if (routed && failed(verifyRoute(*this, "C1", getQuery(), getRoute(), batch)))
+    return failure();
+  if (!(routed || (query.getRank() == 3 && query.getDimSize(0) == 1)) ||
+      heads <= 0 || query.getShape().back() % heads)
     return emitOpError() << "(C1) expected 'query' of shape [1, B, heads*hd] "
                             "with heads = "
                          << heads << ", but got [" << query.getShape() << "]";
   if (kvHeads <= 0 || heads % kvHeads)
     return emitOpError() << "(C1) expected 'kv_heads' to divide 'heads'";
-  int64_t batch = query.getDimSize(1), width = kvHeads * getHeadDim();
+  int64_t width = kvHeads * getHeadDim();
   auto cache = cast<ShapedType>(getKeyCache().getType());
   int64_t rows = cache.getRank() == 3 ? cache.getDimSize(1) : 0;
   SmallVector<int64_t> token{1, batch, width}, ring{batch, rows, width};

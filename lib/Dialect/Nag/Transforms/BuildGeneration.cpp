@@ -13,6 +13,18 @@ namespace nag {
 using namespace mlir;
 using namespace nag;
 
+/// Tokens are chosen as they come.
+static LogicalResult checkPolicies(ModuleOp module) {
+  WalkResult result = module.walk([](BlockOp op) -> WalkResult {
+    if (!op.getRouting() || op.getRouting()->getPolicy() != Policy::Capacity)
+      return WalkResult::advance();
+    return op.emitOpError("expected the policy threshold or rate to generate "
+                          "with, but got capacity, which chooses among tokens "
+                          "that are still to come");
+  });
+  return failure(result.wasInterrupted());
+}
+
 /// The sizes of the caches: those of all layers' attention.
 static LogicalResult measureCaches(func::FuncOp logits,
                                    GenerationShape &shape) {
@@ -32,6 +44,10 @@ static LogicalResult measureCaches(func::FuncOp logits,
       return layer.emitOpError("expected one nag.attention per layer, but got ")
              << found.size();
     auto key = found[0].getKey().getType();
+    if (key.getRank() != 3)
+      return found[0].emitOpError(
+          "expected keys of all tokens (kv = all) to keep, but got those of "
+          "executed tokens alone");
     int64_t width = key.getShape().back();
     if (shape.keyType &&
         (shape.keyWidth != width || shape.keyType != key.getElementType()))
@@ -63,7 +79,7 @@ struct BuildGeneration : nag::impl::NagBuildGenerationBase<BuildGeneration> {
     shape.batch = batch;
     shape.prompt = prompt;
     shape.capacity = capacity;
-    if (failed(checkOptions(module, logits)) ||
+    if (failed(checkOptions(module, logits)) || failed(checkPolicies(module)) ||
         failed(measureCaches(logits, shape)) ||
         failed(
             buildGenerationFunction(logits, GenerationPhase::Prefill, shape)) ||

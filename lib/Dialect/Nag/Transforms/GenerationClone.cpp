@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Ops are cloned with operands of other shapes; result types are inferred anew.
 #include "GenerationClone.h"
+#include "ExpandBlocks.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
@@ -294,28 +295,27 @@ LogicalResult FunctionClone::cloneInferred(Operation &op) {
 /// The block as the ops it stands for (-nag-expand-blocks), so that keys and
 /// values can leave its body.
 LogicalResult FunctionClone::cloneBlock(BlockOp op) {
-  auto mapped = [&](Value value) {
-    return value ? mapping.lookup(value) : Value();
-  };
-  Location loc = op.getLoc();
-  Value stream = mapped(op.getStream());
-  Value direction = DirectionOp::create(
-      builder, loc, cast<StreamType>(stream.getType()).getDirectionType(),
-      stream);
-  Value gates = ModulateOp::create(
-      builder, loc, direction, mapped(op.getWeight()), mapped(op.getBias()),
-      mapped(op.getLogits()), mapped(op.getBeta()), mapped(op.getAlpha()),
-      mapped(op.getScale()));
+  BlockOperands operands(op);
+  for (Value *operand :
+       {&operands.stream, &operands.weight, &operands.bias, &operands.logits,
+        &operands.beta, &operands.alpha, &operands.scale, &operands.dial})
+    if (*operand)
+      *operand = mapping.lookup(*operand);
   Block &body = op.getBody().front();
-  mapping.map(body.getArgument(0), direction);
-  for (Operation &nested : body.without_terminator())
-    if (failed(cloneOp(nested)))
-      return failure();
-  Value branch = mapped(body.getTerminator()->getOperand(0));
-  Value rotated =
-      RotateOp::create(builder, loc, stream, branch, gates, op.getEpsAttr());
-  mapping.map(op.getResult(), rotated);
-  mapping.map(op.getGates(), gates);
+  auto buildBody = [&](ValueRange arguments) -> FailureOr<Value> {
+    mapping.map(body.getArguments(), arguments);
+    for (Operation &nested : body.without_terminator())
+      if (failed(cloneOp(nested)))
+        return failure();
+    return mapping.lookup(body.getTerminator()->getOperand(0));
+  };
+  auto expanded = expandBlock(builder, op.getLoc(), operands, buildBody);
+  if (failed(expanded))
+    return failure();
+  mapping.map(op.getResult(), expanded->stream);
+  mapping.map(op.getGates(), expanded->gates);
+  if (expanded->offsets)
+    mapping.map(op.getOffsets().front(), expanded->offsets);
   return success();
 }
 
@@ -367,9 +367,11 @@ LogicalResult FunctionClone::cloneAttention(AttentionOp op) {
   if (entry)
     return op.emitOpError("expected nag.attention in layer functions only");
   computed.push_back({key, value});
+  SmallVector<Value> route = llvm::map_to_vector(
+      op.getRoute(), [&](Value part) { return mapping.lookup(part); });
   auto cached = CachedAttentionOp::create(
       builder, op.getLoc(), mapping.lookup(op.getQuery()), key, value,
-      caches.keys, caches.values, positions, op.getHeadsAttr(),
+      caches.keys, caches.values, positions, route, op.getHeadsAttr(),
       op.getKvHeadsAttr(), op.getWindowAttr());
   mapping.map(op.getResult(), cached.getResult());
   return success();

@@ -243,44 +243,45 @@ StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
   if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))
     return "another kernel stands between them";
   return "";
+}
 
-  void KernelGraph::merge(unsigned a, unsigned b) {
-    KernelGroup &into = groups[a];
-    KernelGroup from = std::exchange(groups[b], KernelGroup());
-    for (Operation *op : from.ops)
-      groupOf[op] = a;
-    if (into.rows != from.rows)
-      into.rows = into.products.empty() && from.products.empty()
-                      ? KernelGroup::kMixedRows
-                      : (into.products.empty() ? from.rows : into.rows);
-    llvm::append_range(into.products, from.products);
-    llvm::append_range(into.ops, from.ops);
-    llvm::sort(into.ops, [](Operation *left, Operation *right) {
-      return left->isBeforeInBlock(right);
-    });
-    for (auto &[value, role] : from.reads) {
-      auto [entry, isNew] = into.reads.insert({value, role});
-      if (!isNew && entry->second != role)
-        entry->second = RowRole::Whole;
-    }
-    for (auto &write : from.writes)
-      into.writes.insert(write);
+void KernelGraph::merge(unsigned a, unsigned b) {
+  KernelGroup &into = groups[a];
+  KernelGroup from = std::exchange(groups[b], KernelGroup());
+  for (Operation *op : from.ops)
+    groupOf[op] = a;
+  if (into.rows != from.rows)
+    into.rows = into.products.empty() && from.products.empty()
+                    ? KernelGroup::kMixedRows
+                    : (into.products.empty() ? from.rows : into.rows);
+  llvm::append_range(into.products, from.products);
+  llvm::append_range(into.ops, from.ops);
+  llvm::sort(into.ops, [](Operation *left, Operation *right) {
+    return left->isBeforeInBlock(right);
+  });
+  for (auto &[value, role] : from.reads) {
+    auto [entry, isNew] = into.reads.insert({value, role});
+    if (!isNew && entry->second != role)
+      entry->second = RowRole::Whole;
   }
+  for (auto &write : from.writes)
+    into.writes.insert(write);
+}
 
-  SmallVector<unsigned> KernelGraph::getSchedule() const {
-    SmallVector<unsigned> pending = getGroups();
-    llvm::sort(pending, [&](unsigned left, unsigned right) {
-      return groups[left].ops.back()->isBeforeInBlock(groups[right].ops.back());
-    });
-    llvm::SetVector<unsigned> schedule;
-    std::function<void(unsigned)> emit = [&](unsigned id) {
-      if (schedule.contains(id))
-        return;
-      for (unsigned producer : getProducers(id))
-        emit(producer);
-      schedule.insert(id);
-    };
-    for (unsigned id : pending)
-      emit(id);
-    return schedule.takeVector();
-  }
+SmallVector<unsigned> KernelGraph::getSchedule() const {
+  SmallVector<unsigned> pending = getGroups();
+  llvm::sort(pending, [&](unsigned left, unsigned right) {
+    return groups[left].ops.back()->isBeforeInBlock(groups[right].ops.back());
+  });
+  llvm::SetVector<unsigned> schedule;
+  std::function<void(unsigned)> emit = [&](unsigned id) {
+    if (schedule.contains(id))
+      return;
+    for (unsigned producer : getProducers(id))
+      emit(producer);
+    schedule.insert(id);
+  };
+  for (unsigned id : pending)
+    emit(id);
+  return schedule.takeVector();
+}

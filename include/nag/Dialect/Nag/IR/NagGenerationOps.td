@@ -5,7 +5,7 @@
 
 include "nag/Dialect/Nag/IR/NagDestinationOps.td"
 
-def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention"> {
+def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention", [Nag_RowSpaces]> {
   let summary = "attention of one new token per sequence to cached keys and values";
   let description = [{
     What nag.attention computes for position p of sequence b, p = `positions[0,b]`, from the keys and values of the positions before it in
@@ -13,8 +13,12 @@ def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention"> {
     cache of C rows is a ring: position j stands in row j mod C, so a sequence sees its last min(p, C, window) positions and itself. Rows of
     positions not yet written are not read. p must not be negative.
 
+    With a `route` (indices and offsets of nag.route over the B tokens), `query` and the result are [M, heads*hd]: the rows of the executed
+    tokens alone. Rows behind the last of them are not read, and their results are unspecified.
+
     Constraints: (C1) `query` is [1, B, heads*hd], `key` and `value` are [1, B, kv_heads*hd]; (C2) `heads` is a multiple of `kv_heads`; (C3)
-    `window` is not negative; (C4) the caches are [B, C, kv_heads*hd] with C in [1, 65536]; (C5) `positions` is [1, B].
+    `window` is not negative; (C4) the caches are [B, C, kv_heads*hd] with C in [1, 65536]; (C5) `positions` is [1, B]; (C6) a `route` is a
+    pair [M] and [2], with M at most B, and `query` is [M, heads*hd].
 
     ```mlir
     %o = nag.cached_attention %q, %k, %v, %kc, %vc, %p {heads = 4, kv_heads = 2}
@@ -23,7 +27,7 @@ def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention"> {
     ```
   }];
   let arguments = (ins Nag_Tensor:$query, Nag_Tensor:$key, Nag_Tensor:$value, Nag_Tensor:$key_cache, Nag_Tensor:$value_cache,
-      Nag_TokenTensor:$positions, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+      Nag_TokenTensor:$positions, Variadic<Nag_TokenTensor>:$route, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Nag_Tensor:$result);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
@@ -42,10 +46,10 @@ def Nag_StreamCachedAttentionOp : Nag_AttentionDestinationOp<"stream_cached_atte
     ```
   }];
   let arguments = (ins Nag_Buffer:$query, Nag_Buffer:$key, Nag_Buffer:$value, Nag_Buffer:$key_cache, Nag_Buffer:$value_cache,
-      Nag_IndexBuffer:$positions, Nag_Buffer:$output, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
+      Nag_IndexBuffer:$positions, Variadic<Nag_IndexBuffer>:$route, Nag_Buffer:$output, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Variadic<Nag_Tensor>:$results);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `,` $key_cache `,` $value_cache `,` $positions `into` $output attr-dict `:`
+    $query `,` $key `,` $value `,` $key_cache `,` $value_cache `,` $positions (`route` `(` $route^ `)`)? `into` $output attr-dict `:`
     functional-type(operands, results)}];
 }
 
