@@ -51,6 +51,19 @@ static ArrayRef<Description> descriptions() {
       {"tied", "One matrix for embedding and unembedding."},
       {"dtype", "Element type of activations and matrices."},
       {"eps", "Added to mean squares before square roots."},
+      {"mod_policy", "Depth routing: which tokens a sub-layer executes."},
+      {"mod_rate", "Share of the tokens that skip a routed sub-layer."},
+      {"mod_kv", "Keys and values of a routed attention: of all tokens, or of "
+                 "those executed."},
+      {"mod_exempt",
+       "Layers at either end that execute every token; 1 unless set, 0 where "
+       "no layer would be routed then.",
+       true},
+      {"mod_warmup", "Steps of training that execute every token."},
+      {"mod_ramp", "Steps behind them in which the rate grows."},
+      {"mod_aux", "Weight of the auxiliary loss (mean skip - mod_rate)^2."},
+      {"mod_temperature", "Temperature of the auxiliary loss's sigmoid."},
+      {"mod_ema", "Decay of the thresholds' moving average, per step."},
       {"embed_std", "Standard deviation of initial embeddings."},
       {"head_std",
        "Standard deviation of the initial unembedding; 1, or 0.02 in prenorm "

@@ -27,3 +27,24 @@ func.func @stream(%x: !nag.stream<2x4x8xf32>, %out: tensor<2x4x8xf32>) -> tensor
   %d = nag.direction %y : !nag.stream<2x4x8xf32>
   return %d : tensor<2x4x8xf32>
 }
+
+// -----
+
+func.func @route(%g: tensor<2x8xf32>, %i: tensor<12xi32>, %o: tensor<3xi32>) -> (tensor<12xi32>, tensor<3xi32>)
+    attributes {nag.kernel} {
+  // expected-error@+1 {{'nag.route' op depth routing is not supported on the target cuda; expected mod_policy none or the target cpu}}
+  %0, %1 = nag.route %g {routing = #nag.routing<capacity, rate = 0.25>} : (tensor<2x8xf32>) -> (tensor<12xi32>, tensor<3xi32>)
+  %2 = bufferization.materialize_in_destination %0 in %i : (tensor<12xi32>, tensor<12xi32>) -> tensor<12xi32>
+  %3 = bufferization.materialize_in_destination %1 in %o : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
+  return %2, %3 : tensor<12xi32>, tensor<3xi32>
+}
+
+// -----
+
+func.func @take(%x: tensor<2x8x16xf32>, %i: tensor<12xi32>, %o: tensor<3xi32>, %out: tensor<12x16xf32>) -> tensor<12x16xf32>
+    attributes {nag.kernel} {
+  // expected-error@+1 {{'nag.take' op depth routing is not supported on the target cuda}}
+  %0, %1 = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<12xi32>, tensor<3xi32>) -> (tensor<12x16xf32>, tensor<2x8x16xf32>)
+  %2 = bufferization.materialize_in_destination %0 in %out : (tensor<12x16xf32>, tensor<12x16xf32>) -> tensor<12x16xf32>
+  return %2 : tensor<12x16xf32>
+}

@@ -11,26 +11,22 @@ import nag_reference as ref
 from models import GATE_SCALE, SMALLEST, data, inputs_of, start, write_model
 from nag_reference.model import Model
 
-BASE = replace(SMALLEST, layers=3, mod_exempt=1)
+# One function to compile; the first case has layers without routing around it.
+BASE = replace(SMALLEST, layers=1, mod_exempt=0)
 HALF = dict(mod_policy="capacity", mod_rate=0.5)
 CASES = {
-    "capacity": replace(BASE, **HALF),
-    "capacity, keys routed": replace(BASE, **HALF, mod_kv="routed"),
-    "capacity, every layer": replace(SMALLEST, mod_policy="capacity", mod_rate=0.25, mod_exempt=0),
-    "capacity, window": replace(BASE, **HALF, window=2),
-    "capacity, window, keys routed": replace(BASE, **HALF, window=2, mod_kv="routed"),
-    "capacity, grouped heads": replace(BASE, **HALF, kv_heads=1, mlp="swiglu"),
+    "capacity": replace(BASE, **HALF, layers=3, mod_exempt=1),
+    "capacity, two layers, keys routed": replace(BASE, mod_policy="capacity", mod_rate=0.25, layers=2, mod_kv="routed"),
+    "capacity, window, grouped heads": replace(BASE, **HALF, window=2, kv_heads=1, mlp="swiglu"),
+    "capacity, window, long, keys routed": replace(BASE, **HALF, window=11, seq=75, mod_kv="routed"),
     "capacity, one token left": replace(BASE, mod_policy="capacity", mod_rate=0.95, seq=20),
-    "capacity, long": replace(BASE, **HALF, seq=75, batch=2),
-    "capacity, long, keys routed": replace(BASE, **HALF, seq=75, mod_kv="routed"),
-    "capacity, auxiliary loss": replace(BASE, **HALF, mod_aux=1.0),
+    "capacity, long, auxiliary loss": replace(BASE, **HALF, seq=75, mod_aux=1.0),
     "threshold": replace(BASE, mod_policy="threshold"),
     "threshold, keys routed": replace(BASE, mod_policy="threshold", mod_kv="routed"),
     "threshold, long": replace(BASE, mod_policy="threshold", seq=75),
-    "threshold, long, keys routed": replace(BASE, mod_policy="threshold", seq=75, mod_kv="routed", window=11),
-    "rate": replace(BASE, mod_policy="rate", mod_rate=0.5, mlp="gelu"),
+    "threshold, window, long, keys routed": replace(BASE, mod_policy="threshold", seq=75, mod_kv="routed", window=11),
+    "rate, auxiliary loss": replace(BASE, mod_policy="rate", mod_rate=0.5, mlp="gelu", mod_aux=1.0),
     "rate, T=1": replace(BASE, mod_policy="rate", mod_rate=0.5, seq=1, batch=5),
-    "rate, auxiliary loss": replace(BASE, mod_policy="rate", mod_rate=0.5, mod_aux=1.0),
 }
 SCHEDULED = {"capacity, rate at run time": replace(BASE, **HALF),
              "capacity, rate at run time, keys routed": replace(BASE, **HALF, mod_kv="routed", seq=40)}
@@ -114,15 +110,16 @@ def test_a_rate_decided_at_run_time(name, tmp_path):
         check(routed.program.call("gradients", inputs), routed.reference(mod_rate=rate), config)
 
 
-@pytest.mark.parametrize("kv", ["all", "routed"])
-def test_nothing_and_everything_skipped(kv, tmp_path):
-    config = replace(BASE, mod_policy="threshold", mod_kv=kv)
-    routed = Routed(config, tmp_path)
+def test_nothing_and_everything_skipped(routed):
+    if routed.config.mod_policy == "capacity":
+        return
+    chosen = routed.thresholds
     for value in (0.0, 1e30):
-        routed.thresholds = np.full(2 * config.layers, value)
+        routed.thresholds = np.full(2 * routed.config.layers, value)
         results = routed.program.call("gradients", routed.inputs | {"thresholds": routed.thresholds})
         assert all(np.isfinite(x).all() for x in results.values())
-        check(results, routed.reference(), config)
+        check(results, routed.reference(), routed.config)
+    routed.thresholds = chosen
 
 
 def test_rate_zero_is_the_dense_model_bit_for_bit(tmp_path):
@@ -166,65 +163,73 @@ def block_inputs(tied=False):
     return {name: x.astype(np.float32) for name, x in inputs.items()}
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_skipped_rows_keep_their_bits_and_ties_go_to_the_earlier_token(tied, tmp_path):
-    inputs = block_inputs(tied)
-    got = harness.compile_text(SKIP, tmp_path).call("f", inputs)
-    mask = ref.executed(got["g"], "capacity", 0.5)
-    assert list(got["offsets"]) == [0, 4, 8]
-    if tied:
-        assert (mask == (np.arange(8) < 4)).all()
-    assert (got["r1"][~mask] == inputs["r"][~mask]).all() and (got["s1"][~mask] == inputs["s"][~mask]).all()
-    assert (got["r1"][mask] != inputs["r"][mask]).any(axis=-1).all()
+def test_skipped_rows_keep_their_bits_and_ties_go_to_the_earlier_token(tmp_path):
+    program = harness.compile_text(SKIP, tmp_path)
+    for tied in (False, True):
+        inputs = block_inputs(tied)
+        got = program.call("f", inputs)
+        mask = ref.executed(got["g"], "capacity", 0.5)
+        assert list(got["offsets"]) == [0, 4, 8]
+        if tied:
+            assert (mask == (np.arange(8) < 4)).all()
+        assert (got["r1"][~mask] == inputs["r"][~mask]).all() and (got["s1"][~mask] == inputs["s"][~mask]).all()
+        assert (got["r1"][mask] != inputs["r"][mask]).any(axis=-1).all()
 
 
-ROUTE = """
-func.func @fixed(%g: tensor<3x11xf32> {{nag.name = "g"}})
+FIXED = """
+func.func @fixed{number}(%g: tensor<3x11xf32> {{nag.name = "g"}})
     -> (tensor<{rows}xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
-  %i, %o = nag.route %g {{routing = #nag.routing<capacity, rate = {rate}>}}
+  %i, %o = nag.route %g {{routing = #nag.routing<capacity, rate = {rate:.6e}>}}
       : (tensor<3x11xf32>) -> (tensor<{rows}xi32>, tensor<4xi32>)
   return %i, %o : tensor<{rows}xi32>, tensor<4xi32>
 }}
-func.func @threshold(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
-    -> (tensor<33xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
-  %i, %o = nag.route %g dial %t {{routing = #nag.routing<threshold>}}
+"""
+ROUTE = """
+func.func @threshold(%g: tensor<3x11xf32> {nag.name = "g"}, %t: tensor<f32> {nag.name = "dial"})
+    -> (tensor<33xi32> {nag.name = "indices"}, tensor<4xi32> {nag.name = "offsets"}) {
+  %i, %o = nag.route %g dial %t {routing = #nag.routing<threshold>}
       : (tensor<3x11xf32>, tensor<f32>) -> (tensor<33xi32>, tensor<4xi32>)
   return %i, %o : tensor<33xi32>, tensor<4xi32>
-}}
-func.func @capacity(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
-    -> (tensor<33xi32> {{nag.name = "indices"}}, tensor<4xi32> {{nag.name = "offsets"}}) {{
-  %i, %o = nag.route %g dial %t {{routing = #nag.routing<capacity>}}
+}
+func.func @capacity(%g: tensor<3x11xf32> {nag.name = "g"}, %t: tensor<f32> {nag.name = "dial"})
+    -> (tensor<33xi32> {nag.name = "indices"}, tensor<4xi32> {nag.name = "offsets"}) {
+  %i, %o = nag.route %g dial %t {routing = #nag.routing<capacity>}
       : (tensor<3x11xf32>, tensor<f32>) -> (tensor<33xi32>, tensor<4xi32>)
   return %i, %o : tensor<33xi32>, tensor<4xi32>
-}}
-func.func @quantile(%g: tensor<3x11xf32> {{nag.name = "g"}}, %t: tensor<f32> {{nag.name = "dial"}})
-    -> (tensor<3xf32> {{nag.name = "thresholds"}}) {{
+}
+func.func @quantile(%g: tensor<3x11xf32> {nag.name = "g"}, %t: tensor<f32> {nag.name = "dial"})
+    -> (tensor<3xf32> {nag.name = "thresholds"}) {
   %q = nag.quantile %g, %t : (tensor<3x11xf32>, tensor<f32>) -> tensor<3xf32>
   return %q : tensor<3xf32>
-}}
+}
 """
+RATES = (0.0, 0.1, 0.3, 0.7, 0.95)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.7, 0.95])
-def test_selection(rate, tmp_path):
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory):
+    fixed = [FIXED.format(number=i, rows=3 * ref.kept(rate, 11), rate=rate) for i, rate in enumerate(RATES)]
+    return harness.compile_text(ROUTE + "".join(fixed), tmp_path_factory.mktemp("routes"))
+
+
+@pytest.mark.parametrize("number, rate", enumerate(RATES))
+def test_selection(number, rate, routes):
     rng = np.random.default_rng(2)
     g = np.round(rng.normal(size=(3, 11)), 1).astype(np.float32)  # of one decimal: many are equal
     g[1] = 0.5
-    program = harness.compile_text(ROUTE.format(rows=3 * ref.kept(rate, 11), rate=f"{rate:.6e}"), tmp_path)
-    got = program.call("fixed", {"g": g})
+    got = routes.call(f"fixed{number}", {"g": g})
     indices, offsets = ref.route(g, "capacity", rate, 3 * ref.kept(rate, 11))
     assert (got["indices"] == indices).all() and (got["offsets"] == offsets).all()
     for name, dial in (("capacity", rate), ("threshold", np.float32(rate))):
-        got = program.call(name, {"g": g, "dial": np.float32(dial)})
+        got = routes.call(name, {"g": g, "dial": np.float32(dial)})
         indices, offsets = ref.route(g, name, dial)
         assert (got["indices"] == indices).all() and (got["offsets"] == offsets).all()
-    got = program.call("quantile", {"g": g, "dial": np.float32(rate)})
+    got = routes.call("quantile", {"g": g, "dial": np.float32(rate)})
     assert (got["thresholds"] == ref.quantile(g, rate).astype(np.float32)).all()
 
 
-def test_scores_that_are_nan_show(tmp_path):
+def test_scores_that_are_nan_show(routes):
     g = np.linspace(0.0, 1.0, 33, dtype=np.float32).reshape(3, 11)
     g[2, 4] = np.nan
-    program = harness.compile_text(ROUTE.format(rows=3, rate="9.500000e-01"), tmp_path)
-    assert program.call("fixed", {"g": g})["indices"][2] == 26
-    assert list(program.call("threshold", {"g": g, "dial": np.float32(9.0)})["offsets"]) == [0, 0, 0, 1]
+    assert routes.call(f"fixed{len(RATES) - 1}", {"g": g})["indices"][2] == 26
+    assert list(routes.call("threshold", {"g": g, "dial": np.float32(9.0)})["offsets"]) == [0, 0, 0, 1]

@@ -39,13 +39,9 @@ static LogicalResult verifyOperands(Operation *op) {
 
 FailureOr<std::unique_ptr<RowProgram>>
 RowProgram::build(const RowGroup &group) {
-  for (Operation *op : group.getOps()) {
+  for (Operation *op : group.getOps())
     if (failed(verifyOperands(op)))
       return failure();
-    if (cast<RowwiseOpInterface>(op).getIndexOperand())
-      return op->emitOpError("expected rows in their order: those of depth "
-                             "routing have no GPU kernels yet");
-  }
   // Streams are refused here; their parts become arguments as they are read.
   auto inputs = group.collectInputs();
   if (failed(inputs))
