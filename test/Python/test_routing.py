@@ -212,7 +212,7 @@ def routes(tmp_path_factory):
     return harness.compile_text(ROUTE + "".join(fixed), tmp_path_factory.mktemp("routes"))
 
 
-@pytest.mark.parametrize("number, rate", enumerate(RATES))
+@pytest.mark.parametrize("number, rate", list(enumerate(RATES)))
 def test_selection(number, rate, routes):
     rng = np.random.default_rng(2)
     g = np.round(rng.normal(size=(3, 11)), 1).astype(np.float32)  # of one decimal: many are equal

@@ -26,7 +26,8 @@ static cl::opt<double> rate("mod-rate", cl::sub(calibrateCommand), cl::Required,
                                      "sub-layer, in [0, 1)"));
 static cl::opt<int64_t> batches("batches", cl::sub(calibrateCommand),
                                 cl::init(16), cl::value_desc("N"),
-                                tool::describe("Batches of text to look at", 16));
+                                tool::describe("Batches of text to look at",
+                                               16));
 static cl::opt<bool> isGlobal("global", cl::sub(calibrateCommand),
                               cl::desc("One threshold for all sub-layers"));
 static cl::opt<std::string>
