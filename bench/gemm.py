@@ -4,8 +4,9 @@
 
     bench/gemm.py [--build build] [--size 4096] [--rows 512] [--chip sm_80]
 
-Both run on the PTX machine on `rows` x `rows` of the result with the whole sum: blocks are alike, so what one counts per
-multiply-add is what the full size has. Registers are ptxas's.
+Our figures are those of `nagc profile` for the whole product. Both kernels run with all checks, against numpy, on `rows` x `rows` of the
+result with the whole sum; the other's figures are from there: blocks are alike, so what one counts per multiply-add is what the
+full size has. Registers are ptxas's.
 """
 
 import argparse
@@ -30,30 +31,36 @@ def run(*command, **options):
     return done.stdout + done.stderr
 
 
-def choose_schedule(build, size, chip):
-    """The schedule that the cost model takes for the full size."""
-    tensor = f"tensor<{size}x{size}xbf16>"
-    text = (f"func.func @gemm(%a: {tensor}, %b: {tensor}, %out: {tensor}) -> {tensor} attributes {{nag.kernel}} {{\n"
-            f"  %c = nag.linear %a, %b : ({tensor}, {tensor}) -> {tensor}\n"
-            f"  %d = bufferization.materialize_in_destination %c in %out : ({tensor}, {tensor}) -> {tensor}\n"
-            f"  return %d : {tensor}\n}}\n")
-    out = run(build / "bin/nag-opt", f"-convert-nag-to-gpu=chip={chip}", input=text)
-    return re.search(r"nag\.schedule = (\{[^}]*\})", out)[1]
-
-
-def compile_nag(build, folder, rows, depth, schedule, chip):
+def write_module(folder, rows, depth, schedule=None):
     operand, result = f"tensor<{rows}x{depth}xbf16>", f"tensor<{rows}x{rows}xbf16>"
+    attribute = f" {{nag.schedule = {schedule}}}" if schedule else ""
     module = folder / "gemm.mlir"
     module.write_text(
         f"func.func @gemm(%a: {operand} {{nag.name = \"a\"}}, %b: {operand} {{nag.name = \"b\"}}) "
         f"-> ({result} {{nag.name = \"c\"}}) {{\n"
-        f"  %c = nag.linear %a, %b {{nag.schedule = {schedule}}} : ({operand}, {operand}) -> {result}\n"
+        f"  %c = nag.linear %a, %b{attribute} : ({operand}, {operand}) -> {result}\n"
         f"  return %c : {result}\n}}\n")
+    return module
+
+
+def profile(build, folder, size, chip):
+    """What nagc profile counts of the full size, with the schedule that the cost model takes for it."""
+    out = run(build / "bin/nagc", "profile", write_module(folder, size, size), "--chip", chip, "--json")
+    kernel, = json.loads(out)["kernels"]
+    part, = kernel["parts"]
+    return part
+
+
+def tile_of(schedule):
+    return [int(size) for size in re.search(r"tile = \[([^\]]*)\]", schedule)[1].split(",")]
+
+
+def compile_nag(build, folder, rows, depth, schedule, chip):
+    module = write_module(folder, rows, depth, schedule)
     run(build / "bin/nagc", "compile", module, "--target", "cuda", "--chip", chip, "--emit", "ptx", "-o", folder)
     kernel, = json.loads((folder / "manifest.json").read_text())["kernels"]
-    tile = [int(size) for size in re.search(r"tile = \[([^\]]*)\]", schedule)[1].split(",")]
     return {"ptx": folder / "kernels.ptx", "entry": kernel["name"], "grid": kernel["grid"], "block": kernel["block"],
-            "shared": kernel["shared_bytes"], "tile": tile, "scalars": []}
+            "shared": kernel["shared_bytes"], "tile": tile_of(schedule), "scalars": []}
 
 
 def compile_cuda(folder, rows, depth, chip):
@@ -87,28 +94,53 @@ def assemble(folder, kernel, chip):
     return int(re.search(r"Used (\d+) registers", text)[1]), int(re.search(r"(\d+) bytes spill stores", text)[1])
 
 
-def measure(build, folder, kernel, rows, depth, chip):
-    out, error = execute(build, folder, kernel, rows, depth)
-    counters, classes = out["counters"], out["counters"]["warp_instructions_by_class"]
-    registers, spills = assemble(folder, kernel, chip)
-    tile_m, tile_n, _ = kernel["tile"]
-    blocks = kernel["grid"][0] * kernel["grid"][1]
+def describe(figures, tile, blocks, rows, depth, out, error):
+    """`figures` as nagc profile names them; `out` and `error` are of the run with checks."""
+    tile_m, tile_n, _ = tile
     model = 2 * (blocks * (tile_m + tile_n) * depth + rows * rows)
-    requested = counters["global_bytes_read"] + counters["global_bytes_written"]
-    mma, flops = counters["mma_instructions"], counters["tensor_flops"]
+    mma = figures["mma_instructions"]
     return {
+        "result": f"{rows} x {rows}",
         "tile": f"{tile_m} x {tile_n}",
         "findings": len(out["findings"]),
         "largest error / largest element": f"{error:.1e}",
-        "tensor-core share of FLOPs": f"{flops / (flops + counters['other_flops']):.4f}",
-        "PTX instructions of a warp per mma": f"{counters['warp_instructions'] / mma:.2f}",
-        "shared loads (ldmatrix) per mma": f"{(classes['matrix-load'] + classes['load-shared']) / mma:.2f}",
-        "shared bank conflicts": counters["shared_bank_conflicts"],
-        "sectors / ideal": f"{counters['global_sectors'] / counters['global_sectors_ideal']:.4f}",
-        "bytes requested / tile model": f"{requested / model:.4f}",
-        "bytes requested per multiply-add": f"{requested / (rows * rows * depth):.5f}",
-        "registers, bytes spilled": f"{registers}, {spills}",
+        "tensor-core share of FLOPs": f"{figures['tensor_share']:.4f}",
+        "PTX instructions of a warp per mma": f"{figures['warp_instructions'] / mma:.2f}",
+        "shared loads (ldmatrix) per mma": f"{figures['matrix_loads'] / mma:.2f}",
+        "shared bank conflicts": figures["shared_bank_conflicts"],
+        "sectors / ideal": f"{figures['sectors_ratio']:.4f}",
+        "bytes requested / tile model": f"{figures['bytes_requested'] / model:.4f}",
+        "bytes requested per multiply-add": f"{figures['bytes_requested'] / (rows * rows * depth):.5f}",
+        "registers, bytes spilled": f"{figures.get('registers', '-')}, {figures.get('spill_bytes', '-')}",
     }
+
+
+def measure_nag(options, folder):
+    part = profile(options.build, folder, options.size, options.chip)
+    kernel = compile_nag(options.build, folder, options.rows, options.size, part["schedule"], options.chip)
+    out, error = execute(options.build, folder, kernel, options.rows, options.size)
+    grid = part["grid"]
+    return part["schedule"], describe(part, kernel["tile"], grid[0] * grid[1], options.size, options.size, out, error)
+
+
+def measure_cuda(options, folder):
+    kernel = compile_cuda(folder, options.rows, options.size, options.chip)
+    out, error = execute(options.build, folder, kernel, options.rows, options.size)
+    counters, classes = out["counters"], out["counters"]["warp_instructions_by_class"]
+    registers, spills = assemble(folder, kernel, options.chip)
+    figures = {
+        "mma_instructions": counters["mma_instructions"],
+        "tensor_share": counters["tensor_flops"] / (counters["tensor_flops"] + counters["other_flops"]),
+        "warp_instructions": counters["warp_instructions"],
+        "matrix_loads": classes["matrix-load"] + classes["load-shared"],
+        "shared_bank_conflicts": counters["shared_bank_conflicts"],
+        "sectors_ratio": counters["global_sectors"] / counters["global_sectors_ideal"],
+        "bytes_requested": counters["global_bytes_read"] + counters["global_bytes_written"],
+        "registers": registers,
+        "spill_bytes": spills,
+    }
+    blocks = kernel["grid"][0] * kernel["grid"][1]
+    return describe(figures, kernel["tile"], blocks, options.rows, options.size, out, error)
 
 
 def main():
@@ -118,16 +150,13 @@ def main():
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--chip", default="sm_80")
     options = parser.parse_args()
-    rows, depth, chip = options.rows, options.size, options.chip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        schedule = choose_schedule(options.build, options.size, chip)
-        ours = compile_nag(options.build, folder, rows, depth, schedule, chip)
-        columns = {"nagc": measure(options.build, folder, ours, rows, depth, chip)}
+        schedule, ours = measure_nag(options, folder)
+        columns = {"nagc": ours}
         if (CUDA / "nvcc").exists():
-            theirs = compile_cuda(folder, rows, depth, chip)
-            columns["nvcc"] = measure(options.build, folder, theirs, rows, depth, chip)
-    print(f"GEMM {rows} x {rows} x {depth} of bf16, {chip}, {schedule}")
+            columns["nvcc"] = measure_cuda(options, folder)
+    print(f"GEMM of bf16, sum over {options.size}, {options.chip}, {schedule}")
     print(f"{'':36}" + "".join(f"{name:>14}" for name in columns))
     for name in columns["nagc"]:
         print(f"{name:36}" + "".join(f"{column[name]:>14}" for column in columns.values()))

@@ -19,6 +19,7 @@ import python_reference
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = {
     "dialect.md": ["-gen-dialect-doc", "-dialect=nag", "nag/Dialect/Nag/IR/NagOps.td"],
+    "schedules.md": ["-gen-attrdef-doc", "nag/Dialect/Nag/IR/NagSchedule.td"],
     "interfaces.md": ["-gen-op-interface-docs", "nag/Interfaces/NagInterfaces.td"],
     "transforms.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Passes.td"],
     "precision.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Precision.td"],

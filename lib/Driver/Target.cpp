@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Driver/Target.h"
 
+#include "nag/Conversion/GPUChips.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 #include "nag/Target/CPU/Compiler.h"
@@ -40,6 +41,9 @@ static Error checkCPU(const TargetOptions &options) {
   if (!options.chip.empty())
     return wrong("chip", "no chip for the target cpu, which is this computer's",
                  options.chip);
+  if (!options.schedule.empty())
+    return wrong("schedule", "no schedules for the target cpu",
+                 options.schedule);
   if (options.precision != "f32")
     return wrong("precision", "f32 for the target cpu", options.precision);
   return Error::success();
@@ -65,8 +69,8 @@ static Error checkCUDA(const TargetOptions &options) {
   if (!device.empty() && device != "vm" && !isNumber)
     return wrong("device", "vm or the number of a GPU", device);
   StringRef chip = options.chip;
-  if (!chip.empty() && chip != "sm_80" && chip != "sm_90a")
-    return wrong("chip", "sm_80 or sm_90a", chip);
+  if (!chip.empty() && !lookupGPUChip(chip))
+    return wrong("chip", listGPUChips(), chip);
   if (!is_contained({"f32", "tf32", "bf16"}, options.precision))
     return wrong("precision", "f32, tf32 or bf16", options.precision);
   return Error::success();
@@ -82,6 +86,7 @@ createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   if (!options.target.chip.empty())
     compile.kernels.chip = options.target.chip;
   compile.kernels.tf32 = options.target.precision == "tf32";
+  compile.kernels.schedule = options.target.schedule;
   compile.training.bf16 = options.target.precision == "bf16";
   return cuda::createProgram(
       module, compile,

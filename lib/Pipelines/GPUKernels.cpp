@@ -35,6 +35,15 @@ static void addDeviceCode(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
+void nag::buildGPUSchedulePipeline(OpPassManager &manager,
+                                   const GPUKernelsOptions &options) {
+  NagAssignSchedulesOptions schedules;
+  schedules.chip = options.chip;
+  schedules.tf32 = options.tf32;
+  schedules.file = options.schedule;
+  manager.addPass(createNagAssignSchedules(schedules));
+}
+
 void nag::buildGPULaunchPipeline(OpPassManager &manager,
                                  const GPUKernelsOptions &options) {
   ConvertNagToGPUOptions kernels;
@@ -51,6 +60,7 @@ void nag::buildGPUCodegenPipeline(OpPassManager &manager) {
 
 void nag::buildGPUKernelsPipeline(OpPassManager &manager,
                                   const GPUKernelsOptions &options) {
+  buildGPUSchedulePipeline(manager, options);
   buildGPULaunchPipeline(manager, options);
   buildGPUCodegenPipeline(manager);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Report/Page.h"
 #include "PageParts.h"
+#include "nag/Report/ProfilePage.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -90,8 +91,8 @@ static std::string escapeScript(const json::Value &value) {
   return result;
 }
 
-void nag::report::writePage(ArrayRef<RunLog> runs, StringRef title,
-                            raw_ostream &os) {
+static void writePage(const json::Value &data, StringRef title,
+                      StringRef program, raw_ostream &os) {
   std::string heading = escapeHTML(title);
   os << "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">"
         "\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>"
@@ -99,7 +100,17 @@ void nag::report::writePage(ArrayRef<RunLog> runs, StringRef title,
      << kPageStyle << "</style>\n</head>\n<body>\n<main>\n<h1>" << heading
      << "</h1>\n<div id=\"report\"></div>\n<noscript>The pictures need "
         "JavaScript.</noscript>\n</main>\n"
-     << "<script type=\"application/json\" id=\"data\">"
-     << escapeScript(toJSON(runs)) << "</script>\n<script>\n\"use strict\";\n"
-     << kPageCharts << kPageReport << "</script>\n</body>\n</html>\n";
+     << "<script type=\"application/json\" id=\"data\">" << escapeScript(data)
+     << "</script>\n<script>\n\"use strict\";\n"
+     << kPageCharts << program << "</script>\n</body>\n</html>\n";
+}
+
+void nag::report::writePage(ArrayRef<RunLog> runs, StringRef title,
+                            raw_ostream &os) {
+  ::writePage(toJSON(runs), title, kPageReport, os);
+}
+
+void nag::report::writeProfilePage(const json::Value &profile, StringRef title,
+                                   raw_ostream &os) {
+  ::writePage(profile, title, kPageProfile, os);
 }

@@ -4,7 +4,7 @@
 #define NAG_LIB_REPORT_PAGEPARTS_H
 
 namespace nag::report {
-extern const char kPageStyle[], kPageCharts[], kPageReport[];
+extern const char kPageStyle[], kPageCharts[], kPageReport[], kPageProfile[];
 } // namespace nag::report
 
 #endif // NAG_LIB_REPORT_PAGEPARTS_H

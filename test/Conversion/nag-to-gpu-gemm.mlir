@@ -15,7 +15,7 @@ func.func @f32(%x: tensor<4x8x64xf32>, %w: tensor<32x64xf32>, %out: tensor<4x8x3
 // CHECK-LABEL: func.func @input_gradient
 // CHECK-LABEL: func.func @weight_gradient
 func.func @forward(%x: tensor<64x256xbf16>, %w: tensor<64x256xbf16>, %out: tensor<64x64xbf16>) -> tensor<64x64xbf16>
-    attributes {nag.kernel, nag.schedule = {tile = [64, 64, 32], warps = [2, 2], stages = 3}} {
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [64, 64, 32], warps = [2, 2], stages = 3>} {
   %y = nag.linear %x, %w : (tensor<64x256xbf16>, tensor<64x256xbf16>) -> tensor<64x64xbf16>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xbf16>
   return %0 : tensor<64x64xbf16>
@@ -50,7 +50,7 @@ func.func @odd(%x: tensor<64x33xbf16>, %w: tensor<64x33xbf16>, %out: tensor<64x6
 // CHECK:         gpu.launch_func @device::@split_sum
 // CHECK-SAME:      args(%[[PARTS]] : memref<4x32x32xf32>, %{{.*}} : memref<32x32xf32>)
 func.func @split(%dy: tensor<512x32xf32>, %x: tensor<512x32xf32>, %out: tensor<32x32xf32>) -> tensor<32x32xf32>
-    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 4}} {
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 4>} {
   %y = nag.weight_grad %dy, %x : (tensor<512x32xf32>, tensor<512x32xf32>) -> tensor<32x32xf32>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
   return %0 : tensor<32x32xf32>
@@ -82,7 +82,7 @@ func.func @fused(%x: tensor<32x64xf32>, %w: tensor<32x64xf32>, %r: tensor<32x32x
 // CHECK-NOT:     gpu.launch_func
 func.func @joined(%x: tensor<32x64xf32>, %w: tensor<64x64xf32>, %v: tensor<32x64xf32>, %a: tensor<32x64xf32>,
                   %b: tensor<32x32xf32>) -> (tensor<32x64xf32>, tensor<32x32xf32>)
-    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3>} {
   %y = nag.linear %x, %w : (tensor<32x64xf32>, tensor<64x64xf32>) -> tensor<32x64xf32>
   %z = nag.linear %x, %v : (tensor<32x64xf32>, tensor<32x64xf32>) -> tensor<32x32xf32>
   %r = nag.relu2 %y : (tensor<32x64xf32>) -> tensor<32x64xf32>
@@ -99,7 +99,7 @@ func.func @joined(%x: tensor<32x64xf32>, %w: tensor<64x64xf32>, %v: tensor<32x64
 // CHECK-NOT:     gpu.launch_func
 func.func @summed(%x: tensor<32x64xf32>, %w: tensor<64x32xf32>, %u: tensor<32x16xf32>, %v: tensor<16x32xf32>,
                   %a: tensor<32x32xf32>) -> tensor<32x32xf32>
-    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3>} {
   %y = nag.linear %x, %w {transpose_weight} : (tensor<32x64xf32>, tensor<64x32xf32>) -> tensor<32x32xf32>
   %z = nag.linear %u, %v {transpose_weight} : (tensor<32x16xf32>, tensor<16x32xf32>) -> tensor<32x32xf32>
   %s = arith.addf %y, %z : tensor<32x32xf32>
@@ -117,7 +117,7 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 }
 
 // CHECK-LABEL: gpu.func @f32
-// CHECK-SAME:    nag.schedule = {split_k = 1 : i64, stages = 3 : i64, tile = [32, 32, 16], warps = [2, 1]}
+// CHECK-SAME:    nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3>
 // CHECK:         nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache =  cg
 // CHECK:         llvm.intr.fma
 // CHECK-NOT:     nvvm.mma.sync
@@ -131,7 +131,7 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // TF32-SAME:    shape = #nvvm.shape<m = 16, n = 8, k = 8>
 
 // CHECK-LABEL: gpu.func @forward
-// CHECK-SAME:    nag.schedule = {split_k = 1 : i64, stages = 3 : i64, tile = [64, 64, 32], warps = [2, 2]}
+// CHECK-SAME:    nag.schedule = #nag.schedule<gemm, tile = [64, 64, 32], warps = [2, 2], stages = 3>
 // CHECK:         scf.for
 // CHECK:           nvvm.cp.async.wait.group 1
 // CHECK:           gpu.barrier

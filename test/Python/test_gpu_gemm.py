@@ -51,7 +51,7 @@ class Case:
         """A function with one nag.kernel, which becomes the device functions @name_kernel and @name_kernel_sum."""
         attributes = ["transpose_weight"] if self.kind == "nn" else []
         if self.schedule:
-            attributes.append(f"nag.schedule = {{{self.schedule}}}")
+            attributes.append(f"nag.schedule = #nag.schedule<gemm, {self.schedule}>")
         a, b, c = (tensor(s, t) for s, t in zip((*self.shapes, self.size[:2]), self.types))
         inputs = {"a": a, "b": b, **{f"e{i}": c for i in range(self.extra)}}
         types, results = ", ".join(inputs.values()), ", ".join(c for _ in self.yields)

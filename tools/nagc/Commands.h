@@ -43,9 +43,11 @@ Command getEvalCommand();
 Command getFlopsCommand();
 Command getGenerateCommand();
 Command getModelCommand();
+Command getProfileCommand();
 Command getReportCommand();
 Command getRunCommand();
 Command getTrainCommand();
+Command getTuneCommand();
 
 /// A description of an option that ends in its default.
 template <typename T>

@@ -37,6 +37,10 @@ static cl::opt<std::string>
               cl::value_desc("f32|tf32|bf16"),
               cl::desc("How contractions of f32 tensors multiply; tf32 and "
                        "bf16 on the target cuda (default: f32)"));
+static cl::opt<std::string>
+    schedule("schedule", cl::sub(compileCommand), cl::value_desc("file.json"),
+             cl::desc("Schedules of kernels of the target cuda, as nagc tune "
+                      "writes them"));
 static cl::opt<Emit> emitKind(
     "emit", cl::sub(compileCommand), cl::init(Emit::Default),
     cl::desc("What to write beside manifest.json:"),
@@ -89,6 +93,7 @@ static Error checkUse() {
   options.target = target;
   options.chip = chip;
   options.precision = precision;
+  options.schedule = schedule;
   if (Error error = options.check())
     return make_error<tool::UsageError>("--" + toString(std::move(error)));
   if (headBytes < 1)
@@ -217,6 +222,7 @@ static Error compileForCUDA(mlir::ModuleOp program) {
   if (!chip.empty())
     options.kernels.chip = chip.getValue();
   options.kernels.tf32 = precision == "tf32";
+  options.kernels.schedule = schedule.getValue();
   options.training.bf16 = precision == "bf16";
   auto lowered = cuda::lower(program, options);
   if (!lowered)

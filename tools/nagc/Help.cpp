@@ -28,6 +28,7 @@ EXAMPLES:
   nagc compile model.mlir --emit llvm -o out
   nagc compile model.mlir --target cuda --chip sm_90a -o kernels
   nagc compile function.mlir --differentiate f -o out
+  nagc compile model.mlir --target cuda --chip sm_90a --schedule schedule.json -o out
 )";
 static constexpr StringLiteral kTrainExamples = R"(
 EXAMPLES:
@@ -39,6 +40,12 @@ EXAMPLES:
 
 EXIT STATUS:
   0 trained; 1 failed; 2 wrong use; 128 + n ended by signal n, with a checkpoint
+)";
+static constexpr StringLiteral kTuneExamples = R"(
+EXAMPLES:
+  nagc tune model.mlir --chip sm_80 -o schedule.json
+  nagc tune model.mlir --chip sm_90a --device 0 --candidates 16 -o schedule.json
+  nagc train model.mlir --target cuda --schedule schedule.json --data /usr/share/games/fortunes --steps 500
 )";
 static constexpr StringLiteral kEvalExamples = R"(
 EXAMPLES:
@@ -56,6 +63,12 @@ static constexpr StringLiteral kFlopsExamples = R"(
 EXAMPLES:
   nagc flops model.mlir
   nagc flops model.mlir --json
+)";
+static constexpr StringLiteral kProfileExamples = R"(
+EXAMPLES:
+  nagc profile model.mlir --chip sm_80
+  nagc profile model.mlir --chip sm_90a --precision bf16 --html profile.html
+  nagc profile model.mlir --schedule schedule.json --json
 )";
 static constexpr StringLiteral kReportExamples = R"(
 EXAMPLES:
@@ -102,9 +115,11 @@ static StringRef getExamples(StringRef command) {
       .Case("calibrate", kCalibrateExamples)
       .Case("compile", kCompileExamples)
       .Case("train", kTrainExamples)
+      .Case("tune", kTuneExamples)
       .Case("eval", kEvalExamples)
       .Case("generate", kGenerateExamples)
       .Case("flops", kFlopsExamples)
+      .Case("profile", kProfileExamples)
       .Case("report", kReportExamples)
       .Case("run", kRunExamples)
       .Case("import", kImportExamples)

@@ -21,7 +21,10 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
       precision("precision", cl::sub(command), cl::init("f32"),
                 cl::value_desc("f32|tf32|bf16"),
                 cl::desc("How contractions of f32 tensors multiply; tf32 and "
-                         "bf16 on the target cuda (default: f32)")) {}
+                         "bf16 on the target cuda (default: f32)")),
+      schedule("schedule", cl::sub(command), cl::value_desc("file.json"),
+               cl::desc("Schedules of kernels of the target cuda, as nagc tune "
+                        "writes them")) {}
 
 Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   driver::TargetOptions options;
@@ -29,6 +32,7 @@ Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   options.device = device;
   options.chip = chip;
   options.precision = precision;
+  options.schedule = schedule;
   // 0 stands for the default, which is not to be asked for.
   options.threads = threads.getNumOccurrences() && threads < 1 ? -1 : threads;
   if (Error error = options.check())

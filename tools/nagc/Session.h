@@ -65,6 +65,7 @@ private:
   llvm::cl::opt<std::string> device;
   llvm::cl::opt<std::string> chip;
   llvm::cl::opt<std::string> precision;
+  llvm::cl::opt<std::string> schedule;
 };
 
 /// Options of every command that reads text or tokens.

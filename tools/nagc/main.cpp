@@ -23,8 +23,9 @@ static int runCommand(int argc, char **argv) {
   const Command commands[] = {
       getModelCommand(),  getCalibrateCommand(), getCompileCommand(),
       getTrainCommand(),  getEvalCommand(),      getGenerateCommand(),
-      getFlopsCommand(),  getReportCommand(),    getRunCommand(),
-      getImportCommand(), getExportCommand(),    getCompletionCommand()};
+      getFlopsCommand(),  getProfileCommand(),   getTuneCommand(),
+      getReportCommand(), getRunCommand(),       getImportCommand(),
+      getExportCommand(), getCompletionCommand()};
   setUpHelp(argc > 1 ? argv[1] : "");
   if (!cl::ParseCommandLineOptions(
           argc, argv, "nagc: compiles and trains NAG transformers\n", &errs()))

@@ -5,6 +5,9 @@
 #ifndef NAG_CONVERSION_NAGTOGPU_H
 #define NAG_CONVERSION_NAGTOGPU_H
 
+#include "nag/Conversion/GPUChips.h"
+#include "nag/Dialect/Nag/IR/NagSchedule.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/IRMapping.h"
@@ -16,6 +19,8 @@ namespace nag {
 
 /// The gpu.module that holds a program's device functions.
 inline constexpr llvm::StringLiteral kDeviceModuleName = "device";
+/// On a device function: the name of the kernel function it is a launch of.
+inline constexpr llvm::StringLiteral kSourceAttrName = "nag.source";
 /// On the kernels' module: the bytes of scratch memory that a launch sequence
 /// needs at most.
 inline constexpr llvm::StringLiteral kScratchBytesAttrName =
@@ -27,14 +32,10 @@ enum class F32Contraction { F32, TF32 };
 
 /// What kernels may use of a chip.
 struct GPUTarget {
-  std::string chip = "sm_80";
+  const GPUChip *chip;
   F32Contraction f32Contraction = F32Contraction::F32;
-  /// Dynamic shared memory of one block, in bytes: 163 KiB on sm_80, 227 KiB
-  /// on sm_90 (CUDA C++ Programming Guide, compute capabilities).
-  int64_t maxSharedBytes = 163 * 1024;
-  int64_t multiprocessors = 108;
 
-  /// The target of a chip's name, sm_80 or sm_90a; nothing for others.
+  /// The target of a chip's name; nothing for others.
   static std::optional<GPUTarget> get(llvm::StringRef chip);
 };
 
@@ -102,6 +103,32 @@ private:
 using GPUEmitter = llvm::FailureOr<unsigned> (*)(
     KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
 
+/// What an emitter would do with the first ops of a kernel: how many it takes,
+/// and the schedule that it follows: `given`, or where that is null the one
+/// that its cost model chooses; null for ops that have none. `fault` says what
+/// is expected of a given schedule that the ops cannot follow.
+struct SchedulePlan {
+  unsigned numOps = 0;
+  ScheduleAttr schedule;
+  std::string fault;
+  /// What the model takes for the time on the chip; 0 where it has no estimate.
+  double cycles = 0;
+};
+
+/// The families' plans, in the same way as GPUEmitter. Nothing is emitted.
+using GPUPlanner = llvm::FailureOr<SchedulePlan> (*)(
+    const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
+    ScheduleAttr given);
+
+/// The schedule that stands on an op, else that on its function if it is of the
+/// op's family; null where there is none. Fails, with an error at the op, on an
+/// attribute of another kind or family.
+llvm::FailureOr<ScheduleAttr> getGivenSchedule(mlir::Operation *op,
+                                               ScheduleFamily family);
+/// Fails, with an error at the op, where the plan has a fault.
+llvm::LogicalResult verifySchedule(mlir::Operation *op,
+                                   const SchedulePlan &plan);
+
 /// Row-wise ops (RowwiseOpInterface), joined as far as they share rows.
 llvm::FailureOr<unsigned> emitRows(KernelLowering &kernel,
                                    llvm::ArrayRef<mlir::Operation *> ops);
@@ -114,6 +141,32 @@ llvm::FailureOr<unsigned> emitAttention(KernelLowering &kernel,
 /// nag.embedding_vjp.
 llvm::FailureOr<unsigned>
 emitEmbeddingVJP(KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
+
+llvm::FailureOr<SchedulePlan> planRows(const GPUTarget &target,
+                                       llvm::ArrayRef<mlir::Operation *> ops,
+                                       ScheduleAttr given);
+llvm::FailureOr<SchedulePlan> planGemm(const GPUTarget &target,
+                                       llvm::ArrayRef<mlir::Operation *> ops,
+                                       ScheduleAttr given);
+llvm::FailureOr<SchedulePlan>
+planAttention(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
+              ScheduleAttr given);
+/// These have no schedule.
+llvm::FailureOr<SchedulePlan>
+planEmbeddingVJP(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
+                 ScheduleAttr given);
+
+/// A family: what it emits, and how it would cut it.
+struct KernelFamily {
+  GPUEmitter emit;
+  GPUPlanner plan;
+};
+/// The families, in the order in which they are asked: a contraction takes
+/// row-wise ops around it along where it can.
+llvm::ArrayRef<KernelFamily> getKernelFamilies();
+/// The ops of a kernel function that compute something, in order.
+llvm::SmallVector<mlir::Operation *>
+collectComputation(mlir::func::FuncOp kernel);
 
 /// The device functions of a gpu.module in the order in which launches number
 /// them.

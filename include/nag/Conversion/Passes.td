@@ -162,6 +162,28 @@ def ConvertNagToGPU : Pass<"convert-nag-to-gpu", "::mlir::ModuleOp"> {
       "::mlir::nvgpu::NVGPUDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
+def NagAssignSchedules : Pass<"nag-assign-schedules", "::mlir::ModuleOp"> {
+  let summary = "chooses how kernels are cut into blocks and warps of a GPU";
+  let description = [{
+    Runs on the module of kernel functions and puts a `nag.schedule` on every op that leads a launch: a contraction, attention, the first of
+    row-wise ops that share a pass. One that is there, on the op or on the function, stays and is verified. Else the model of the op's
+    emitter chooses for the chip: bytes and operations per cycle, registers, shared memory, blocks that a multiprocessor holds, and how
+    evenly they fill the chip. `-convert-nag-to-gpu` follows what stands there, and asks the same models where nothing does.
+
+    `file` overrides schedules by the name of the kernel function: `{"kernels": {"linear_kernel": {"family": "gemm", ...}}}`; an array holds
+    those of several ops in their order, `null` for one that is not overridden. With a member `chip`, it is for that chip only.
+
+    ```mlir
+    %y = nag.linear %x, %w {nag.schedule = #nag.schedule<gemm, tile = [128, 256, 32], warps = [2, 4], stages = 3>} : ...
+    ```
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_80\"", "sm_80 or sm_90a">,
+    Option<"tf32", "tf32", "bool", "false", "contractions of f32 tensors round their operands to tf32, for tensor cores">,
+    Option<"file", "file", "std::string", "", "JSON file of schedules that override the choice">
+  ];
+}
+
 def ConvertNagLaunchesToLLVM : Pass<"convert-nag-launches-to-llvm", "::mlir::ModuleOp"> {
   let summary = "lowers the host side of GPU kernels to calls of the runtime";
   let description = [{

@@ -24,6 +24,9 @@ struct TargetOptions {
   std::string precision = "f32";
   /// Threads of the host program; 0: one per processor.
   int threads = 0;
+  /// JSON file of schedules that override those chosen for the chip
+  /// (-nag-assign-schedules); empty: none.
+  std::string schedule;
 
   /// Fails, naming the option, on values that the target does not have:
   /// "target: expected cpu, but got 'x'".

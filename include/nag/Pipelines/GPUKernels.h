@@ -19,15 +19,22 @@ struct GPUKernelsOptions : mlir::PassPipelineOptions<GPUKernelsOptions> {
                     llvm::cl::desc("contractions of f32 tensors round their "
                                    "operands to tf32, for tensor cores"),
                     llvm::cl::init(false)};
+  Option<std::string> schedule{
+      *this, "schedule",
+      llvm::cl::desc("JSON file of schedules that override the choice of "
+                     "-nag-assign-schedules"),
+      llvm::cl::init("")};
 };
 
 /// `nag-gpu-kernels`, on a module of kernel functions (-nag-outline-kernels).
 /// Each becomes an llvm.func with one pointer per argument, inputs and then
 /// destinations, that launches device functions of the gpu.module `@device`.
-/// Consists of two halves; between them launches can be read.
+/// Consists of three parts; between them schedules and launches can be read.
 void buildGPUKernelsPipeline(mlir::OpPassManager &manager,
                              const GPUKernelsOptions &options);
 
+void buildGPUSchedulePipeline(mlir::OpPassManager &manager,
+                              const GPUKernelsOptions &options);
 void buildGPULaunchPipeline(mlir::OpPassManager &manager,
                             const GPUKernelsOptions &options);
 void buildGPUCodegenPipeline(mlir::OpPassManager &manager);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // nag.attention and nag.attention_vjp as launches of device functions.
-#include "Attention.h"
+#include "AttentionTiles.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace nag;
@@ -21,19 +23,107 @@ static LogicalResult verify(AttentionLike op) {
   return success();
 }
 
-static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A launch of an op: the prefix of its fields, and what it keeps.
+struct TiledLaunch {
+  StringLiteral prefix;
+  TileNeeds needs;
+};
+} // namespace
+
+static ArrayRef<TiledLaunch> getLaunches(ScheduleFamily family) {
+  static const TiledLaunch forward[] = {{"", kForwardNeeds}};
+  static const TiledLaunch backward[] = {{"key_", kKeyGradNeeds},
+                                         {"query_", kQueryGradNeeds}};
+  return family == ScheduleFamily::Attention ? ArrayRef(forward)
+                                             : ArrayRef(backward);
+}
+
+static ScheduleAttr chooseSchedule(const Sizes &sizes, ScheduleFamily family) {
+  SmallVector<int64_t> values;
+  for (const TiledLaunch &launch : getLaunches(family)) {
+    TileSizes tile = chooseTileSizes(sizes, launch.needs);
+    values.append({tile.rows, tile.columns, tile.warps});
+  }
+  return ScheduleAttr::get(sizes.element.getContext(), family, values);
+}
+
+static std::string findFault(const Sizes &sizes, ScheduleAttr schedule,
+                             const GPUChip &chip) {
+  for (const TiledLaunch &launch : getLaunches(schedule.getFamily())) {
+    TileSizes tile = TileSizes::from(schedule, launch.prefix.str());
+    std::string fault = attention::findFault(sizes, launch.needs, tile);
+    if (!fault.empty())
+      return fault;
+    int64_t bytes = createSchedule(sizes, launch.needs, tile)->getSharedBytes();
+    if (bytes > chip.maxSharedBytes)
+      return llvm::formatv("at most {0} bytes of shared memory on {1}, not {2}",
+                           chip.maxSharedBytes, chip.name, bytes);
+  }
+  return "";
+}
+
+template <typename AttentionLike>
+static FailureOr<SchedulePlan> plan(const GPUTarget &target, AttentionLike op,
+                                    ScheduleFamily family, ScheduleAttr given) {
   if (failed(verify(op)))
+    return failure();
+  Sizes sizes = Sizes::of(op);
+  SchedulePlan result;
+  result.numOps = 1;
+  result.schedule = given ? given : chooseSchedule(sizes, family);
+  result.fault = findFault(sizes, result.schedule, *target.chip);
+  return result;
+}
+
+FailureOr<SchedulePlan> nag::planAttention(const GPUTarget &target,
+                                           ArrayRef<Operation *> ops,
+                                           ScheduleAttr given) {
+  if (auto op = dyn_cast<AttentionOp>(ops.front()))
+    return plan(target, op, ScheduleFamily::Attention, given);
+  if (auto op = dyn_cast<AttentionVJPOp>(ops.front()))
+    return plan(target, op, ScheduleFamily::AttentionVJP, given);
+  return SchedulePlan();
+}
+
+/// The schedule that an op is given, else the one chosen.
+template <typename AttentionLike>
+static FailureOr<ScheduleAttr>
+getSchedule(const GPUTarget &target, AttentionLike op, ScheduleFamily family) {
+  auto given = getGivenSchedule(op, family);
+  if (failed(given))
+    return failure();
+  FailureOr<SchedulePlan> chosen = plan(target, op, family, *given);
+  if (failed(chosen) || failed(verifySchedule(op, *chosen)))
+    return failure();
+  return chosen->schedule;
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
+  auto schedule =
+      getSchedule(kernel.getTarget(), op, ScheduleFamily::Attention);
+  if (failed(schedule))
     return failure();
   Forward buffers{
       kernel.getBuffer(op.getQuery()), kernel.getBuffer(op.getKey()),
       kernel.getBuffer(op.getValue()), kernel.getBuffer(op.getResult()),
       kernel.getBuffer(op.getLse())};
-  emitForward(kernel, Sizes::of(op), buffers);
+  emitForward(kernel, Sizes::of(op), buffers, *schedule);
   return success();
 }
 
 static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
-  if (failed(verify(op)))
+  auto schedule =
+      getSchedule(kernel.getTarget(), op, ScheduleFamily::AttentionVJP);
+  if (failed(schedule))
     return failure();
   Sizes sizes = Sizes::of(op);
   Value delta = kernel.allocateScratch(
@@ -47,7 +137,7 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
       kernel.getBuffer(op.getValueGrad())};
   emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers.resultGrad,
             delta);
-  emitBackward(kernel, sizes, buffers);
+  emitBackward(kernel, sizes, buffers, *schedule);
   return success();
 }
 

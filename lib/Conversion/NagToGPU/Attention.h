@@ -61,11 +61,13 @@ struct Backward {
 /// and their sums in registers.
 inline constexpr int64_t kMaxHeadDim = 512;
 
+/// Given the schedule of the family attention.
 void emitForward(KernelLowering &kernel, const Sizes &sizes,
-                 const Forward &buffers);
-/// Launches the kernels of dk and dv, and of dq; `delta` is ready.
+                 const Forward &buffers, ScheduleAttr schedule);
+/// Launches the kernels of dk and dv, and of dq; `delta` is ready. Given the
+/// schedule of the family attention_vjp.
 void emitBackward(KernelLowering &kernel, const Sizes &sizes,
-                  const Backward &buffers);
+                  const Backward &buffers, ScheduleAttr schedule);
 /// Launches the sums <result, result_grad> over every row's heads.
 void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
                mlir::Value resultGrad, mlir::Value delta);

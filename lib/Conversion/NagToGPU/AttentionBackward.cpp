@@ -213,30 +213,29 @@ Values KeyGradKernel::addTile(const ColumnTile &queries, ValueRange state) {
 template <typename Kernel>
 static void emitGrad(KernelLowering &kernel, const Sizes &sizes,
                      const TileNeeds &needs, StringRef suffix,
-                     ValueRange operands, int64_t heads) {
-  auto schedule = chooseSchedule(sizes, needs);
-  int64_t tiles = llvm::divideCeil(sizes.length, schedule->getRows());
+                     ValueRange operands, int64_t heads,
+                     ScheduleAttr schedule) {
+  auto tiling = createSchedule(sizes, needs,
+                               TileSizes::from(schedule, (suffix + "_").str()));
+  int64_t tiles = llvm::divideCeil(sizes.length, tiling->getRows());
   DeviceFunction device = kernel.createLaunch(
       suffix, operands, {tiles * heads * sizes.batch, 1, 1},
-      {schedule->getThreads(), 1, 1}, schedule->getSharedBytes());
+      {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
+  device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
-  auto code = schedule->create(device.builder);
-  Kernel(*code, *schedule, device.arguments).build();
+  auto code = tiling->create(device.builder);
+  Kernel(*code, *tiling, device.arguments).build();
 }
 
 void attention::emitBackward(KernelLowering &kernel, const Sizes &sizes,
-                             const Backward &buffers) {
+                             const Backward &buffers, ScheduleAttr schedule) {
   Values operands{buffers.query,      buffers.key, buffers.value,
                   buffers.resultGrad, buffers.lse, buffers.delta};
   Values keyOperands = operands;
   keyOperands.append({buffers.keyGrad, buffers.valueGrad});
-  emitGrad<KeyGradKernel>(kernel, sizes,
-                          {/*rowTiles=*/2, /*columnTiles=*/2,
-                           /*columnValues=*/2, /*sums=*/2},
-                          "key", keyOperands, sizes.kvHeads);
+  emitGrad<KeyGradKernel>(kernel, sizes, kKeyGradNeeds, "key", keyOperands,
+                          sizes.kvHeads, schedule);
   operands.push_back(buffers.queryGrad);
-  emitGrad<QueryGradKernel>(kernel, sizes,
-                            {/*rowTiles=*/2, /*columnTiles=*/2,
-                             /*columnValues=*/0, /*sums=*/1},
-                            "query", operands, sizes.heads);
+  emitGrad<QueryGradKernel>(kernel, sizes, kQueryGradNeeds, "query", operands,
+                            sizes.heads, schedule);
 }

@@ -3,26 +3,28 @@
 // shared memory in f32, and weights go through it.
 #include "AttentionTiles.h"
 
+#include "llvm/Support/FormatVariadic.h"
+
 using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
 
 /// Elements per step: what one vector holds.
 static constexpr int64_t kStep = 4;
-static constexpr int64_t kThreads = 128;
+static constexpr int64_t kWarpSize = 32;
 
 namespace {
 /// The threads form a grid of rowLanes x columnLanes; the thread (r, c) has the
 /// rows r + i * rowLanes and the columns c + j * columnLanes of a tile, and of
 /// a sum's elements the groups of four c + n * columnLanes.
 struct Shape {
-  int64_t rowLanes, columnLanes, threadRows, columns;
+  int64_t threads, rowLanes, columnLanes, threadRows, columns;
   /// The head size as a multiple of four, and the floats between two lines of
   /// a tile in shared memory: an odd number of 16-byte chunks, so that lines
   /// that are read at once lie in different banks.
   int64_t depth, stride;
 
-  Shape(const Sizes &sizes, const TileNeeds &needs);
+  Shape(const Sizes &sizes, const TileNeeds &needs, const TileSizes &tile);
 
   int64_t getRows() const { return rowLanes * threadRows; }
   int64_t getThreadColumns() const { return columns / columnLanes; }
@@ -92,12 +94,13 @@ private:
 
 class FMASchedule : public TileSchedule {
 public:
-  FMASchedule(const Sizes &opSizes, const TileNeeds &tileNeeds)
-      : sizes(opSizes), needs(tileNeeds), shape(sizes, needs) {}
+  FMASchedule(const Sizes &opSizes, const TileNeeds &tileNeeds,
+              const TileSizes &tile)
+      : sizes(opSizes), needs(tileNeeds), shape(sizes, needs, tile) {}
 
   int64_t getRows() const override { return shape.getRows(); }
   int64_t getColumns() const override { return shape.columns; }
-  int64_t getThreads() const override { return kThreads; }
+  int64_t getThreads() const override { return shape.threads; }
   int64_t getSharedBytes() const override {
     return needs.rowTiles * shape.getTileBytes(shape.getRows()) +
            needs.columnTiles * shape.getTileBytes(shape.columns) +
@@ -116,21 +119,48 @@ private:
 } // namespace
 
 std::unique_ptr<TileSchedule>
-attention::createFMASchedule(const Sizes &sizes, const TileNeeds &needs) {
-  return std::make_unique<FMASchedule>(sizes, needs);
+attention::createFMASchedule(const Sizes &sizes, const TileNeeds &needs,
+                             const TileSizes &tile) {
+  return std::make_unique<FMASchedule>(sizes, needs, tile);
 }
 
-Shape::Shape(const Sizes &sizes, const TileNeeds &needs) {
-  // Wide heads: more threads share a row, so that its sums fit in registers.
-  int64_t sumElements = sizes.headDim * needs.sums;
-  columnLanes = sumElements <= 128 ? 8 : 16;
-  rowLanes = kThreads / columnLanes;
-  columns = sizes.headDim > 256                        ? 16
-            : sizes.headDim > 64 || needs.rowTiles > 1 ? 32
-                                                       : 64;
-  threadRows = sumElements <= 256 ? 4 : 2;
-  while (threadRows > 1 && getRows() / 2 >= sizes.length)
+/// Wide heads: more threads share a row, so that its sums fit in registers.
+static int64_t getColumnLanes(const Sizes &sizes, const TileNeeds &needs) {
+  return sizes.headDim * needs.sums <= 128 ? 8 : 16;
+}
+
+TileSizes attention::chooseFMASizes(const Sizes &sizes,
+                                    const TileNeeds &needs) {
+  constexpr int64_t warps = 4;
+  int64_t columns = sizes.headDim > 256                        ? 16
+                    : sizes.headDim > 64 || needs.rowTiles > 1 ? 32
+                                                               : 64;
+  int64_t rowLanes = warps * kWarpSize / getColumnLanes(sizes, needs);
+  int64_t threadRows = sizes.headDim * needs.sums <= 256 ? 4 : 2;
+  while (threadRows > 1 && rowLanes * threadRows / 2 >= sizes.length)
     threadRows /= 2;
+  return {rowLanes * threadRows, columns, warps};
+}
+
+std::string attention::findFMAFault(const Sizes &sizes, const TileNeeds &needs,
+                                    const TileSizes &tile) {
+  int64_t columnLanes = getColumnLanes(sizes, needs);
+  int64_t rowLanes = tile.warps * kWarpSize / columnLanes;
+  if (tile.rows % rowLanes != 0 || tile.rows > 4 * rowLanes)
+    return llvm::formatv("{0}, {1} or {2} rows of tiles for {3} warps",
+                         rowLanes, 2 * rowLanes, 4 * rowLanes, tile.warps);
+  int64_t most = std::min<int64_t>(64, tile.warps * kWarpSize);
+  if (tile.columns < columnLanes || tile.columns > most)
+    return llvm::formatv("{0} to {1} columns of tiles for {2} warps",
+                         columnLanes, most, tile.warps);
+  return "";
+}
+
+Shape::Shape(const Sizes &sizes, const TileNeeds &needs, const TileSizes &tile)
+    : threads(tile.warps * kWarpSize), columns(tile.columns) {
+  columnLanes = getColumnLanes(sizes, needs);
+  rowLanes = threads / columnLanes;
+  threadRows = tile.rows / rowLanes;
   depth = llvm::alignTo(sizes.headDim, kStep);
   int64_t chunks = depth / kStep;
   stride = kStep * (chunks % 2 == 0 ? chunks + 1 : chunks);
@@ -166,7 +196,7 @@ void FMATiles::copyTile(const Head &head, Value first, int64_t lines,
   int64_t vectors = shape.depth / width;
   Value zero = number(0), last = constant(sizes.length - 1);
   bool hasTail = sizes.headDim != shape.depth;
-  loop(thread, constant(lines * vectors), kThreads, [&](Value unit) {
+  loop(thread, constant(lines * vectors), shape.threads, [&](Value unit) {
     Value line = div(unit, vectors);
     Value element = mul(rem(unit, vectors), width);
     Value position = add(first, line);

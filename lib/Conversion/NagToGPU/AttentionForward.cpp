@@ -143,16 +143,17 @@ void ForwardKernel::storeResults(const State &state, Value batch, Value head) {
 }
 
 void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
-                            const Forward &buffers) {
-  auto schedule = chooseSchedule(sizes, {/*rowTiles=*/1, /*columnTiles=*/2,
-                                         /*columnValues=*/0, /*sums=*/1});
-  int64_t tiles = llvm::divideCeil(sizes.length, schedule->getRows());
+                            const Forward &buffers, ScheduleAttr schedule) {
+  auto tiling =
+      createSchedule(sizes, kForwardNeeds, TileSizes::from(schedule, ""));
+  int64_t tiles = llvm::divideCeil(sizes.length, tiling->getRows());
   DeviceFunction device = kernel.createLaunch(
       "",
       {buffers.query, buffers.key, buffers.value, buffers.result, buffers.lse},
-      {tiles * sizes.heads * sizes.batch, 1, 1}, {schedule->getThreads(), 1, 1},
-      schedule->getSharedBytes());
+      {tiles * sizes.heads * sizes.batch, 1, 1}, {tiling->getThreads(), 1, 1},
+      tiling->getSharedBytes());
+  device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
-  auto code = schedule->create(device.builder);
-  ForwardKernel(*code, *schedule, device.arguments).build();
+  auto code = tiling->create(device.builder);
+  ForwardKernel(*code, *tiling, device.arguments).build();
 }

@@ -9,17 +9,19 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
 
-static constexpr int64_t kWarps = 4, kWarpSize = 32;
-static constexpr int64_t kThreads = kWarps * kWarpSize;
+static constexpr int64_t kWarpSize = 32;
 /// Rows, columns and depth of one mma.sync.
 static constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16;
 /// What ldmatrix reads at once and cp.async copies: 8 elements.
 static constexpr int64_t kChunkBytes = 16, kChunkElements = 8;
+/// Sums that leave registers for operands and addresses.
+static constexpr int64_t kMaxThreadSums = 176;
 
 namespace {
 /// A line of a tile has a power of two of 16-byte chunks, of which chunk c of
@@ -29,30 +31,24 @@ namespace {
 struct Shape {
   /// The head size as a multiple of 16, and chunks of a line with padding.
   int64_t depth, chunks;
-  int64_t columns;
+  int64_t columns, warps;
   int64_t swizzleShift, swizzleMask;
 
-  Shape(const Sizes &sizes, const TileNeeds &needs)
+  Shape(const Sizes &sizes, const TileSizes &tile)
       : depth(llvm::alignTo(sizes.headDim, kDepth)),
         chunks(
             std::max<int64_t>(llvm::PowerOf2Ceil(depth / kChunkElements), 4)),
-        columns(chooseColumns(needs)), swizzleShift(chunks < 8 ? 1 : 0),
-        swizzleMask(chunks < 8 ? 3 : 7) {}
+        columns(tile.columns), warps(tile.warps),
+        swizzleShift(chunks < 8 ? 1 : 0), swizzleMask(chunks < 8 ? 3 : 7) {}
 
-  /// As many columns as leave registers for products, sums and operands.
-  int64_t chooseColumns(const TileNeeds &needs) const {
-    if (needs.rowTiles == 1 || depth <= 64)
-      return 64;
-    return depth * needs.sums <= 224 ? 32 : 16;
-  }
-
-  int64_t getRows() const { return kWarps * kRows; }
+  int64_t getThreads() const { return warps * kWarpSize; }
+  int64_t getRows() const { return warps * kRows; }
   int64_t getLineBytes() const { return chunks * kChunkBytes; }
   int64_t getTileBytes(int64_t lines) const { return lines * getLineBytes(); }
   int64_t getValueBytes() const { return columns * sizeof(float); }
   /// Lines that all threads copy at once; a multiple of 8, so that a thread's
   /// chunks are swizzled alike.
-  int64_t getCopyLines() const { return kThreads / chunks; }
+  int64_t getCopyLines() const { return getThreads() / chunks; }
 };
 
 class TensorCoreTiles : public AttentionTiles {
@@ -117,12 +113,13 @@ private:
 
 class TensorCoreSchedule : public TileSchedule {
 public:
-  TensorCoreSchedule(const Sizes &opSizes, const TileNeeds &tileNeeds)
-      : sizes(opSizes), needs(tileNeeds), shape(sizes, needs) {}
+  TensorCoreSchedule(const Sizes &opSizes, const TileNeeds &tileNeeds,
+                     const TileSizes &tile)
+      : sizes(opSizes), needs(tileNeeds), shape(sizes, tile) {}
 
   int64_t getRows() const override { return shape.getRows(); }
   int64_t getColumns() const override { return shape.columns; }
-  int64_t getThreads() const override { return kThreads; }
+  int64_t getThreads() const override { return shape.getThreads(); }
   int64_t getSharedBytes() const override {
     return needs.rowTiles * shape.getTileBytes(shape.getRows()) +
            2 * (needs.columnTiles * shape.getTileBytes(shape.columns) +
@@ -146,9 +143,45 @@ bool attention::fitsTensorCores(const Sizes &sizes) {
 }
 
 std::unique_ptr<TileSchedule>
-attention::createTensorCoreSchedule(const Sizes &sizes,
-                                    const TileNeeds &needs) {
-  return std::make_unique<TensorCoreSchedule>(sizes, needs);
+attention::createTensorCoreSchedule(const Sizes &sizes, const TileNeeds &needs,
+                                    const TileSizes &tile) {
+  return std::make_unique<TensorCoreSchedule>(sizes, needs, tile);
+}
+
+/// As many columns as leave registers for products, sums and operands.
+TileSizes attention::chooseTensorCoreSizes(const Sizes &sizes,
+                                           const TileNeeds &needs) {
+  constexpr int64_t warps = 4;
+  int64_t depth = llvm::alignTo(sizes.headDim, kDepth);
+  int64_t columns = needs.rowTiles == 1 || depth <= 64 ? 64
+                    : depth * needs.sums <= 224        ? 32
+                                                       : 16;
+  return {warps * kRows, columns, warps};
+}
+
+std::string attention::findTensorCoreFault(const Sizes &sizes,
+                                           const TileNeeds &needs,
+                                           const TileSizes &tile) {
+  Shape shape(sizes, tile);
+  if (tile.rows != shape.getRows())
+    return llvm::formatv("{0} rows of tiles for {1} warps", shape.getRows(),
+                         tile.warps);
+  int64_t least = std::max<int64_t>(kDepth, shape.getCopyLines());
+  int64_t most = std::min<int64_t>(128, shape.getThreads());
+  if (tile.columns < least || tile.columns > most ||
+      shape.getCopyLines() % 8 != 0)
+    return llvm::formatv("tiles of {0} to {1} columns and at least {2} warps "
+                         "for heads of {3}",
+                         least, most, std::max<int64_t>(1, shape.chunks / 4),
+                         sizes.headDim);
+  // Products of a row with the columns, and sums, of a thread.
+  int64_t sums =
+      needs.rowTiles * tile.columns / 2 + needs.sums * shape.depth / 2;
+  if (sums > kMaxThreadSums)
+    return llvm::formatv("tiles of fewer columns, for at most {0} sums of a "
+                         "thread, not {1}",
+                         kMaxThreadSums, sums);
+  return "";
 }
 
 TensorCoreTiles::TensorCoreTiles(ImplicitLocOpBuilder &owner,

@@ -8,11 +8,23 @@ using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
 
-std::unique_ptr<TileSchedule>
-attention::chooseSchedule(const Sizes &sizes, const TileNeeds &needs) {
-  if (fitsTensorCores(sizes))
-    return createTensorCoreSchedule(sizes, needs);
-  return createFMASchedule(sizes, needs);
+TileSizes attention::chooseTileSizes(const Sizes &sizes,
+                                     const TileNeeds &needs) {
+  return fitsTensorCores(sizes) ? chooseTensorCoreSizes(sizes, needs)
+                                : chooseFMASizes(sizes, needs);
+}
+
+std::unique_ptr<TileSchedule> attention::createSchedule(const Sizes &sizes,
+                                                        const TileNeeds &needs,
+                                                        const TileSizes &tile) {
+  return fitsTensorCores(sizes) ? createTensorCoreSchedule(sizes, needs, tile)
+                                : createFMASchedule(sizes, needs, tile);
+}
+
+std::string attention::findFault(const Sizes &sizes, const TileNeeds &needs,
+                                 const TileSizes &tile) {
+  return fitsTensorCores(sizes) ? findTensorCoreFault(sizes, needs, tile)
+                                : findFMAFault(sizes, needs, tile);
 }
 
 Value AttentionTiles::takeShared(int64_t bytes) {

@@ -17,6 +17,26 @@ struct TileNeeds {
   int64_t rowTiles, columnTiles, columnValues, sums;
 };
 
+/// Of the forward pass, of the gradients of keys and values, of queries.
+inline constexpr TileNeeds kForwardNeeds = {
+    /*rowTiles=*/1, /*columnTiles=*/2, /*columnValues=*/0, /*sums=*/1};
+inline constexpr TileNeeds kKeyGradNeeds = {
+    /*rowTiles=*/2, /*columnTiles=*/2, /*columnValues=*/2, /*sums=*/2};
+inline constexpr TileNeeds kQueryGradNeeds = {
+    /*rowTiles=*/2, /*columnTiles=*/2, /*columnValues=*/0, /*sums=*/1};
+
+/// How a kernel's blocks are cut: rows that a block keeps, columns that it
+/// meets at a time, and its warps.
+struct TileSizes {
+  int64_t rows, columns, warps;
+
+  /// From the fields `<prefix>tile` and `<prefix>warps` of a schedule.
+  static TileSizes from(ScheduleAttr schedule, const std::string &prefix) {
+    llvm::ArrayRef<int64_t> tile = schedule.getSizes(prefix + "tile");
+    return {tile[0], tile[1], schedule.get(prefix + "warps")};
+  }
+};
+
 /// A thread's part of a rows x columns matrix, by row and then column.
 using Part = llvm::SmallVector<Values>;
 
@@ -104,16 +124,31 @@ public:
 };
 
 /// Products with fused multiply-adds in f32.
+TileSizes chooseFMASizes(const Sizes &sizes, const TileNeeds &needs);
+std::string findFMAFault(const Sizes &sizes, const TileNeeds &needs,
+                         const TileSizes &tile);
 std::unique_ptr<TileSchedule> createFMASchedule(const Sizes &sizes,
-                                                const TileNeeds &needs);
+                                                const TileNeeds &needs,
+                                                const TileSizes &tile);
 /// Products of bf16 on tensor cores: heads of multiples of 8 elements up to
 /// 128.
 bool fitsTensorCores(const Sizes &sizes);
+TileSizes chooseTensorCoreSizes(const Sizes &sizes, const TileNeeds &needs);
+std::string findTensorCoreFault(const Sizes &sizes, const TileNeeds &needs,
+                                const TileSizes &tile);
 std::unique_ptr<TileSchedule> createTensorCoreSchedule(const Sizes &sizes,
-                                                       const TileNeeds &needs);
+                                                       const TileNeeds &needs,
+                                                       const TileSizes &tile);
 
-std::unique_ptr<TileSchedule> chooseSchedule(const Sizes &sizes,
-                                             const TileNeeds &needs);
+/// Those of the two that take heads of these sizes.
+TileSizes chooseTileSizes(const Sizes &sizes, const TileNeeds &needs);
+std::unique_ptr<TileSchedule> createSchedule(const Sizes &sizes,
+                                             const TileNeeds &needs,
+                                             const TileSizes &tile);
+/// What is expected of sizes that a kernel cannot have, but for memory; empty
+/// where it can have them.
+std::string findFault(const Sizes &sizes, const TileNeeds &needs,
+                      const TileSizes &tile);
 
 } // namespace nag::attention
 

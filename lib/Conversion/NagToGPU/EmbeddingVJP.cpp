@@ -146,3 +146,11 @@ FailureOr<unsigned> nag::emitEmbeddingVJP(KernelLowering &kernel,
     return failure();
   return 1u;
 }
+
+FailureOr<SchedulePlan> nag::planEmbeddingVJP(const GPUTarget &,
+                                              ArrayRef<Operation *> ops,
+                                              ScheduleAttr) {
+  SchedulePlan plan;
+  plan.numOps = isa<EmbeddingVJPOp>(ops.front()) ? 1 : 0;
+  return plan;
+}

@@ -78,10 +78,14 @@ namespace {
 /// and the ops behind them that it takes along.
 class ProductLaunch {
 public:
-  ProductLaunch(KernelLowering &owner, ArrayRef<Operation *> ops)
-      : kernel(owner), following(ops) {}
+  ProductLaunch(const GPUTarget &gpuTarget, ArrayRef<Operation *> kernelOps)
+      : target(gpuTarget), ops(kernelOps), following(kernelOps) {}
 
-  FailureOr<unsigned> emit();
+  /// Fails where a contraction is not for the GPU.
+  LogicalResult collect();
+  /// How it would be cut; `given` may be null.
+  SchedulePlan plan(ScheduleAttr given) const;
+  ArrayRef<Product> getProducts() const { return products; }
 
 private:
   LogicalResult collectProducts();
@@ -90,8 +94,8 @@ private:
   bool append(RowwiseOpInterface op);
   Product *findWhole(Value value);
 
-  KernelLowering &kernel;
-  ArrayRef<Operation *> following;
+  const GPUTarget &target;
+  ArrayRef<Operation *> ops, following;
   SmallVector<Product, 0> products;
 };
 } // namespace
@@ -99,8 +103,7 @@ private:
 /// Contractions of one unit, next to one another.
 LogicalResult ProductLaunch::collectProducts() {
   while (!following.empty() && isa<LinearOp, WeightGradOp>(following.front())) {
-    FailureOr<Problem> problem =
-        describe(following.front(), kernel.getTarget());
+    FailureOr<Problem> problem = describe(following.front(), target);
     if (failed(problem))
       return failure();
     if (!products.empty() && problem->unit != products.front().getFirst().unit)
@@ -161,28 +164,54 @@ void ProductLaunch::collectOthers() {
     product.epilogue.collectOutputs();
 }
 
-FailureOr<unsigned> ProductLaunch::emit() {
-  ArrayRef<Operation *> ops = following;
+LogicalResult ProductLaunch::collect() {
   if (failed(collectProducts()))
     return failure();
   if (products.empty())
-    return 0u;
+    return success();
   collectOthers();
   llvm::erase_if(products, [](const Product &product) {
     return product.getFirst().m == 0 || product.getFirst().n == 0;
   });
-  unsigned count = ops.size() - following.size();
+  return success();
+}
+
+SchedulePlan ProductLaunch::plan(ScheduleAttr given) const {
+  SchedulePlan plan;
+  plan.numOps = ops.size() - following.size();
   if (products.empty())
-    return count;
-  FailureOr<Schedule> schedule =
-      getSchedule(ops.front(), products, kernel.getTarget());
-  if (failed(schedule))
+    return plan;
+  Schedule schedule =
+      given ? fromAttr(given) : chooseSchedule(products, target);
+  plan.schedule = toAttr(schedule, ops.front()->getContext());
+  plan.fault = findFault(products, schedule, target);
+  if (plan.fault.empty())
+    plan.cycles = estimateCycles(products, schedule, target);
+  return plan;
+}
+
+FailureOr<SchedulePlan> nag::planGemm(const GPUTarget &target,
+                                      ArrayRef<Operation *> ops,
+                                      ScheduleAttr given) {
+  ProductLaunch launch(target, ops);
+  if (failed(launch.collect()))
     return failure();
-  gemm::emit(kernel, products, *schedule);
-  return count;
+  return launch.plan(given);
 }
 
 FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
                                   ArrayRef<Operation *> ops) {
-  return ProductLaunch(kernel, ops).emit();
+  ProductLaunch launch(kernel.getTarget(), ops);
+  if (failed(launch.collect()))
+    return failure();
+  if (launch.getProducts().empty())
+    return launch.plan({}).numOps;
+  auto given = getGivenSchedule(ops.front(), ScheduleFamily::Gemm);
+  if (failed(given))
+    return failure();
+  SchedulePlan plan = launch.plan(*given);
+  if (failed(verifySchedule(ops.front(), plan)))
+    return failure();
+  gemm::emit(kernel, launch.getProducts(), fromAttr(plan.schedule));
+  return plan.numOps;
 }

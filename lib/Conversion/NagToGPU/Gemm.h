@@ -13,13 +13,6 @@
 
 namespace nag::gemm {
 
-/// On a contraction, or on a kernel function for all of its, by hand; on device
-/// functions what was taken: {tile = [m, n, k], warps = [m, n], stages = 3,
-/// split_k = 1}. A block computes tile[0] x tile[1] of the result, tile[2]
-/// elements of the sum at a time; its warps form a grid over the tile; operands
-/// are copied stages - 1 tiles ahead; split_k blocks share a tile.
-inline constexpr llvm::StringLiteral kScheduleAttrName = "nag.schedule";
-
 /// What multiplies: FFMA, or tensor cores on bf16 or on tf32 operands.
 enum class Unit { FMA, BF16, TF32 };
 
@@ -76,13 +69,16 @@ mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
 /// of one unit that share a launch. Sums of several products are not split.
 Schedule chooseSchedule(llvm::ArrayRef<Product> products,
                         const GPUTarget &target);
-/// The schedule that the op's kernel function asks for, else the model's.
-/// Fails, with an error at the op, where a product cannot follow it.
-mlir::FailureOr<Schedule> getSchedule(mlir::Operation *op,
-                                      llvm::ArrayRef<Product> products,
-                                      const GPUTarget &target);
-mlir::DictionaryAttr toAttr(const Schedule &schedule,
-                            mlir::MLIRContext *context);
+/// What that model takes for the time of a schedule; infinite where no block
+/// fits on a multiprocessor.
+double estimateCycles(llvm::ArrayRef<Product> products,
+                      const Schedule &schedule, const GPUTarget &target);
+/// What is expected of a schedule that products cannot follow on a chip; empty
+/// where they can.
+std::string findFault(llvm::ArrayRef<Product> products,
+                      const Schedule &schedule, const GPUTarget &target);
+Schedule fromAttr(ScheduleAttr attr);
+ScheduleAttr toAttr(const Schedule &schedule, mlir::MLIRContext *context);
 
 /// A tile in shared memory: lines of bytes as they lie in global memory, with
 /// the 16-byte chunks of line l permuted: chunk c lies at

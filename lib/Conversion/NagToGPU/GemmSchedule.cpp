@@ -3,9 +3,7 @@
 // a multiprocessor takes for the fastest.
 #include "Gemm.h"
 
-#include "nag/Dialect/Nag/IR/NagDialect.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace nag;
@@ -15,71 +13,27 @@ using namespace nag::gemm;
 // The attribute
 //===----------------------------------------------------------------------===//
 
-DictionaryAttr gemm::toAttr(const Schedule &schedule, MLIRContext *context) {
-  Builder builder(context);
-  auto attr = [&](StringRef name, ArrayRef<int64_t> sizes) {
-    Attribute value = sizes.size() == 1
-                          ? Attribute(builder.getI64IntegerAttr(sizes.front()))
-                          : builder.getI64ArrayAttr(sizes);
-    return builder.getNamedAttr(name, value);
-  };
-  return builder.getDictionaryAttr(
-      {attr("tile", {schedule.tileM, schedule.tileN, schedule.tileK}),
-       attr("warps", {schedule.warpsM, schedule.warpsN}),
-       attr("stages", schedule.stages), attr("split_k", schedule.splitK)});
+ScheduleAttr gemm::toAttr(const Schedule &schedule, MLIRContext *context) {
+  int64_t values[] = {schedule.tileM,  schedule.tileN,  schedule.tileK,
+                      schedule.warpsM, schedule.warpsN, schedule.stages,
+                      schedule.splitK};
+  return ScheduleAttr::get(context, ScheduleFamily::Gemm, values);
 }
 
-static FailureOr<SmallVector<int64_t>> readSizes(Operation *op,
-                                                 DictionaryAttr schedule,
-                                                 StringRef name, size_t count) {
-  SmallVector<Attribute> values;
-  if (auto array = schedule.getAs<ArrayAttr>(name))
-    values.assign(array.begin(), array.end());
-  else if (Attribute value = schedule.get(name))
-    values.push_back(value);
-  SmallVector<int64_t> sizes;
-  for (Attribute value : values)
-    if (auto integer = dyn_cast<IntegerAttr>(value))
-      sizes.push_back(integer.getInt());
-  if (values.size() != count || sizes.size() != count)
-    return op->emitOpError("expected ")
-           << count << " integers as '" << name << "' of '" << kScheduleAttrName
-           << "', but got " << schedule;
-  return sizes;
+Schedule gemm::fromAttr(ScheduleAttr attr) {
+  ArrayRef<int64_t> tile = attr.getSizes("tile"),
+                    warps = attr.getSizes("warps");
+  return {tile[0],
+          tile[1],
+          tile[2],
+          warps[0],
+          warps[1],
+          attr.get("stages"),
+          attr.get("split_k")};
 }
 
-static FailureOr<Schedule> fromAttr(Operation *op, DictionaryAttr attr) {
-  auto tile = readSizes(op, attr, "tile", 3);
-  auto warps = readSizes(op, attr, "warps", 2);
-  auto stages = readSizes(op, attr, "stages", 1);
-  auto splitK = attr.get("split_k") ? readSizes(op, attr, "split_k", 1)
-                                    : SmallVector<int64_t>{1};
-  if (failed(tile) || failed(warps) || failed(stages) || failed(splitK))
-    return failure();
-  return Schedule{(*tile)[0],  (*tile)[1],   (*tile)[2],  (*warps)[0],
-                  (*warps)[1], (*stages)[0], (*splitK)[0]};
-}
-
-/// What any unit's code can do; else what it expects.
-static std::optional<std::string> findFault(const Schedule &schedule) {
-  for (int64_t size : {schedule.tileM, schedule.tileN, schedule.tileK,
-                       schedule.warpsM, schedule.warpsN})
-    if (size < 1 || size > 256 || !llvm::isPowerOf2_64(size))
-      return "powers of two up to 256 as 'tile' and 'warps'";
-  if (schedule.warpsM > schedule.tileM || schedule.warpsN > schedule.tileN ||
-      schedule.getThreads() > 1024)
-    return "at most 32 'warps', each with a part of the tile";
-  if (schedule.stages < 2 || schedule.stages > 16)
-    return "2 to 16 'stages'";
-  if (schedule.splitK < 1 || schedule.splitK > 65535)
-    return "a 'split_k' from 1 to 65535";
-  return std::nullopt;
-}
-
-/// The same for one problem on one chip.
-static std::optional<std::string> findFault(const Problem &problem,
-                                            const Schedule &schedule,
-                                            const GPUTarget &target) {
+static std::string findFault(const Problem &problem, const Schedule &schedule,
+                             const GPUTarget &target) {
   int64_t rows = schedule.getWarpTileM(), columns = schedule.getWarpTileN();
   auto isFMASize = [](int64_t size) { return size == 4 || size == 8; };
   if (problem.unit == Unit::FMA) {
@@ -93,46 +47,24 @@ static std::optional<std::string> findFault(const Problem &problem,
   int64_t least = problem.unit == Unit::BF16 ? 16 : 8;
   if (schedule.tileK < least || schedule.tileK > 128)
     return "a tile of k from " + std::to_string(least) + " to 128";
-  if (getSharedBytes(problem, schedule) > target.maxSharedBytes)
-    return "at most " + std::to_string(target.maxSharedBytes) +
-           " bytes of shared memory";
-  return std::nullopt;
+  int64_t bytes = getSharedBytes(problem, schedule);
+  if (bytes > target.chip->maxSharedBytes)
+    return llvm::formatv("at most {0} bytes of shared memory on {1}, not {2}",
+                         target.chip->maxSharedBytes, target.chip->name, bytes);
+  return "";
 }
 
-/// The same for all products of a launch.
-static std::optional<std::string> findFault(ArrayRef<Product> products,
-                                            const Schedule &schedule,
-                                            const GPUTarget &target) {
-  if (std::optional<std::string> fault = findFault(schedule))
-    return fault;
+std::string gemm::findFault(ArrayRef<Product> products,
+                            const Schedule &schedule, const GPUTarget &target) {
   if (schedule.splitK > 1 &&
       (products.size() > 1 || products.front().terms.size() > 1))
     return "a 'split_k' of 1 for several products";
   for (const Product &product : products)
     for (const Problem &term : product.terms)
-      if (std::optional<std::string> fault = findFault(term, schedule, target))
+      if (std::string fault = ::findFault(term, schedule, target);
+          !fault.empty())
         return fault;
-  return std::nullopt;
-}
-
-FailureOr<Schedule> gemm::getSchedule(Operation *op, ArrayRef<Product> products,
-                                      const GPUTarget &target) {
-  Attribute attr = op->getAttr(kScheduleAttrName);
-  if (!attr)
-    attr = op->getParentOfType<func::FuncOp>()->getAttr(kScheduleAttrName);
-  if (!attr)
-    return chooseSchedule(products, target);
-  auto dictionary = dyn_cast<DictionaryAttr>(attr);
-  if (!dictionary)
-    return op->emitOpError("expected a dictionary as '")
-           << kScheduleAttrName << "', but got " << attr;
-  FailureOr<Schedule> schedule = fromAttr(op, dictionary);
-  if (failed(schedule))
-    return failure();
-  if (std::optional<std::string> fault = findFault(products, *schedule, target))
-    return op->emitOpError("expected a schedule with ")
-           << *fault << ", but got " << attr;
-  return schedule;
+  return "";
 }
 
 //===----------------------------------------------------------------------===//
@@ -167,17 +99,15 @@ static ArrayRef<Schedule> getSchedules(Unit unit) {
   llvm_unreachable("a unit without schedules");
 }
 
-/// Multiply-adds per cycle of one multiprocessor: A100 and H100 whitepapers;
-/// mma.sync reaches about 0.6 of an H100's tensor cores.
-static double getRate(Unit unit, const GPUTarget &target) {
-  bool isHopper = target.chip != "sm_80";
+/// Multiply-adds per cycle of one multiprocessor.
+static double getRate(Unit unit, const GPUChip &chip) {
   switch (unit) {
   case Unit::FMA:
-    return isHopper ? 128 : 64;
+    return chip.f32Rate;
   case Unit::BF16:
-    return isHopper ? 1200 : 1024;
+    return chip.bf16Rate;
   case Unit::TF32:
-    return isHopper ? 600 : 512;
+    return chip.tf32Rate;
   }
   llvm_unreachable("a unit without a rate");
 }
@@ -197,9 +127,9 @@ namespace {
 class Estimate {
 public:
   Estimate(ArrayRef<Product> launched, const Schedule &gemmSchedule,
-           const GPUTarget &gpuTarget)
+           const GPUChip &gpuChip)
       : products(launched), problem(products.front().getFirst()),
-        schedule(gemmSchedule), target(gpuTarget) {}
+        schedule(gemmSchedule), chip(gpuChip) {}
 
   bool fits() const { return countResident() > 0; }
   double getCycles() const;
@@ -218,7 +148,7 @@ private:
   ArrayRef<Product> products;
   const Problem &problem;
   const Schedule &schedule;
-  const GPUTarget &target;
+  const GPUChip &chip;
 };
 } // namespace
 
@@ -232,15 +162,13 @@ int64_t Estimate::countSteps(const Product &product) const {
 
 /// Blocks that one multiprocessor holds at once.
 int64_t Estimate::countResident() const {
-  int64_t threads = schedule.getThreads();
   int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
-  int64_t registers = std::min<int64_t>(255, 48 + sums * 3 / 2);
-  int64_t byRegisters = 65536 / (registers * threads);
   int64_t sharedBytes = 0;
   for (const Product &product : products)
     sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
-  int64_t bySharedMemory = target.maxSharedBytes / (sharedBytes + 1024);
-  return std::min({byRegisters, bySharedMemory, 2048 / threads});
+  return countResidentBlocks(
+      chip, {schedule.getThreads(), sharedBytes,
+             /*registers=*/std::min<int64_t>(255, 48 + sums * 3 / 2)});
 }
 
 /// One step along k of one block, when `resident` blocks share a
@@ -248,7 +176,7 @@ int64_t Estimate::countResident() const {
 double Estimate::getStepCycles(double resident) const {
   double warps = resident * schedule.warpsM * schedule.warpsN;
   double multiply = schedule.tileM * schedule.tileN * schedule.tileK /
-                    getRate(problem.unit, target) /
+                    getRate(problem.unit, chip) /
                     std::min(1.0, warps / kBusyWarps);
   // Threads of a warp, 4 x 8, load what they multiply in between.
   if (problem.unit == Unit::FMA)
@@ -266,7 +194,7 @@ double Estimate::getStepCycles(double resident) const {
 /// Parts written, read again and added up in a second launch.
 double Estimate::getSplitCycles() const {
   double bytes = 8.0 * problem.m * problem.n * schedule.splitK;
-  return kLaunchCycles + bytes / kGlobalRate / target.multiprocessors;
+  return kLaunchCycles + bytes / kGlobalRate / chip.multiprocessors;
 }
 
 double Estimate::getCycles() const {
@@ -274,7 +202,7 @@ double Estimate::getCycles() const {
   for (const Product &product : products)
     blocks += countBlocks(product);
   int64_t perMultiprocessor =
-      llvm::divideCeilSigned(blocks, target.multiprocessors);
+      llvm::divideCeilSigned(blocks, chip.multiprocessors);
   int64_t resident = std::min(perMultiprocessor, countResident());
   double leave = schedule.tileM * schedule.tileN * 4 / kGlobalRate;
   double work = 0;
@@ -285,6 +213,13 @@ double Estimate::getCycles() const {
   double cycles = perMultiprocessor * work / blocks;
   // A second launch must be worth it.
   return schedule.splitK == 1 ? cycles : 1.1 * (cycles + getSplitCycles());
+}
+
+double gemm::estimateCycles(ArrayRef<Product> products,
+                            const Schedule &schedule, const GPUTarget &target) {
+  Estimate estimate(products, schedule, *target.chip);
+  return estimate.fits() ? estimate.getCycles()
+                         : std::numeric_limits<double>::infinity();
 }
 
 /// A split keeps enough k for its pipeline to fill.
@@ -305,10 +240,10 @@ Schedule gemm::chooseSchedule(ArrayRef<Product> products,
          split == 1 || (isAlone && mayBeSplit(first, schedule, split));
          split *= 2) {
       schedule.splitK = split;
-      Estimate estimate(products, schedule, target);
-      if (!estimate.fits() || estimate.getCycles() >= least)
+      double cycles = estimateCycles(products, schedule, target);
+      if (cycles >= least)
         continue;
-      least = estimate.getCycles();
+      least = cycles;
       best = schedule;
     }
   return best;

@@ -12,15 +12,10 @@ using namespace mlir;
 using namespace nag;
 
 std::optional<GPUTarget> GPUTarget::get(StringRef chip) {
-  GPUTarget target;
-  target.chip = chip.str();
-  if (chip == "sm_80")
-    return target;
-  if (chip != "sm_90a")
+  const GPUChip *found = lookupGPUChip(chip);
+  if (!found)
     return std::nullopt;
-  target.maxSharedBytes = 227 * 1024;
-  target.multiprocessors = 132;
-  return target;
+  return GPUTarget{found};
 }
 
 SmallVector<gpu::GPUFuncOp> nag::getDeviceKernels(gpu::GPUModuleOp device) {
@@ -110,6 +105,7 @@ DeviceFunction KernelLowering::createLaunch(StringRef suffix,
   auto function = gpu::GPUFuncOp::create(moduleBuilder, loc, name, type);
   function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                     moduleBuilder.getUnitAttr());
+  function->setAttr(kSourceAttrName, source.getSymNameAttr());
   function.setKnownBlockSizeAttr(toAttr(moduleBuilder, block));
   function.setKnownGridSizeAttr(toAttr(moduleBuilder, grid));
   SymbolTable(device).insert(function);

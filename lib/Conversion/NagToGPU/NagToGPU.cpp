@@ -25,23 +25,6 @@ namespace nag {
 using namespace mlir;
 using namespace nag;
 
-/// The families, in the order in which they are asked: a contraction takes
-/// row-wise ops around it along where it can.
-static constexpr GPUEmitter kEmitters[] = {emitGemm, emitAttention,
-                                           emitEmbeddingVJP, emitRows};
-
-/// The ops of a kernel that compute something; the parts of streams do not.
-static SmallVector<Operation *> collectComputation(func::FuncOp kernel) {
-  SmallVector<Operation *> ops;
-  for (Operation &op : kernel.getBody().front().without_terminator())
-    if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
-             MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
-            op) &&
-        !op.hasTrait<OpTrait::ConstantLike>())
-      ops.push_back(&op);
-  return ops;
-}
-
 namespace {
 struct ConvertNagToGPUPass
     : nag::impl::ConvertNagToGPUBase<ConvertNagToGPUPass> {
@@ -50,8 +33,8 @@ struct ConvertNagToGPUPass
   void runOnOperation() override {
     std::optional<GPUTarget> target = GPUTarget::get(chip);
     if (!target) {
-      getOperation().emitError("expected the chip sm_80 or sm_90a, but got '")
-          << chip << "'";
+      getOperation().emitError("expected the chip ")
+          << listGPUChips() << ", but got '" << chip << "'";
       return signalPassFailure();
     }
     if (tf32)
@@ -132,8 +115,8 @@ private:
 
   static FailureOr<unsigned> emitFirst(KernelLowering &kernel,
                                        ArrayRef<Operation *> ops) {
-    for (GPUEmitter emitter : kEmitters) {
-      FailureOr<unsigned> lowered = emitter(kernel, ops);
+    for (const KernelFamily &family : getKernelFamilies()) {
+      FailureOr<unsigned> lowered = family.emit(kernel, ops);
       if (failed(lowered) || *lowered > 0)
         return lowered;
     }

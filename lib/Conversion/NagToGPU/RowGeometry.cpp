@@ -2,6 +2,7 @@
 #include "RowGeometry.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <numeric>
@@ -17,17 +18,23 @@ static constexpr int64_t kSectorBytes = 32;
 static constexpr int64_t kMaxThreads = 1024;
 /// Elements of rows that a thread of a small block keeps in registers.
 static constexpr int64_t kRegisterElements = 64;
-/// The registers of a multiprocessor, and how many a thread needs besides those
-/// for elements.
-static constexpr int64_t kRegisters = 64 * 1024, kOtherRegisters = 44;
+/// Registers that a thread needs besides those for elements.
+static constexpr int64_t kOtherRegisters = 44;
+/// Elements of a row that a thread's code is written out for.
+static constexpr int64_t kMaxThreadElements = 256;
 /// Shared memory that is left to reductions, and to exchanges of elements.
 static constexpr int64_t kReductionBytes = 4 * 1024;
 static constexpr int64_t kExchangeBytes = 48 * 1024;
 static constexpr int64_t kBlockThreads = 128;
 
-RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target)
+RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target,
+                         ScheduleAttr given)
     : numRows(program.getNumRows()) {
   collectLayouts(program);
+  if (given) {
+    follow(program, target, given);
+    return;
+  }
   chooseThreads(program, target);
   chooseBlocks(program, target);
 }
@@ -173,18 +180,25 @@ static int64_t getNumWarpThreads(int64_t vectors, int64_t maxChunks) {
   return best;
 }
 
-void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
-  int64_t vectors = getNumVectors(widest);
-  SmallVector<RowArgument> wideRows;
+/// Rows of about the greatest length.
+static SmallVector<RowArgument> getWideRows(RowProgram &program,
+                                            int64_t length) {
+  SmallVector<RowArgument> rows;
   for (const RowArgument &argument : program.getArguments())
     if (argument.role == RowRole::Row &&
-        getNumElements(argument.value) * 2 > widest.length)
-      wideRows.push_back(argument);
-  int64_t rows = std::max<int64_t>(wideRows.size(), 1);
+        getNumElements(argument.value) * 2 > length)
+      rows.push_back(argument);
+  return rows;
+}
+
+void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
+  int64_t vectors = getNumVectors(widest);
   if (vectors <= kWarpSize) {
     threadsPerRow = static_cast<int64_t>(llvm::bit_ceil<uint64_t>(vectors));
     return;
   }
+  int64_t rows =
+      std::max<int64_t>(getWideRows(program, widest.length).size(), 1);
   int64_t elements = std::min<int64_t>(32, kRegisterElements / rows);
   int64_t maxChunks = std::max<int64_t>(1, elements / widest.width);
   if (isElementwise(program)) {
@@ -195,16 +209,20 @@ void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
     return;
   }
   threadsPerRow = getNumWarpThreads(vectors, maxChunks);
-  int64_t reserved =
-      exchangesElements(program) ? kExchangeBytes : kReductionBytes;
-  chooseMemory(wideRows, target.maxSharedBytes - reserved);
+  chooseMemory(program, target);
+  // Nothing is kept: fewer threads, with more registers each, will do.
+  if (!onChip)
+    threadsPerRow = std::min(threadsPerRow, kMaxThreads / 2);
 }
 
 /// Leaves the chunks that registers do not hold to shared memory.
-void RowGeometry::chooseMemory(ArrayRef<RowArgument> rows,
-                               int64_t sharedBytes) {
+void RowGeometry::chooseMemory(RowProgram &program, const GPUTarget &target) {
+  SmallVector<RowArgument> rows = getWideRows(program, widest.length);
+  int64_t reserved =
+      exchangesElements(program) ? kExchangeBytes : kReductionBytes;
+  int64_t sharedBytes = target.chip->maxSharedBytes - reserved;
   int64_t chunks = getNumChunks(widest), width = widest.width;
-  int64_t most = kRegisters / threadsPerRow - kOtherRegisters;
+  int64_t most = target.chip->registers / threadsPerRow - kOtherRegisters;
   int64_t excess = chunks * width * std::max<int64_t>(rows.size(), 1) - most;
   for (const RowArgument &row : llvm::reverse(rows)) {
     if (excess <= 0)
@@ -222,8 +240,6 @@ void RowGeometry::chooseMemory(ArrayRef<RowArgument> rows,
     return;
   held.clear();
   heldBytes = 0;
-  // Nothing is kept: fewer threads, with more registers each, will do.
-  threadsPerRow = std::min(threadsPerRow, kMaxThreads / 2);
 }
 
 /// True when a thread keeps something from row to row: sums over rows, or
@@ -247,7 +263,7 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
   if (threadsPerRow > kWarpSize)
     rowsPerBlock = 1;
   while (rowsPerBlock > 1 && rowsPerBlock * threadsPerRow > kWarpSize &&
-         (numRows - 1) / rowsPerBlock + 1 < target.multiprocessors)
+         (numRows - 1) / rowsPerBlock + 1 < target.chip->multiprocessors)
     rowsPerBlock /= 2;
   blocks = llvm::divideCeil(numRows, rowsPerBlock);
   if (segments > 1 || !carriesOver(program))
@@ -255,7 +271,57 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
   // Few enough partial sums, enough blocks to fill the chip.
   int64_t residents =
       std::max<int64_t>(1, kMaxThreads / (threadsPerRow * rowsPerBlock) / 2);
-  int64_t most = target.multiprocessors * std::min<int64_t>(residents, 4);
+  int64_t most = target.chip->multiprocessors * std::min<int64_t>(residents, 4);
   passes = llvm::divideCeil(blocks, most);
   blocks = llvm::divideCeil(blocks, passes);
+}
+
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+ScheduleAttr RowGeometry::getSchedule(MLIRContext *context) const {
+  int64_t values[] = {threadsPerRow, rowsPerBlock, widest.width,
+                      segments,      passes,       onChip};
+  return ScheduleAttr::get(context, ScheduleFamily::Rows, values);
+}
+
+std::string RowGeometry::findFault(RowProgram &program,
+                                   ScheduleAttr schedule) const {
+  if (segments > 1 && !isElementwise(program))
+    return "1 in 'segments' for ops that do not work element by element";
+  if (segments > getNumVectors(widest))
+    return llvm::formatv("at most {0} 'segments' of a row",
+                         getNumVectors(widest));
+  if (passes > 1 && segments > 1)
+    return "1 in 'passes' where 'segments' share a row";
+  if (passes > numRows)
+    return llvm::formatv("at most {0} 'passes' for as many rows", numRows);
+  int64_t elements = getNumChunks(widest) * widest.width;
+  if (onChip && elements > kMaxThreadElements)
+    return llvm::formatv("at most {0} elements of a row in a thread, not {1}",
+                         kMaxThreadElements, elements);
+  if (schedule.get("keep") == 1 && !onChip)
+    return "0 in 'keep' for rows that do not fit on the chip";
+  return "";
+}
+
+void RowGeometry::follow(RowProgram &program, const GPUTarget &target,
+                         ScheduleAttr schedule) {
+  int64_t width = schedule.get("width");
+  for (auto &[length, layout] : layouts)
+    layout.width = std::min(layout.width, width);
+  widest.width = std::min(widest.width, width);
+  threadsPerRow = schedule.get("threads");
+  rowsPerBlock = schedule.get("rows");
+  segments = schedule.get("segments");
+  passes = schedule.get("passes");
+  int64_t slots = llvm::divideCeil(numRows, rowsPerBlock);
+  blocks = llvm::divideCeil(slots, passes);
+  bool fits = getNumVectors(widest) <= kWarpSize || isElementwise(program);
+  if (schedule.get("keep") == 0)
+    onChip = false;
+  else if (!fits)
+    chooseMemory(program, target);
+  fault = findFault(program, schedule);
 }

@@ -40,7 +40,14 @@ struct RowLayout {
 
 class RowGeometry {
 public:
-  RowGeometry(RowProgram &program, const GPUTarget &target);
+  /// Follows `given`, a schedule of the family rows, where that is not null;
+  /// getFault() says whether it can.
+  RowGeometry(RowProgram &program, const GPUTarget &target, ScheduleAttr given);
+
+  /// The schedule that this geometry follows.
+  ScheduleAttr getSchedule(mlir::MLIRContext *context) const;
+  /// What is expected of a given schedule that the rows cannot follow.
+  const std::string &getFault() const { return fault; }
 
   /// The layout of rows of this length, or of other tensors of a row program
   /// with as many elements.
@@ -82,13 +89,17 @@ private:
   void addRows(mlir::RankedTensorType type, int64_t rows);
   int64_t getNumVectors(const RowLayout &layout) const;
   void chooseThreads(RowProgram &program, const GPUTarget &target);
-  void chooseMemory(llvm::ArrayRef<RowArgument> rows, int64_t sharedBytes);
+  void chooseMemory(RowProgram &program, const GPUTarget &target);
   void chooseBlocks(RowProgram &program, const GPUTarget &target);
+  void follow(RowProgram &program, const GPUTarget &target,
+              ScheduleAttr schedule);
+  std::string findFault(RowProgram &program, ScheduleAttr schedule) const;
 
   /// By length of row.
   std::map<int64_t, RowLayout> layouts;
   /// The layout with the most elements.
   RowLayout widest;
+  std::string fault;
 };
 
 } // namespace nag

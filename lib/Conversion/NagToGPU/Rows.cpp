@@ -23,16 +23,37 @@ static Value getFlatBuffer(KernelLowering &kernel, Value tensor) {
   return kernel.getBuffer(tensor, {getNumElements(tensor)});
 }
 
+FailureOr<SchedulePlan> nag::planRows(const GPUTarget &target,
+                                      ArrayRef<Operation *> ops,
+                                      ScheduleAttr given) {
+  SchedulePlan plan;
+  RowGroup group = collectGroup(ops);
+  if (group.getOps().empty())
+    return plan;
+  auto program = RowProgram::build(group);
+  if (failed(program))
+    return failure();
+  RowGeometry geometry(**program, target, given);
+  plan.numOps = group.getOps().size();
+  plan.schedule =
+      given ? given : geometry.getSchedule(ops.front()->getContext());
+  plan.fault = geometry.getFault();
+  return plan;
+}
+
 FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
                                   ArrayRef<Operation *> ops) {
   RowGroup group = collectGroup(ops);
   if (group.getOps().empty())
     return 0u;
   auto built = RowProgram::build(group);
-  if (failed(built))
+  auto given = getGivenSchedule(ops.front(), ScheduleFamily::Rows);
+  if (failed(built) || failed(given))
     return failure();
   RowProgram &program = **built;
-  RowGeometry geometry(program, kernel.getTarget());
+  RowGeometry geometry(program, kernel.getTarget(), *given);
+  if (failed(verifySchedule(ops.front(), {0, *given, geometry.getFault()})))
+    return failure();
 
   SmallVector<Value> operands;
   for (const RowArgument &argument : program.getArguments())
@@ -54,6 +75,8 @@ FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
   DeviceFunction function =
       kernel.createLaunch("", operands, geometry.getGrid(), geometry.getBlock(),
                           geometry.heldBytes);
+  function.function->setAttr(kScheduleAttrName,
+                             geometry.getSchedule(ops.front()->getContext()));
   RowThreads threads(function, program, geometry);
   ArrayRef<Value> arguments = function.arguments;
   for (const RowArgument &argument : program.getArguments()) {

@@ -47,6 +47,12 @@ static std::vector<KernelInfo> describeKernels(mlir::ModuleOp kernels) {
       llvm::copy(*function.getKnownBlockSize(), info.block.begin());
       info.sharedBytes = sharedBytes.lookup(info.name);
       info.arguments = function.getNumArguments();
+      info.source =
+          function->getAttrOfType<mlir::StringAttr>(kSourceAttrName).str();
+      if (mlir::Attribute schedule = function->getAttr(kScheduleAttrName)) {
+        raw_string_ostream os(info.schedule);
+        schedule.print(os);
+      }
       infos.push_back(std::move(info));
     }
   return infos;
@@ -93,6 +99,12 @@ static Error lowerKernels(mlir::ModuleOp program, const CompileOptions &options,
   mlir::ModuleOp kernels = getKernelsModule(program);
   if (!kernels)
     return Error::success();
+  if (Error error = runPipeline(kernels, [&](mlir::OpPassManager &manager) {
+        buildGPUSchedulePipeline(manager, options.kernels);
+      }))
+    return error;
+  if (options.observer)
+    options.observer->seeKernels(kernels);
   if (Error error = runPipeline(kernels, [&](mlir::OpPassManager &manager) {
         buildGPULaunchPipeline(manager, options.kernels);
       }))
@@ -149,6 +161,8 @@ static json::Object describe(const KernelInfo &kernel,
                       {"block", json::Array(kernel.block)},
                       {"shared_bytes", kernel.sharedBytes},
                       {"arguments", kernel.arguments}};
+  if (!kernel.schedule.empty())
+    object["schedule"] = kernel.schedule;
   if (!resources)
     return object;
   KernelResources used = resources->lookup(kernel.name);

@@ -23,7 +23,8 @@ namespace {
 /// nag_gpu_* functions. The first failure is kept and ends all later work.
 class LaunchContext {
 public:
-  explicit LaunchContext(CUDADevice &cudaDevice) : device(cudaDevice) {}
+  LaunchContext(CUDADevice &cudaDevice, ProgramObserver *programObserver)
+      : device(cudaDevice), observer(programObserver) {}
 
   Error load(const LoweredProgram &program, StringRef image);
 
@@ -45,7 +46,11 @@ private:
     runtime::cuda::Function function;
   };
 
+  void launchKernel(const Kernel &kernel, const int64_t *sizes,
+                    void **arguments);
+
   CUDADevice &device;
+  ProgramObserver *observer;
   std::unique_ptr<LoadedModule> module;
   std::vector<Kernel> kernels;
   Buffer scratch;
@@ -57,7 +62,7 @@ class CUDAProgram : public CompiledProgram {
 public:
   static Expected<std::unique_ptr<runtime::Program>>
   create(LoweredProgram lowered, StringRef image, SmallVector<char, 0> object,
-         StringRef deviceName);
+         StringRef deviceName, ProgramObserver *observer);
   ~CUDAProgram() override { releaseWorkspace(); }
 
   runtime::Device &device() override { return *gpu; }
@@ -108,7 +113,15 @@ void LaunchContext::launch(int64_t number, const int64_t *sizes,
                            void **arguments) {
   if (!failure.empty())
     return;
-  const Kernel &kernel = kernels[number];
+  auto launchNow = [&] { launchKernel(kernels[number], sizes, arguments); };
+  if (observer)
+    observer->launch(number, launchNow);
+  else
+    launchNow();
+}
+
+void LaunchContext::launchKernel(const Kernel &kernel, const int64_t *sizes,
+                                 void **arguments) {
   runtime::cuda::Result result = device.getDriver()->cuLaunchKernel(
       kernel.function, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4],
       sizes[5], sizes[6], device.getStream(), arguments, nullptr);
@@ -169,7 +182,8 @@ static void *getConstant(LaunchContext *context, const void *host,
 
 Expected<std::unique_ptr<runtime::Program>>
 CUDAProgram::create(LoweredProgram lowered, StringRef image,
-                    SmallVector<char, 0> object, StringRef deviceName) {
+                    SmallVector<char, 0> object, StringRef deviceName,
+                    ProgramObserver *observer) {
   auto program = std::make_unique<CUDAProgram>();
   auto gpu = CUDADevice::open(deviceName);
   if (!gpu)
@@ -179,7 +193,7 @@ CUDAProgram::create(LoweredProgram lowered, StringRef image,
     return createStringError("expected a device that runs code for " +
                              lowered.chip + ", but got " +
                              program->gpu->getDescription());
-  program->context = std::make_unique<LaunchContext>(*program->gpu);
+  program->context = std::make_unique<LaunchContext>(*program->gpu, observer);
   if (Error error = program->context->load(lowered, image))
     return error;
   HostSymbol symbols[] = {
@@ -224,6 +238,9 @@ nag::cuda::createProgram(mlir::ModuleOp program, const CompileOptions &options,
       return text.takeError();
     ptx = std::move(*text);
   }
+  if (options.observer)
+    if (Error error = options.observer->seeDevice(*lowered, ptx))
+      return error;
   auto host = cpu::translateToLLVM(program, context);
   if (!host)
     return host.takeError();
@@ -231,5 +248,5 @@ nag::cuda::createProgram(mlir::ModuleOp program, const CompileOptions &options,
   if (!object)
     return object.takeError();
   return CUDAProgram::create(std::move(*lowered), ptx, std::move(*object),
-                             deviceName);
+                             deviceName, options.observer);
 }

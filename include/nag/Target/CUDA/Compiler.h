@@ -13,10 +13,31 @@
 
 namespace nag::cuda {
 
+struct LoweredProgram;
+
+/// Sees what becomes of a program's kernels.
+class ProgramObserver {
+public:
+  virtual ~ProgramObserver() = default;
+  /// The module of kernel functions, each with its schedule, before it is
+  /// lowered.
+  virtual void seeKernels(mlir::ModuleOp) {}
+  /// The device functions as they are loaded. A failure ends the compilation.
+  virtual llvm::Error seeDevice(const LoweredProgram &, llvm::StringRef) {
+    return llvm::Error::success();
+  }
+  /// Stands for the launch of entry `kernel` of LoweredProgram::kernels.
+  virtual void launch(size_t, llvm::function_ref<void()> launchKernel) {
+    launchKernel();
+  }
+};
+
 struct CompileOptions {
   TrainingPipelineOptions training;
   CPUPipelineOptions plan;
   GPUKernelsOptions kernels;
+  /// Null, or outlives the program.
+  ProgramObserver *observer = nullptr;
   /// False: a @loss is compiled as it stands, without gradients and optimizer.
   bool differentiate = true;
 };
@@ -24,6 +45,9 @@ struct CompileOptions {
 /// A device function and how it is launched.
 struct KernelInfo {
   std::string name;
+  /// The kernel function that it is a launch of, and its #nag.schedule as text
+  /// where it has one.
+  std::string source, schedule;
   std::array<int64_t, 3> grid, block;
   /// Dynamic shared memory, in bytes; static shared memory is in the PTX.
   int64_t sharedBytes = 0;

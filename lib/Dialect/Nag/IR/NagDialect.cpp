@@ -3,6 +3,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "RowRoles.h"
 #include "nag/Dialect/Nag/IR/NagGeneration.h"
+#include "nag/Dialect/Nag/IR/NagSchedule.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The kernel families as a table, and the schedules that they are given.
+#include "nag/Conversion/NagToGPU.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace nag;
+
+ArrayRef<KernelFamily> nag::getKernelFamilies() {
+  static constexpr KernelFamily families[] = {
+      {emitGemm, planGemm},
+      {emitAttention, planAttention},
+      {emitEmbeddingVJP, planEmbeddingVJP},
+      {emitRows, planRows}};
+  return families;
+}
+
+/// The parts of streams compute nothing.
+SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
+  SmallVector<Operation *> ops;
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
+             MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
+            op) &&
+        !op.hasTrait<OpTrait::ConstantLike>())
+      ops.push_back(&op);
+  return ops;
+}
+
+FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,
+                                              ScheduleFamily family) {
+  Attribute own = op->getAttr(kScheduleAttrName);
+  Attribute shared;
+  if (auto function = op->getParentOfType<func::FuncOp>())
+    shared = function->getAttr(kScheduleAttrName);
+  Attribute given = own ? own : shared;
+  if (!given)
+    return ScheduleAttr();
+  auto schedule = dyn_cast<ScheduleAttr>(given);
+  if (schedule && schedule.getFamily() == family)
+    return schedule;
+  // A function's is for its ops of one family.
+  if (schedule && !own)
+    return ScheduleAttr();
+  return op->emitOpError("expected a #nag.schedule of the family ")
+         << stringifyScheduleFamily(family) << " as '" << kScheduleAttrName
+         << "', but got " << given;
+}
+
+LogicalResult nag::verifySchedule(Operation *op, const SchedulePlan &plan) {
+  if (plan.fault.empty())
+    return success();
+  return op->emitOpError("expected a schedule with ")
+         << plan.fault << ", but got " << plan.schedule;
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Runs a program's functions once and counts what its kernels do.
+#include "Machine.h"
+#include "nag/Conversion/NagToGPU.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Runtime/CUDA/Device.h"
+
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
+
+#include <chrono>
+#include <random>
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::profile;
+using runtime::Buffer;
+using runtime::FunctionInfo;
+using runtime::TensorInfo;
+
+void Options::configure(cuda::CompileOptions &compile) const {
+  compile.differentiate = differentiate;
+  compile.kernels.chip = chip;
+  compile.kernels.tf32 = precision == "tf32";
+  compile.kernels.schedule = schedule;
+  compile.training.bf16 = precision == "bf16";
+}
+
+//===----------------------------------------------------------------------===//
+// Kernel functions
+//===----------------------------------------------------------------------===//
+
+/// "nag.linear, 2 nag.relu2".
+static std::string listOps(ArrayRef<mlir::Operation *> ops) {
+  MapVector<StringRef, int> counts;
+  for (mlir::Operation *op : ops)
+    ++counts[op->getName().getStringRef()];
+  return join(map_range(counts,
+                        [](const auto &entry) {
+                          auto [name, count] = entry;
+                          return (count > 1 ? utostr(count) + " " : "") +
+                                 name.str();
+                        }),
+              ", ");
+}
+
+/// What goes in and comes out of a kernel function: arguments that are used,
+/// destinations among them.
+static int64_t countArgumentBytes(mlir::func::FuncOp kernel) {
+  int64_t bytes = 0;
+  for (mlir::BlockArgument argument : kernel.getArguments())
+    if (!argument.use_empty())
+      bytes += getTypeBytes(argument.getType());
+  return bytes;
+}
+
+static Kernel describe(mlir::func::FuncOp function) {
+  SmallVector<mlir::Operation *> ops = collectComputation(function);
+  Kernel kernel;
+  kernel.name = function.getName().str();
+  kernel.ops = listOps(ops);
+  kernel.compulsoryBytes = countArgumentBytes(function);
+  for (mlir::Operation *op : ops)
+    if (auto cost = dyn_cast<CostOpInterface>(op))
+      kernel.flops += cost.getFlops();
+  // An op alone may know of bytes that it does not touch.
+  if (ops.size() == 1)
+    if (auto cost = dyn_cast<CostOpInterface>(ops.front()))
+      kernel.compulsoryBytes =
+          std::min(kernel.compulsoryBytes, cost.getCompulsoryBytes());
+  return kernel;
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Lets the first launch of each kernel happen.
+class Recorder : public cuda::ProgramObserver {
+public:
+  Recorder(Profile &result, const Options &measureOptions)
+      : profile(result), options(measureOptions) {}
+
+  void seeKernels(mlir::ModuleOp kernels) override {
+    for (auto function : kernels.getOps<mlir::func::FuncOp>())
+      if (function->hasAttr(kKernelAttrName))
+        sources.push_back(describe(function));
+  }
+  Error seeDevice(const cuda::LoweredProgram &program, StringRef ptx) override;
+  void launch(size_t kernel, function_ref<void()> launchKernel) override;
+
+  /// Launches are timed on this device from now on.
+  void time(runtime::cuda::CUDADevice &gpu) { timed = &gpu; }
+  void finish(const StringMap<Counters> &counters);
+  Error takeError() { return std::move(failure); }
+
+private:
+  void timeLaunch(DeviceKernel &kernel, function_ref<void()> launchKernel);
+
+  Profile &profile;
+  const Options &options;
+  /// In the order of the program.
+  std::vector<Kernel> sources;
+  std::vector<DeviceKernel> launched;
+  runtime::cuda::CUDADevice *timed = nullptr;
+  Error failure = Error::success();
+};
+} // namespace
+
+Error Recorder::seeDevice(const cuda::LoweredProgram &program, StringRef ptx) {
+  StringMap<cuda::KernelResources> resources;
+  profile.hasResources = cuda::findAssembler().has_value() && !ptx.empty();
+  if (profile.hasResources) {
+    auto cubin = cuda::assemble(ptx, program.chip);
+    if (!cubin)
+      return cubin.takeError();
+    resources = std::move(cubin->kernels);
+  }
+  for (const cuda::KernelInfo &info : program.kernels) {
+    DeviceKernel kernel;
+    kernel.info = info;
+    if (profile.hasResources)
+      kernel.resources = resources.lookup(info.name);
+    launched.push_back(std::move(kernel));
+  }
+  return Error::success();
+}
+
+void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
+  DeviceKernel &kernel = launched[number];
+  if (kernel.launches++ > 0)
+    return;
+  if (options.counts && !options.counts(kernel.info.source))
+    return;
+  if (timed)
+    timeLaunch(kernel, launchKernel);
+  else
+    launchKernel();
+  ++profile.runs;
+  if (options.progress)
+    options.progress(profile.runs, launched.size());
+}
+
+/// The mean of launches in a row, which hide what one costs the host.
+void Recorder::timeLaunch(DeviceKernel &kernel,
+                          function_ref<void()> launchKernel) {
+  constexpr int warmUps = 3, repeats = 20;
+  auto run = [&](int count) {
+    for (int i = 0; i < count; ++i)
+      launchKernel();
+    failure = joinErrors(std::move(failure), timed->synchronize());
+  };
+  using Clock = std::chrono::steady_clock;
+  run(warmUps);
+  auto start = Clock::now();
+  run(repeats);
+  std::chrono::duration<double> elapsed = Clock::now() - start;
+  kernel.seconds = elapsed.count() / repeats;
+}
+
+void Recorder::finish(const StringMap<Counters> &counters) {
+  StringMap<Kernel *> byName;
+  for (Kernel &kernel : sources)
+    byName[kernel.name] = &kernel;
+  for (DeviceKernel &kernel : launched) {
+    if (kernel.launches == 0)
+      continue;
+    kernel.counters = counters.lookup(kernel.info.name);
+    byName[kernel.info.source]->parts.push_back(std::move(kernel));
+  }
+  for (Kernel &kernel : sources)
+    if (!kernel.parts.empty())
+      profile.kernels.push_back(std::move(kernel));
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+/// Numbers below `limit` for tokens and the like; all other buffers hold zeros.
+static Error fill(runtime::Device &device, const TensorInfo &argument,
+                  const Buffer &buffer, int64_t limit) {
+  if (argument.dtype != runtime::DType::I32)
+    return Error::success();
+  std::mt19937 random(argument.shape.size());
+  std::vector<int32_t> values(runtime::getNumElements(argument.shape));
+  for (int32_t &value : values)
+    value = static_cast<int32_t>(random() % limit);
+  return device.copyToDevice(buffer.get(), values.data(),
+                             argument.getByteSize());
+}
+
+static Error callOnce(runtime::Program &program, StringRef name) {
+  const FunctionInfo *function = program.lookup(name);
+  if (!function)
+    return createStringError("expected a function @" + name + ", but got none");
+  int64_t vocabulary = program.config().getInteger("vocab").value_or(1);
+  std::vector<Buffer> buffers;
+  SmallVector<void *> arguments;
+  for (const TensorInfo &argument : function->arguments) {
+    auto buffer = Buffer::create(program.device(), argument.getByteSize(),
+                                 /*zeroed=*/true);
+    if (!buffer)
+      return buffer.takeError();
+    if (Error error = fill(program.device(), argument, *buffer, vocabulary))
+      return error;
+    arguments.push_back(buffer->get());
+    buffers.push_back(std::move(*buffer));
+  }
+  return program.call(name, arguments);
+}
+
+/// The functions of a step, else all that there are.
+static std::vector<std::string> chooseFunctions(runtime::Program &program) {
+  if (program.lookup("gradients") && program.lookup("apply"))
+    return {"gradients", "apply"};
+  std::vector<std::string> names;
+  for (const FunctionInfo &function : program.functions())
+    names.push_back(function.name);
+  return names;
+}
+
+static Error runFunctions(runtime::Program &program, Profile &profile) {
+  if (profile.functions.empty())
+    profile.functions = chooseFunctions(program);
+  for (const std::string &function : profile.functions)
+    if (Error error = callOnce(program, function))
+      return error;
+  return Error::success();
+}
+
+/// Runs the functions on the PTX machine, and yields what it counted.
+static Expected<StringMap<Counters>> count(runtime::Program &program,
+                                           Profile &profile) {
+  auto machine = Machine::load();
+  if (!machine)
+    return machine.takeError();
+  if (Error error = machine->count())
+    return error;
+  if (Error error = runFunctions(program, profile))
+    return error;
+  return machine->take();
+}
+
+Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
+                                        const Options &options) {
+  Profile profile;
+  profile.chip = options.chip;
+  profile.precision = options.precision;
+  profile.functions = options.functions;
+  Recorder recorder(profile, options);
+  cuda::CompileOptions compile;
+  options.configure(compile);
+  compile.observer = &recorder;
+  auto compiled = cuda::createProgram(program, compile, options.device);
+  if (!compiled)
+    return compiled.takeError();
+  if (options.device == "vm") {
+    auto counters = count(**compiled, profile);
+    if (!counters)
+      return counters.takeError();
+    recorder.finish(*counters);
+    return profile;
+  }
+  recorder.time(
+      static_cast<runtime::cuda::CUDADevice &>((*compiled)->device()));
+  if (Error error =
+          joinErrors(runFunctions(**compiled, profile), recorder.takeError()))
+    return error;
+  recorder.finish({});
+  return profile;
+}

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`nagc profile` and `nagc tune`: counts that can be derived by hand, sums that agree, a page that draws, schedules that are taken."""
+
+import json
+import re
+
+import pytest
+
+import harness
+from test_report import Page, drawn, needs_browser
+
+NAGC = harness.build_folder() / "bin" / "nagc"
+GEMM = """
+func.func @gemm(%a: tensor<256x128xbf16> {nag.name = "a"}, %b: tensor<192x128xbf16> {nag.name = "b"})
+    -> (tensor<256x192xbf16> {nag.name = "c"}) {
+  %c = nag.linear %a, %b {nag.schedule = #nag.schedule<gemm, tile = [64, 64, 32], warps = [2, 2], stages = 3>}
+      : (tensor<256x128xbf16>, tensor<192x128xbf16>) -> tensor<256x192xbf16>
+  return %c : tensor<256x192xbf16>
+}
+"""
+
+
+def nagc(*arguments):
+    return harness.run([NAGC, *arguments])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("profile") / "model.mlir"
+    nagc("model", "--preset", "tiny", "--set", "layers=2", "--set", "width=32", "--set", "heads=2", "--set", "seq=16", "--set", "batch=2",
+         "-o", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def step(model):
+    """The profile of the model's step, with its page beside the model."""
+    return json.loads(nagc("profile", model, "--precision", "bf16", "--json", "--html", model.parent / "profile.html"))
+
+
+def test_a_product_counts_as_its_tiles_say(tmp_path):
+    (tmp_path / "gemm.mlir").write_text(GEMM)
+    profile = json.loads(nagc("profile", tmp_path / "gemm.mlir", "--json"))
+    assert profile["functions"] == ["gemm"] and profile["counted_launches"] == 1
+    kernel, = profile["kernels"]
+    part, = kernel["parts"]
+    m, n, k = 256, 192, 128
+    assert kernel["ops"] == "nag.linear" and kernel["launches"] == 1
+    assert part["grid"] == [4 * 3, 1, 1] and part["block"] == [128, 1, 1] and "tile = [64, 64, 32]" in part["schedule"]
+    assert kernel["tensor_flops"] == kernel["flops_expected"] == 2 * m * n * k
+    assert kernel["bytes_compulsory"] == kernel["bytes_unique"] == 2 * (m * k + n * k + m * n)
+    assert kernel["bytes_requested"] == 2 * (12 * (64 + 64) * k + m * n)
+    assert kernel["sectors_ratio"] == 1 and kernel["shared_bank_conflicts"] == 0
+    assert kernel["mma_instructions"] == m * n * k // (16 * 8 * 16)
+    for device in profile["devices"]:
+        bound = kernel["bounds"][device["name"]]
+        assert bound["seconds"] >= kernel["bytes_unique"] / device["memory_bytes_per_second"]
+        assert bound["seconds"] >= kernel["tensor_flops"] / device["bf16_flops"]
+    # 64 x 32 and 64 x 32 elements of bf16 in each of three stages; a multiprocessor has 164 KiB, of which each block costs 1 KiB more.
+    assert part["shared_bytes"] >= 3 * 2 * 64 * 32 * 2
+    resident = min(2048 // 128, 164 * 1024 // (-(-(part["shared_bytes"] + 1024) // 128) * 128))
+    if "registers" in part:
+        resident = min(resident, 65536 // (-(-part["registers"] * 32 // 256) * 256) // 4)
+    assert part["resident_blocks"] == resident and part["occupancy"] == resident * 128 / 2048
+    assert [device["name"] for device in profile["devices"]] == ["A100", "H100", "H200"]
+
+
+def test_a_step_adds_up(step):
+    assert step["functions"] == ["gradients", "apply"] and step["chip"] == "sm_80" and step["precision"] == "bf16"
+    kernels, totals = step["kernels"], step["totals"]
+    assert step["counted_launches"] == sum(len(kernel["parts"]) for kernel in kernels)
+    # Every layer runs the same kernels.
+    assert any(kernel["launches"] % 2 == 0 for kernel in kernels)
+    assert totals["launches"] == sum(part["launches"] for kernel in kernels for part in kernel["parts"])
+    for key in ("bytes_requested", "bytes_unique", "tensor_flops", "flops"):
+        assert totals[key] == sum(kernel["launches"] * kernel[key] for kernel in kernels), key
+        assert all(kernel[key] == sum(part[key] for part in kernel["parts"]) for kernel in kernels), key
+    for device in step["devices"]:
+        name = device["name"]
+        assert totals["bound_seconds"][name] == pytest.approx(
+            sum(kernel["launches"] * kernel["bounds"][name]["seconds"] for kernel in kernels))
+    for kernel in kernels:
+        assert kernel["bytes_requested"] >= kernel["bytes_unique"] > 0, kernel["name"]
+        assert kernel["sectors_ratio"] >= 1, kernel["name"]
+        assert all(0 < part["occupancy"] <= 1 and part["resident_blocks"] >= 1 for part in kernel["parts"]), kernel["name"]
+    assert 0 < totals["tensor_share"] < 1
+
+
+def test_ptxas_finds_no_spills(step):
+    parts = [part for kernel in step["kernels"] for part in kernel["parts"]]
+    if not all("registers" in part for part in parts):
+        pytest.skip("no ptxas")
+    assert all(part["registers"] > 0 and part["spill_bytes"] == 0 for part in parts)
+
+
+def test_counts_repeat(model, step):
+    assert json.loads(nagc("profile", model, "--precision", "bf16", "--json")) == step
+
+
+def test_text_has_a_line_per_kernel(model, step):
+    lines = nagc("profile", model, "--precision", "bf16").splitlines()
+    assert lines[0] == "chip sm_80, one call of @gradients, @apply; bytes and FLOPs of one launch"
+    names = [line.split()[0] for line in lines[2:2 + len(step["kernels"])]]
+    assert names == [kernel["name"] for kernel in step["kernels"]]
+    assert lines[2 + len(names)].startswith("all launches") and str(step["totals"]["launches"]) in lines[2 + len(names)]
+    assert "a bound, not a time" in lines[-2]
+
+
+def test_the_page_stands_alone(model, step):
+    text = (model.parent / "profile.html").read_text()
+    page = Page(text)
+    script, = page.find("script", id="data")
+    assert json.loads(script["text"]) == step
+    assert not [e for e in page.elements if "@src" in e or "@href" in e]
+    assert set(re.findall(r"\w+://[^\s\"'<)]+", text)) <= {"http://www.w3.org/2000/svg"}
+
+
+@needs_browser
+def test_a_browser_draws_the_rooflines(model, step):
+    page = Page(drawn(model.parent / "profile.html"))
+    titles = [e["text"] for e in page.find("h2")]
+    assert titles == [title for name in ("A100", "H100", "H200") for title in (f"Roofline: {name}", f"Bounds of a step: {name}")] + [
+        "Kernels", "Launches"]
+    assert len(page.find("path", class_="curve roof")) == 3 * 4
+    with_flops = [kernel for kernel in step["kernels"] if kernel["flops"]]
+    points = page.find("circle", class_="kernel")
+    assert len(points) == 3 * len(with_flops)
+    assert not any("NaN" in point["@cx"] + point["@cy"] + point["@r"] for point in points)
+    assert not any("NaN" in e["@d"] for e in page.find("path"))
+
+
+@pytest.fixture(scope="module")
+def tuned(model):
+    path = model.parent / "schedule.json"
+    out = nagc("tune", model, "--precision", "bf16", "--candidates", 3, "-o", path)
+    return path, json.loads(path.read_text()), out
+
+
+def test_tuning_is_never_worse_by_its_own_score(tuned, step):
+    path, result, out = tuned
+    assert out.startswith(f"{path}: score of a step ")
+    assert result["chip"] == "sm_80" and result["device"] == "A100" and result["measure"] == "score"
+    assert set(result["scores"]) <= {kernel["name"] for kernel in step["kernels"]}
+    assert all(0 < entry["tuned"] <= entry["model"] for entry in result["scores"].values())
+    assert result["step"]["tuned"] <= result["step"]["model"]
+    assert any(entry["candidates"] > 1 for entry in result["scores"].values())
+
+
+def test_compile_and_profile_follow_the_tuned_schedules(model, tuned, tmp_path):
+    path, result, _ = tuned
+    nagc("compile", model, "--target", "cuda", "--precision", "bf16", "--schedule", path, "-o", tmp_path)
+    profile = json.loads(nagc("profile", model, "--precision", "bf16", "--schedule", path, "--json"))
+    followed = 0
+    for kernel in profile["kernels"]:
+        chosen = result["kernels"].get(kernel["name"])
+        if not chosen or "tile" not in chosen[0]:
+            continue
+        assert f"tile = {chosen[0]['tile']}" in kernel["parts"][0]["schedule"]
+        followed += 1
+    assert followed > 3
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert {k["name"]: k.get("schedule", "") for k in manifest["kernels"] if k["name"] in
+            {part["name"] for kernel in profile["kernels"] for part in kernel["parts"]}} == {
+        part["name"]: part["schedule"] for kernel in profile["kernels"] for part in kernel["parts"]}
+
+
+def test_tuning_repeats(tmp_path):
+    (tmp_path / "gemm.mlir").write_text(GEMM)
+    for name in ("first.json", "again.json"):
+        nagc("tune", tmp_path / "gemm.mlir", "--candidates", 4, "-o", tmp_path / name)
+    assert (tmp_path / "first.json").read_text() == (tmp_path / "again.json").read_text()

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// nagc profile: what the kernels of a step move and compute.
+#include "Commands.h"
+#include "ProfileOptions.h"
+
+#include "nag/Profile/Profile.h"
+#include "nag/Report/ProfilePage.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace llvm;
+using namespace nag;
+
+static cl::SubCommand
+    profileCommand("profile", "Count what the GPU kernels of a training step "
+                              "move and compute, on the PTX machine");
+
+static tool::ProfileOptions options(profileCommand);
+static cl::opt<bool> asJson("json", cl::sub(profileCommand),
+                            cl::desc("Print a JSON object"));
+static cl::opt<std::string> page("html", cl::sub(profileCommand),
+                                 cl::value_desc("file.html"),
+                                 cl::desc("Write a page with a roofline "
+                                          "picture as well"));
+static cl::opt<std::string>
+    schedule("schedule", cl::sub(profileCommand), cl::value_desc("file.json"),
+             cl::desc("Schedules of kernels, as nagc tune writes them"));
+static cl::list<std::string>
+    functions("function", cl::sub(profileCommand), cl::value_desc("name"),
+              cl::desc("Function to run instead of the step; may be given "
+                       "several times"));
+
+static Expected<int> run() {
+  auto measured = options.read();
+  if (!measured)
+    return measured.takeError();
+  measured->schedule = schedule;
+  measured->functions.assign(functions.begin(), functions.end());
+  tool::CountProgress progress("profile");
+  measured->progress = progress.getCallback();
+  auto result = options.measure(*measured);
+  progress.finish();
+  if (!result)
+    return result.takeError();
+  json::Value value = profile::toJSON(*result);
+  if (!page.empty())
+    if (Error error = tool::writeFile(page, [&](raw_ostream &os) {
+          report::writeProfilePage(value, options.getInput(), os);
+        }))
+      return error;
+  if (asJson)
+    outs() << formatv("{0:2}", value) << '\n';
+  else
+    profile::print(*result, outs());
+  return tool::kDone;
+}
+
+tool::Command nag::tool::getProfileCommand() { return {profileCommand, run}; }
