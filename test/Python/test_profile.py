@@ -164,6 +164,16 @@ def test_compile_and_profile_follow_the_tuned_schedules(model, tuned, tmp_path):
         part["name"]: part["schedule"] for kernel in profile["kernels"] for part in kernel["parts"]}
 
 
+def test_training_with_tuned_schedules_is_the_same(model, tuned, tmp_path):
+    """On the PTX machine with all of its checks; sums may be taken in another order."""
+    losses = []
+    for name, more in (("own", ()), ("tuned", ("--schedule", tuned[0]))):
+        log = tmp_path / f"{name}.jsonl"
+        nagc("train", model, "--data", __file__, "--steps", 2, "--target", "cuda", "--device", "vm", "--precision", "bf16", "--log", log, *more)
+        losses.append([json.loads(line)["loss"] for line in log.read_text().splitlines()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_tuning_repeats(tmp_path):
     (tmp_path / "gemm.mlir").write_text(GEMM)
     for name in ("first.json", "again.json"):

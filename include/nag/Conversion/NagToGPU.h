@@ -168,6 +168,10 @@ llvm::ArrayRef<KernelFamily> getKernelFamilies();
 llvm::SmallVector<mlir::Operation *>
 collectComputation(mlir::func::FuncOp kernel);
 
+/// Fails, with an error at the op, on ops of depth routing: rows of executed
+/// tokens have no kernels yet.
+llvm::LogicalResult refuseRouting(llvm::ArrayRef<mlir::Operation *> ops);
+
 /// The device functions of a gpu.module in the order in which launches number
 /// them.
 llvm::SmallVector<mlir::gpu::GPUFuncOp>

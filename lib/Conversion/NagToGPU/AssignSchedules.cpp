@@ -176,6 +176,8 @@ LogicalResult Assigner::assignFirst(ArrayRef<Operation *> ops,
 
 LogicalResult Assigner::assign() {
   SmallVector<Operation *> ops = collectComputation(kernel);
+  if (failed(refuseRouting(ops)))
+    return failure();
   ArrayRef<Operation *> rest(ops);
   while (!rest.empty()) {
     unsigned numOps = 0;

@@ -29,6 +29,25 @@ SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
   return ops;
 }
 
+static bool isRouted(Operation *op) {
+  auto rowwise = dyn_cast<RowwiseOpInterface>(op);
+  auto attention = dyn_cast<AttentionOp>(op);
+  auto backward = dyn_cast<AttentionVJPOp>(op);
+  return isa<RouteOp, QuantileOp>(op) ||
+         (rowwise && rowwise.getIndexOperand()) ||
+         (attention && !attention.getRoute().empty()) ||
+         (backward && !backward.getRoute().empty());
+}
+
+LogicalResult nag::refuseRouting(ArrayRef<Operation *> ops) {
+  for (Operation *op : ops)
+    if (isRouted(op))
+      return op->emitOpError("depth routing is not supported on the target "
+                             "cuda; expected mod_policy none or the target "
+                             "cpu");
+  return success();
+}
+
 FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,
                                               ScheduleFamily family) {
   Attribute own = op->getAttr(kScheduleAttrName);

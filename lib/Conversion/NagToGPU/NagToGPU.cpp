@@ -60,21 +60,6 @@ private:
     return success();
   }
 
-  /// Rows of executed tokens have no kernels yet.
-  static LogicalResult refuseRouting(Operation *op) {
-    auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-    auto attention = dyn_cast<AttentionOp>(op);
-    auto backward = dyn_cast<AttentionVJPOp>(op);
-    if (isa<RouteOp, QuantileOp>(op) ||
-        (rowwise && rowwise.getIndexOperand()) ||
-        (attention && !attention.getRoute().empty()) ||
-        (backward && !backward.getRoute().empty()))
-      return op->emitOpError("depth routing is not supported on the target "
-                             "cuda; expected mod_policy none or the target "
-                             "cpu");
-    return success();
-  }
-
   static LogicalResult lowerKernel(func::FuncOp source, gpu::GPUModuleOp device,
                                    const GPUTarget &target) {
     OpBuilder builder(source);
@@ -89,10 +74,7 @@ private:
     host->setAttr(kKernelAttrName, builder.getUnitAttr());
     KernelLowering kernel(source, host, device, target);
     SmallVector<Operation *> ops = collectComputation(source);
-    for (Operation *op : ops)
-      if (failed(refuseRouting(op)))
-        return failure();
-    if (failed(emit(kernel, ops)))
+    if (failed(refuseRouting(ops)) || failed(emit(kernel, ops)))
       return failure();
     source.erase();
     return success();
