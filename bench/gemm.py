@@ -45,8 +45,9 @@ def write_module(folder, rows, depth, schedule=None):
 
 def profile(build, folder, size, chip):
     """What nagc profile counts of the full size, with the schedule that the cost model takes for it."""
-    out = run(build / "bin/nagc", "profile", write_module(folder, size, size), "--chip", chip, "--json")
-    kernel, = json.loads(out)["kernels"]
+    path = folder / "profile.json"
+    run("sh", "-c", f"'{build / 'bin/nagc'}' profile '{write_module(folder, size, size)}' --chip {chip} --json > '{path}'")
+    kernel, = json.loads(path.read_text())["kernels"]
     part, = kernel["parts"]
     return part
 

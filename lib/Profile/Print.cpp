@@ -146,7 +146,9 @@ void nag::profile::print(const Profile &profile, raw_ostream &os) {
         "bound: no launch is faster, by memory (distinct bytes), tensor cores, "
         "f32 units or shared memory; a bound, not a time\n"
      << "Each kernel was counted at its first launch (" << profile.runs
-     << " launches); what it counts depends on shapes alone.\n";
+     << " launches), the others are taken to be like it: sectors of rows that "
+        "are no multiple of 32 bytes may differ by place, an embedding's "
+        "bytes follow the tokens.\n";
 }
 
 //===----------------------------------------------------------------------===//
