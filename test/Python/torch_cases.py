@@ -56,7 +56,84 @@ def test_gradcheck_in_double_precision():
 
 
 def test_ops_pass_torchs_own_check():
-    torch.library.opcheck(nt._update, (*inputs((3,), width=8), nt.EPS))
+    tensors = inputs((3,), width=8)
+    torch.library.opcheck(nt._update, (*tensors, nt.EPS))
+    torch.library.opcheck(nt._modulate, (tensors[0], *tensors[3:], nt.EPS))
+    assert torch.autograd.gradcheck(lambda *a: nt._modulate(*a, nt.EPS), (tensors[0], *tensors[3:]))
+
+
+#===- Routing -------------------------------------------------------------===#
+
+def routed(rate=0.0, threshold=None, width=8, dtype=torch.float64):
+    torch.manual_seed(1)
+    layer = nt.RoutedNagResidual(width, rate=rate, threshold=threshold, directions=4, dtype=dtype)
+    for name, p in layer.named_parameters():
+        nn.init.normal_(p, std=0.5)
+    weight = torch.randn(width, width, dtype=dtype)
+    return layer, lambda rows, positions: torch.tanh(rows @ weight)
+
+
+def test_a_rate_of_zero_is_the_dense_update():
+    layer, branch = routed()
+    r, s = inputs((2, 5), width=8)[:2]
+    stream, gate = layer(nt.Stream(r, s), branch)
+    dense, same = nt.NagResidual.forward(layer, nt.Stream(r, s), branch(r, None))
+    for a, b in zip([*stream, gate], [*dense, same]):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"rate": 0.4}, {"threshold": 0.35}, {"threshold": 1e9}])
+def test_tokens_that_skip_stay_bit_for_bit(options):
+    layer, branch = routed(**options)
+    r, s = inputs((3, 10), width=8)[:2]
+    seen = []
+    stream, gate = layer(nt.Stream(r, s), lambda rows, positions: (seen.append(positions), branch(rows, positions))[1])
+    if "rate" in options:
+        kept = gate.abs().topk(6).indices.sort(-1).values
+        assert torch.equal(seen[0], kept)
+        executed = torch.zeros_like(gate, dtype=torch.bool).scatter(-1, kept, True)
+    else:
+        executed = gate.abs() >= options["threshold"]
+        assert not seen or torch.equal(seen[0], executed.nonzero())
+    assert torch.equal(stream.direction[~executed], r[~executed]) and torch.equal(stream.log_norm[~executed], s[~executed])
+    dense, _ = nt.NagResidual.forward(layer, nt.Stream(r, s), branch(r, None))
+    torch.testing.assert_close(stream.direction[executed], dense.direction[executed], rtol=1e-12, atol=1e-12)
+    assert not executed.all() and (executed.any() or options["threshold"] == 1e9)
+
+
+@pytest.mark.parametrize("options", [{"rate": 0.4}, {"threshold": 0.35}])
+def test_gradcheck_of_routed_updates(options):
+    """Selection is not differentiated: no score lies near its limit here."""
+    layer, branch = routed(**options)
+    r, s = inputs((2, 5), width=8)[:2]
+    assert torch.autograd.gradcheck(lambda r, s: tuple(layer(nt.Stream(r, s), branch)[0]), (r, s))
+
+
+def test_equal_gates_execute_the_earlier_tokens():
+    assert nt.choose(torch.tensor([[1.0, -2.0, 1.0, 1.0, 0.5]]), 0.4).tolist() == [[0, 1, 2]]
+    with pytest.raises(nag.ArgumentError, match=r"rate: expected a number in \[0, 1\), but got 1"):
+        nt.choose(torch.ones(3), 1)
+    with pytest.raises(nag.ArgumentError, match="rate: expected"):
+        nt.RoutedNagResidual(8, rate=-0.1)
+
+
+def test_changing_numbers_of_rows_compile_few_programs():
+    layer, branch = routed(threshold=0.0, dtype=torch.float32)
+    nt._program.cache_clear()
+    stream = nt.Stream(*(x.detach() for x in inputs((4, 16), width=8, dtype=torch.float32)[:2]))
+    gates = layer(stream, branch)[1].detach().abs().flatten().sort().values
+    for tau in gates[::6]:
+        layer.threshold = float(tau)
+        layer(stream, branch)
+    assert nt._program.cache_info().currsize <= 17
+
+
+def test_a_capacity_compiles_as_one_graph():
+    layer, branch = routed(rate=0.5, dtype=torch.float32)
+    r, s = (x.detach() for x in inputs((2, 6), width=8, dtype=torch.float32)[:2])
+    step = lambda r, s: layer(nt.Stream(r, s), branch)[0]
+    for got, want in zip(torch.compile(step, backend="aot_eager", fullgraph=True)(r, s), step(r, s)):
+        torch.testing.assert_close(got, want)
 
 
 def test_zero_branches_leave_the_stream():
@@ -151,10 +228,10 @@ def arrays_for(function, seed=0):
     return arrays
 
 
-@pytest.mark.parametrize("gated", [True, False])
-def test_generated_ptx_gives_the_cpus_numbers(gated):
+@pytest.mark.parametrize("op", ["update", "rotate", "modulate"])
+def test_generated_ptx_gives_the_cpus_numbers(op):
     """The modules of these ops on the target cuda, here on the PTX machine, which finds no fault in them."""
-    model = nag.Model.from_text(nt._rotate_text(5, 24, 4, "f32", nt.EPS, gated))
+    model = nag.Model.from_text(nt._text(op, 5, 24, 4, "f32", nt.EPS))
     host = model.compile(differentiate="f", recompute="all")
     machine = model.compile(differentiate="f", recompute="all", target="cuda", device="vm")
     for name in ("f", "f.gradients"):
