@@ -2,6 +2,7 @@
 #include "nag/Driver/Model.h"
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
 #include "nag/Driver/Diagnostics.h"
 #include "nag/Model/Build.h"
 
@@ -150,9 +151,27 @@ static void keepFunctions(mlir::ModuleOp module,
     loss.erase();
 }
 
+static mlir::func::FuncOp getLogits(mlir::ModuleOp module) {
+  return module.lookupSymbol<mlir::func::FuncOp>("logits");
+}
+
+bool Model::canDeriveNorms() const {
+  mlir::func::FuncOp logits = getLogits(module.get());
+  return logits && !logits.isExternal() && hasResidualNorms(logits) &&
+         !module.get().lookupSymbol("norms");
+}
+
+/// Adds @norms to a module from which it can be derived.
+static LogicalResult deriveNorms(mlir::ModuleOp module) {
+  mlir::PassManager manager(module.getContext());
+  manager.addPass(createNagBuildNorms());
+  return manager.run(module);
+}
+
 Error Model::expectFunctions(ArrayRef<std::string> functions) const {
   for (StringRef function : functions)
-    if (!module.get().lookupSymbol<mlir::func::FuncOp>(function))
+    if (!module.get().lookupSymbol<mlir::func::FuncOp>(function) &&
+        !(function == "norms" && canDeriveNorms()))
       return createStringError(name + ": expected a function @" + function +
                                ", but got none");
   return Error::success();
@@ -166,12 +185,15 @@ Model::compile(const CompileOptions &options) const {
   std::vector<std::string> called = options.functions;
   if (!options.differentiate.empty() && !called.empty())
     called.push_back(options.differentiate);
+  bool derivesNorms = is_contained(called, "norms") && canDeriveNorms();
   if (Error error = expectFunctions(called))
     return error;
   OwningModule copy = module.get().clone();
+  DiagnosticCollector diagnostics(context);
+  if (derivesNorms && failed(deriveNorms(*copy)))
+    return diagnostics.takeError(name + ": cannot derive @norms");
   if (!called.empty())
     keepFunctions(*copy, called);
-  DiagnosticCollector diagnostics(context);
   auto program = createProgram(*copy, options);
   if (program)
     return program;

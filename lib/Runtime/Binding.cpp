@@ -9,15 +9,15 @@ using namespace nag::runtime;
 
 static bool isKnownArgument(llvm::StringRef name) {
   static constexpr llvm::StringLiteral known[] = {
-      "tokens",         "targets",       "gate_scale",
-      "loss",           "gates",         "lr",
-      "step",           "grad_scale",    "clip",
-      "grad_norm",      "logits",        "positions",
-      "cache:keys",     "cache:values",  "new:keys",
-      "new:values",     "prompt:keys",   "prompt:values",
-      "rotary:cos",     "rotary:sin",    "thresholds",
-      "skip_rate",      "aux_weight",    "offsets",
-      "threshold_keep", "threshold_step"};
+      "tokens",         "targets",        "gate_scale",
+      "loss",           "gates",          "lr",
+      "step",           "grad_scale",     "clip",
+      "grad_norm",      "logits",         "positions",
+      "cache:keys",     "cache:values",   "new:keys",
+      "new:values",     "prompt:keys",    "prompt:values",
+      "rotary:cos",     "rotary:sin",     "thresholds",
+      "skip_rate",      "aux_weight",     "offsets",
+      "threshold_keep", "threshold_step", "norms"};
   return llvm::is_contained(known, name);
 }
 

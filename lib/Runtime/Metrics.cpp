@@ -38,6 +38,26 @@ GateHealth GateHealth::compute(const TensorInfo &info, const void *gates,
   return health;
 }
 
+std::vector<double> nag::runtime::averageNorms(const TensorInfo &info,
+                                               const void *norms) {
+  std::vector<double> means;
+  int64_t layers = info.shape.empty() ? 1 : info.shape.front();
+  int64_t tokens = layers ? getNumElements(info.shape) / layers : 0;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < tokens; ++i) {
+      double norm = readElement(info.dtype, norms, layer * tokens + i);
+      if (!std::isfinite(norm))
+        continue;
+      sum += norm;
+      ++count;
+    }
+    means.push_back(sum / double(count));
+  }
+  return means;
+}
+
 GateSample GateSample::compute(const TensorInfo &info, const void *gates,
                                llvm::ArrayRef<int32_t> tokens, int64_t limit) {
   GateSample sample;
@@ -129,6 +149,10 @@ std::string nag::runtime::formatJson(const StepMetrics &metrics) {
       writeSkips(out, *metrics.skips);
     if (metrics.executed)
       writeExecuted(out, *metrics.executed);
+    if (!metrics.logNorms.empty())
+      out.attributeObject("residual", [&] {
+        out.attribute("log_norm", toJson(metrics.logNorms));
+      });
     if (metrics.sample)
       out.attributeObject("sample", [&] {
         out.attribute("tokens", json::Array(metrics.sample->tokens));

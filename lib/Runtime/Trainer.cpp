@@ -180,6 +180,13 @@ llvm::Error Trainer::bindFunctions() {
     return failure;
   if (llvm::Error failure = assign(shape, getBatchShape(buffers)))
     return failure;
+  if (const FunctionInfo *norms = program.lookup("norms"))
+    if (norms->lookup("norms") && norms->lookup("tokens"))
+      if (llvm::Error failure =
+              assign(normsCall.emplace(),
+                     BoundFunction::bind(program, "norms", {{"", &parameters}},
+                                         buffers)))
+        return failure;
   if (options.validationInterval != 0) {
     llvm::Expected<Evaluator> created =
         Evaluator::create(program, parameters, buffers);
@@ -433,6 +440,20 @@ llvm::Error Trainer::readExecuted(StepMetrics &metrics) {
   return llvm::Error::success();
 }
 
+/// Of the step's last batch, with the weights after the step.
+llvm::Error Trainer::measureNorms(StepMetrics &metrics) {
+  if (!normsCall)
+    return llvm::Error::success();
+  if (llvm::Error failure = normsCall->call())
+    return failure;
+  const TensorInfo *info = buffers.lookup("norms");
+  std::vector<char> norms(info->getByteSize());
+  if (llvm::Error failure = buffers.read("norms", norms.data()))
+    return failure;
+  metrics.logNorms = averageNorms(*info, norms.data());
+  return llvm::Error::success();
+}
+
 llvm::Error Trainer::validate(StepMetrics &metrics) {
   bool last = metrics.step == options.steps;
   llvm::Expected<Evaluation> evaluation = evaluator->run(
@@ -448,7 +469,8 @@ llvm::Error Trainer::report(StepMetrics &metrics) {
   bool validates = isDue(options.validationInterval, metrics.step);
   // "loss" writes the same buffer of gates, so they are read first.
   if (validates || isDue(options.gateInterval, metrics.step))
-    for (auto read : {&Trainer::readGates, &Trainer::readSkips})
+    for (auto read :
+         {&Trainer::readGates, &Trainer::readSkips, &Trainer::measureNorms})
       if (llvm::Error failure = (this->*read)(metrics))
         return failure;
   if (validates)

@@ -189,7 +189,8 @@ def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_to
     if unknown:
         raise ArgumentError(f"train: expected options of {', '.join(sorted(_RUN_OPTIONS | _TARGET_OPTIONS))}, but got "
                             f"'{unknown[0]}'")
-    program = model.compile(["loss", *routed_functions(model)], differentiate="loss",
+    norms = ["norms"] if model._core.can_derive_norms() else []
+    program = model.compile(["loss", *norms, *routed_functions(model)], differentiate="loss",
                             **{k: v for k, v in options.items() if k in _TARGET_OPTIONS})
     run = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in options.items() if k in _RUN_OPTIONS}
     if "checkpoint_dir" in run and "log" not in run:

@@ -151,6 +151,7 @@ void nag::python::bindModel(nb::module_ &module) {
           },
           nb::arg("path"))
       .def("print", &driver::Model::print)
+      .def("can_derive_norms", &driver::Model::canDeriveNorms)
       .def("config_json",
            [](const driver::Model &self) {
              return toText(

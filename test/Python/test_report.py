@@ -96,7 +96,10 @@ def test_the_page_holds_the_numbers_of_the_logs(page, runs):
     assert all(len(row) == SUB_LAYERS for row in gates["rows"])
     sample = data_of(page)[0]["lists"]["sample.gates"]
     assert sample["steps"] == [STEPS] and len(sample["rows"][0]) == 16 * SUB_LAYERS
-    assert data_of(page)[1]["lists"] == {}
+    norms = data_of(page)[1]["lists"]
+    assert norms.keys() == {"residual.log_norm"}
+    assert norms["residual.log_norm"]["rows"] == [x["residual"]["log_norm"] for x in read_log(runs[1]) if "residual" in x]
+    assert all(len(row) == SUB_LAYERS + 1 for row in norms["residual.log_norm"]["rows"])
 
 
 def test_the_page_stands_alone(page):
@@ -150,7 +153,9 @@ def test_a_browser_draws_the_charts(page):
     assert all(chart["@role"] == "img" and chart["@aria-label"] for chart in charts)
     curves = [e["@d"] for e in parsed.find("path", class_="curve")]
     assert curves[0].count("L") == STEPS - 1 and curves[2].count("L") == 2
-    assert len(curves) == 2 * 5 + 2 and not any("NaN" in curve for curve in curves)
+    # Five charts of two runs; the rotation of the one; log-norm against the residual's norm of the other.
+    assert len(curves) == 2 * 5 + 1 + 2 and not any("NaN" in curve for curve in curves)
+    assert all(curve.count("L") == SUB_LAYERS - 1 for curve in curves[-3:])
     assert len(parsed.find("rect", class_="cell")) == 2 * SUB_LAYERS * STEPS // 5
     assert len(parsed.find("rect", class_="bar")) == 2 * 3
     assert len(parsed.find("rect", class_="token")) == 16 * SUB_LAYERS

@@ -5,6 +5,7 @@
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/GenerationPasses.h"
+#include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Pipelines/Pipelines.h"
@@ -32,6 +33,7 @@ int main(int argc, char **argv) {
   nag::registerNagTransformsPasses();
   nag::registerNagPrecisionPasses();
   nag::registerNagGenerationPasses();
+  nag::registerNagInspectionPasses();
   nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

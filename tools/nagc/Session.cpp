@@ -53,6 +53,8 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
   result->options.functions = {purpose == Purpose::Generate ? "logits"
                                                             : "loss"};
   if (purpose == Purpose::Train) {
+    if (result->model->canDeriveNorms())
+      result->options.functions.push_back("norms");
     result->options.differentiate = "loss";
     if (result->model->getModule().lookupSymbol("adapt"))
       result->options.functions.push_back("adapt");

@@ -45,7 +45,11 @@ public:
   /// say.
   std::optional<int64_t> getVocabulary() const;
 
-  /// Fails when one of these functions is missing, naming the model.
+  /// True when compile() can derive @norms, the residual's norms by depth
+  /// (-nag-build-norms), for those who ask for it among the functions.
+  bool canDeriveNorms() const;
+  /// Fails when one of these functions is missing and cannot be derived, naming
+  /// the model.
   llvm::Error expectFunctions(llvm::ArrayRef<std::string> functions) const;
   /// Compiles a copy of the module; the model stays as it is.
   llvm::Expected<std::unique_ptr<runtime::Program>>

@@ -44,6 +44,10 @@ struct GateHealth {
                             double gateScale);
 };
 
+/// Means over the tokens of each row [1+S,B,T] of norms in host memory; NaN
+/// where none is finite.
+std::vector<double> averageNorms(const TensorInfo &info, const void *norms);
+
 /// The gates of a few tokens: what a picture of tokens by sub-layers shows.
 struct GateSample {
   /// The first tokens of a batch's first sequence.
@@ -75,6 +79,9 @@ struct StepMetrics {
   StepSeconds seconds;
   std::optional<Evaluation> validation;
   std::optional<GateHealth> gates;
+  /// Mean log rms of a baseline's residual, of the embedding and after each
+  /// sub-layer; empty where the program has no norms.
+  std::vector<double> logNorms;
   /// At the last step.
   std::optional<GateSample> sample;
   /// Of a routed program.
@@ -90,6 +97,7 @@ struct StepMetrics {
 ///  [,"skips":[],"routing":{"rate":0.25,"mean":0.25,"thresholds":[]}]
 ///  [,"executed":{"flops":1e9,"total_flops":3e9,"parameters_per_token":1e5,
 ///                "kv_bytes_per_token":4096}]
+///  [,"residual":{"log_norm":[]}]
 ///  [,"sample":{"tokens":[],"gates":[]}]}
 std::string formatJson(const StepMetrics &metrics);
 

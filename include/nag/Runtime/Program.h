@@ -22,6 +22,9 @@
 //               section 6 hold; called once after initialisation.
 //   loss        like gradients without grad:*.
 //   logits      reads tokens, gate_scale, parameters; writes logits [B,T,V].
+//   norms       (optional) reads tokens, parameters; writes norms [1+S,B,T]:
+//   log
+//               rms of the residual, of the embedding and after each sub-layer.
 //
 // Programs with depth routing (Routing.h) have more. The functions that run the
 // model may read thresholds [S], skip_rate [] (of a capacity decided at run

@@ -124,6 +124,7 @@ private:
   llvm::Error validate(StepMetrics &metrics);
   llvm::Error readGates(StepMetrics &metrics);
   llvm::Error readSkips(StepMetrics &metrics);
+  llvm::Error measureNorms(StepMetrics &metrics);
   llvm::Error saveCheckpoint();
   bool isDue(int64_t interval, int64_t step) const;
 
@@ -137,6 +138,8 @@ private:
   NamedBuffers buffers;
   /// Gradients of a step's first batch go straight to the accumulators.
   BoundFunction firstGradientsCall, gradientsCall, accumulateCall, applyCall;
+  /// Where the program has norms.
+  std::optional<BoundFunction> normsCall;
   std::optional<Evaluator> evaluator;
   Routing routing;
 

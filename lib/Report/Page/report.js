@@ -120,6 +120,11 @@ function cumulative(row) {
   return row.map((value) => (sum += value));
 }
 
+/** Of log-norms that begin with the embedding's: what each has more than that. */
+function gained(row) {
+  return row.slice(1).map((value) => value === null || row[0] === null ? null : value - row[0]);
+}
+
 function charts() {
   const degrees = (row) => row.map((v) => v === null ? null : v * 180 / Math.PI);
   return [
@@ -136,8 +141,9 @@ function charts() {
     ...tokenMaps(),
     depths("Rotation by depth", "Mean angle by which each sub-layer turns the stream at the last report, in degrees.",
       depthCurves("gates.angle", degrees)),
-    depths("Log-norm by depth", "What the stream's log-norm has gained after each sub-layer at the last report.",
-      depthCurves("gates.log_gain", cumulative)),
+    depths("Log-norm by depth", "What the residual's log-norm has gained over the embedding's after each sub-layer at the last report: " +
+      "the lane of a norm-agnostic stream, log rms of a baseline's rows.",
+      [...depthCurves("gates.log_gain", cumulative), ...depthCurves("residual.log_norm", gained)]),
   ].filter((chart) => chart !== null);
 }
 

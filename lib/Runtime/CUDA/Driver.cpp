@@ -13,6 +13,7 @@ using namespace nag::runtime::cuda;
 /// CUDA 12.0, the first that knows PTX ISA 8.0.
 static constexpr int kOldestVersion = 12000;
 
+static constexpr StringLiteral kDriverLibrary = "libcuda.so.1";
 static constexpr StringLiteral kMachineLibrary = "libnagptxvm-cuda.so";
 
 /// The program or shared library that holds this code. A program knows itself
@@ -27,7 +28,7 @@ static std::string getOwnFile() {
 
 std::string nag::runtime::cuda::getDriverLibrary(StringRef device) {
   if (device != "vm")
-    return "libcuda.so.1";
+    return kDriverLibrary.str();
   if (auto path = sys::Process::GetEnv("NAG_PTXVM_LIBRARY"))
     return *path;
   // This code is in a program (bin/) or in the Python package (nag/).
@@ -108,7 +109,9 @@ Expected<std::unique_ptr<Driver>> Driver::load(StringRef library) {
   driver->handle =
       sys::DynamicLibrary::getLibrary(library.str().c_str(), &reason);
   if (!driver->handle.isValid())
-    return createStringError("no CUDA driver: " + reason);
+    return createStringError(
+        "no CUDA driver: " + reason +
+        (library == kDriverLibrary ? "; the device vm needs none" : ""));
   if (Error error = driver->lookUpFunctions(library))
     return error;
   if (Error error = driver->check((*driver)->cuInit(0), "cuInit"))
