@@ -393,6 +393,18 @@ bool Trainer::isDue(int64_t interval, int64_t step) const {
   return interval > 0 && (step % interval == 0 || step == options.steps);
 }
 
+llvm::Error Trainer::sampleGates(StepMetrics &metrics, const TensorInfo &info,
+                                 llvm::ArrayRef<char> gates) {
+  std::vector<int32_t> offsets;
+  if (const TensorInfo *routed = buffers.lookup("offsets")) {
+    offsets.resize(getNumElements(routed->shape));
+    if (llvm::Error failure = buffers.read("offsets", offsets.data()))
+      return failure;
+  }
+  metrics.sample = GateSample::compute(info, gates.data(), tokens, offsets);
+  return llvm::Error::success();
+}
+
 llvm::Error Trainer::readGates(StepMetrics &metrics) {
   const TensorInfo *info = buffers.lookup("gates");
   if (!info)
@@ -404,7 +416,7 @@ llvm::Error Trainer::readGates(StepMetrics &metrics) {
       GateHealth::compute(*info, gates.data(),
                           getGateScale(metrics.step, options.alphaWarmupSteps));
   if (metrics.step == options.steps)
-    metrics.sample = GateSample::compute(*info, gates.data(), tokens);
+    return sampleGates(metrics, *info, gates);
   return llvm::Error::success();
 }
 

@@ -17,7 +17,7 @@ def expected_norms(config, params, tokens):
     """log rms of the embedding's rows and of the residual after each sub-layer."""
     x = params["transformer.wte.weight"][tokens]
     norms = [x]
-    for sublayer in reference.sublayers(config, params, 1.0):
+    for sublayer in reference.sublayers(config, params, 1.0, None):
         norms.append(sublayer.forward(norms[-1]))
     return np.array([np.log(np.sqrt((x * x).mean(-1))) for x in norms])
 

@@ -163,6 +163,39 @@ def test_a_browser_draws_the_charts(page):
     assert len(letters) == 16 and letters.replace("\u00b7", "\n") in read_source()
 
 
+@pytest.fixture(scope="module")
+def routed_page(tmp_path_factory):
+    """A routed run, of 6 sub-layers of which the outer layers' are executed by every token, and its page."""
+    folder = tmp_path_factory.mktemp("routed")
+    nagc("model", "--mod-policy", "capacity", "--mod-rate", 0.25, *(f"--set={s}" for s in (
+        "layers=3", "width=32", "heads=2", "seq=16", "batch=2")), "-o", folder / "model.mlir")
+    nagc("train", folder / "model.mlir", "--data", __file__, "--steps", 4, "--val-interval", 0, "--gate-interval", 2,
+         "--checkpoint-dir", folder / "run")
+    nagc("report", folder / "run", "-o", folder / "report.html")
+    return folder / "report.html"
+
+
+def test_routed_runs_say_what_was_skipped(routed_page):
+    lists = data_of(routed_page)[0]["lists"]
+    assert lists["skips"]["rows"] == [[0, 0, 0.25, 0.25, 0, 0]] * 2
+    executed, gates = (lists[f"sample.{name}"]["rows"][0] for name in ("executed", "gates"))
+    for layer in range(6):
+        row = executed[16 * layer:16 * (layer + 1)]
+        scores = gates[16 * layer:16 * (layer + 1)]
+        assert sum(row) == (12 if layer in (2, 3) else 16)
+        skipped = [s for s, e in zip(scores, row) if not e]
+        assert not skipped or max(skipped) <= min(s for s, e in zip(scores, row) if e)
+
+
+@needs_browser
+def test_a_browser_draws_what_was_skipped(routed_page):
+    parsed = Page(drawn(routed_page))
+    titles = [e["text"] for e in parsed.find("h2")]
+    assert "Skipped tokens" in titles and "Tokens by sub-layer" in titles
+    tokens = parsed.find("rect", class_="token")
+    assert len(tokens) == 6 * 16 and sum("--heat-none" in e["@style"] for e in tokens) == 2 * 4
+
+
 @needs_browser
 def test_values_that_are_not_finite_are_gaps(tmp_path):
     (tmp_path / "log.jsonl").write_text("".join(

@@ -3,6 +3,15 @@
 
 // The embedding's norm, then one for each addition of each layer; what only the logits needed stays behind.
 
+// CHECK-LABEL: func.func private @layer.norms(
+// CHECK-SAME:      -> (tensor<4x6x8xf32>, tensor<2x4x6xf32>)
+// CHECK:         %[[A:.*]] = nag.residual_add
+// CHECK:         nag.encode %[[A]]
+// CHECK:         %[[B:.*]] = nag.residual_add %[[A]]
+// CHECK:         nag.encode %[[B]]
+// CHECK:         %[[C:.*]] = tensor.concat dim(0)
+// CHECK:         return %[[B]], %[[C]]
+
 // CHECK-LABEL: func.func @logits(
 // CHECK:         nag.repeat @layer 5
 
@@ -18,15 +27,6 @@
 // CHECK-NOT:     nag.linear
 // CHECK:         %[[R:.*]] = tensor.concat dim(0) %[[FIRST]], %[[ALL]]
 // CHECK:         return %[[R]]
-
-// CHECK-LABEL: func.func private @layer.norms(
-// CHECK-SAME:      -> (tensor<4x6x8xf32>, tensor<2x4x6xf32>)
-// CHECK:         %[[A:.*]] = nag.residual_add
-// CHECK:         nag.encode %[[A]]
-// CHECK:         %[[B:.*]] = nag.residual_add %[[A]]
-// CHECK:         nag.encode %[[B]]
-// CHECK:         %[[C:.*]] = tensor.concat dim(0)
-// CHECK:         return %[[B]], %[[C]]
 
 // Layers of two kinds, in three runs.
 // MODEL-LABEL: func.func @norms(

@@ -55,10 +55,17 @@ struct GateSample {
   /// |g| of these tokens, sub-layer after sub-layer.
   std::vector<double> gates;
 
-  /// From gates [S,B,T] and tokens [B,T] in host memory; at most `limit`
-  /// tokens.
+  /// 1 where such a token executed the sub-layer, else 0; empty where nothing
+  /// is routed.
+  std::vector<double> executed;
+
+  /// From gates [S,B,T] and tokens [B,T] in host memory, and for routed
+  /// programs the offsets [S,B+1] of the rows that each sequence executed; at
+  /// most `limit` tokens.
   static GateSample compute(const TensorInfo &info, const void *gates,
-                            llvm::ArrayRef<int32_t> tokens, int64_t limit = 64);
+                            llvm::ArrayRef<int32_t> tokens,
+                            llvm::ArrayRef<int32_t> offsets = {},
+                            int64_t limit = 64);
 };
 
 /// Where the wall-clock time of a step goes, in seconds.

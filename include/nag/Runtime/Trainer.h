@@ -123,6 +123,8 @@ private:
   llvm::Error report(StepMetrics &metrics);
   llvm::Error validate(StepMetrics &metrics);
   llvm::Error readGates(StepMetrics &metrics);
+  llvm::Error sampleGates(StepMetrics &metrics, const TensorInfo &info,
+                          llvm::ArrayRef<char> gates);
   llvm::Error readSkips(StepMetrics &metrics);
   llvm::Error measureNorms(StepMetrics &metrics);
   llvm::Error saveCheckpoint();

@@ -112,6 +112,7 @@ static Value replaceRepeat(RepeatOp repeat, func::FuncOp layer) {
       /*reverse=*/false);
   repeat.replaceAllUsesWith(replacement.getResults().drop_back());
   repeat.erase();
+  builder.setInsertionPointAfter(replacement);
   return tensor::CollapseShapeOp::create(builder, replacement.getLoc(),
                                          replacement.getResults().back(),
                                          groupFirstTwo(norms.getRank() + 1));
