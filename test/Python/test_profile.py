@@ -105,6 +105,7 @@ def test_text_has_a_line_per_kernel(model, step):
 def test_the_page_stands_alone(model, step):
     text = (model.parent / "profile.html").read_text()
     page = Page(text)
+    assert page.find("title")[0]["text"] == page.find("h1")[0]["text"] == "Profile of model.mlir"
     script, = page.find("script", id="data")
     assert json.loads(script["text"]) == step
     assert not [e for e in page.elements if "@src" in e or "@href" in e]

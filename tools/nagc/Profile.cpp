@@ -7,6 +7,7 @@
 #include "nag/Report/ProfilePage.h"
 
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
 
 using namespace llvm;
 using namespace nag;
@@ -45,7 +46,10 @@ static Expected<int> run() {
   json::Value value = profile::toJSON(*result);
   if (!page.empty())
     if (Error error = tool::writeFile(page, [&](raw_ostream &os) {
-          report::writeProfilePage(value, options.getInput(), os);
+          report::writeProfilePage(
+              value,
+              ("Profile of " + sys::path::filename(options.getInput())).str(),
+              os);
         }))
       return error;
   if (asJson)

@@ -91,7 +91,7 @@ function traffic() {
   const bounds = profile.devices.map((device) => device.name);
   const head = ["kernel", "ops", "launches", "bytes asked for", "ratio", "distinct", "sectors", "FLOPs", "tensor", "registers", "spilled",
     "occupancy", ...bounds.map((name) => `${name} bound`)];
-  const rows = kernels.map((k) => [k.name, k.ops, k.launches, k.bytes_requested, k.requested_ratio, k.unique_ratio, k.sectors_ratio, k.flops,
+  const rows = kernels.map((k) => [k.name, k.ops, k.launches * k.parts.length, k.bytes_requested, k.requested_ratio, k.unique_ratio, k.sectors_ratio, k.flops,
     percent(k.tensor_share), registersOf(k), spillsOf(k), percent(Math.min(...k.parts.map((p) => p.occupancy))),
     ...bounds.map((name) => `${micro(k.bounds[name].seconds)} ${k.bounds[name].by}`)]);
   const t = profile.totals;
