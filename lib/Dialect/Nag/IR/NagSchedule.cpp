@@ -265,14 +265,14 @@ static ParseResult parseFields(AsmParser &parser, FieldReader &reader) {
 }
 
 Attribute ScheduleAttr::parse(AsmParser &parser, Type) {
-  StringRef name;
+  StringRef keyword;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseKeyword(&name))
+  if (parser.parseLess() || parser.parseKeyword(&keyword))
     return {};
-  std::optional<ScheduleFamily> family = symbolizeScheduleFamily(name);
+  std::optional<ScheduleFamily> family = symbolizeScheduleFamily(keyword);
   if (!family) {
     parser.emitError(loc) << "expected a family of schedules, one of "
-                          << listScheduleFamilies() << ", but got " << name;
+                          << listScheduleFamilies() << ", but got " << keyword;
     return {};
   }
   FieldReader reader(*family);
