@@ -138,9 +138,10 @@ def main():
     parser.add_argument("--kv", choices=["all", "routed"], default="all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="threads that wait for others take processor time too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.environ["NAG_BUILD"] = options.build
+    os.environ.update(NAG_BUILD=options.build, OMP_NUM_THREADS=str(options.threads))
     with tempfile.TemporaryDirectory() as folder:
         variants = build(Path(folder), options.seq, options.batch, options.kv)
         for _ in range(options.rounds):

@@ -200,7 +200,10 @@ DenseMap<RowPart, Value> RowGroup::buildRow(ImplicitLocOpBuilder &builder,
         operands.push_back(getPart(resolveStreamPart(value, 1)));
         break;
       case RowRole::Whole:
-        operands.push_back(sources.getWhole(value));
+        // What counts the rows is no matter of one row.
+        operands.push_back(op.getOffsetsOperand() == operand.getOperandNumber()
+                               ? Value()
+                               : sources.getWhole(value));
         break;
       case RowRole::Indexed: {
         Value indices = op->getOperand(*op.getIndexOperand());

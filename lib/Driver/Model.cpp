@@ -206,6 +206,8 @@ Expected<model::StepCost> Model::measureStep(RecomputeMode recompute) const {
   DiagnosticCollector diagnostics(context);
   TrainingPipelineOptions options;
   options.recompute = recompute;
+  // Counted op by op.
+  options.fuseHead = false;
   mlir::PassManager manager(&context);
   buildTrainingPipeline(manager, options);
   if (failed(manager.run(*copy)))

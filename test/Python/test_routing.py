@@ -233,3 +233,58 @@ def test_scores_that_are_nan_show(routes):
     g[2, 4] = np.nan
     assert routes.call(f"fixed{len(RATES) - 1}", {"g": g})["indices"][2] == 26
     assert list(routes.call("threshold", {"g": g, "dial": np.float32(9.0)})["offsets"]) == [0, 0, 0, 1]
+
+
+def test_selection_on_the_ptx_machine():
+    """The same modules on the target cuda: ties, rows of more than a warp, NaN."""
+    nag = pytest.importorskip("nag", reason="the Python package is not built: nanobind was not found")
+    text = FIXED.format(number=0, rows=3 * ref.kept(0.3, 11), rate=0.3) + ROUTE[ROUTE.index("func.func @quantile"):]
+    text = text.replace("3x11", "3x75").replace(f"tensor<{3 * ref.kept(0.3, 11)}xi32>", f"tensor<{3 * ref.kept(0.3, 75)}xi32>")
+    program = nag.Model.from_text(text).compile(target="cuda", device="vm")
+    g = np.round(np.random.default_rng(4).normal(size=(3, 75)), 1).astype(np.float32)
+    g[1] = -0.5
+    g[2, 40] = np.nan
+    got = {k: program.to_host(x) for k, x in program.call("fixed0", g=program.to_device(g)).items()}
+    order = np.where(np.isnan(g), np.inf, g)
+    indices, offsets = ref.route(order, "capacity", 0.3, 3 * ref.kept(0.3, 75))
+    assert (got["indices"] == indices).all() and (got["offsets"] == offsets).all()
+    for rate in RATES:
+        found = program.to_host(program.call("quantile", g=program.to_device(g), dial=rate)["thresholds"])
+        assert (found[:2] == ref.quantile(order, rate)[:2].astype(np.float32)).all()
+
+
+TAKE_AND_PUT = """
+func.func @f(%x: tensor<2x9xDTYPE> {nag.name = "x"}, %r: tensor<2x9xWIDTHxDTYPE> {nag.name = "r"}, %g: tensor<2x9xf32> {nag.name = "g"})
+    -> (tensor<10xWIDTHxDTYPE> {nag.name = "rows"}, tensor<2x9xWIDTHxDTYPE> {nag.name = "rest"},
+        tensor<2x9xWIDTHxDTYPE> {nag.name = "put"}, tensor<2x9xDTYPE> {nag.name = "lanes"}) {
+  %i, %o = nag.route %g {routing = #nag.routing<capacity, rate = 0.5>} : (tensor<2x9xf32>) -> (tensor<10xi32>, tensor<3xi32>)
+  %rows, %rest = nag.take %r, %i, %o
+      : (tensor<2x9xWIDTHxDTYPE>, tensor<10xi32>, tensor<3xi32>) -> (tensor<10xWIDTHxDTYPE>, tensor<2x9xWIDTHxDTYPE>)
+  %y = nag.relu2 %rows : (tensor<10xWIDTHxDTYPE>) -> tensor<10xWIDTHxDTYPE>
+  %put = nag.put %y, %r, %i, %o
+      : (tensor<10xWIDTHxDTYPE>, tensor<2x9xWIDTHxDTYPE>, tensor<10xi32>, tensor<3xi32>) -> tensor<2x9xWIDTHxDTYPE>
+  %s, %other = nag.take %x, %i, %o : (tensor<2x9xDTYPE>, tensor<10xi32>, tensor<3xi32>) -> (tensor<10xDTYPE>, tensor<2x9xDTYPE>)
+  %lanes = nag.put %s, %other, %i, %o : (tensor<10xDTYPE>, tensor<2x9xDTYPE>, tensor<10xi32>, tensor<3xi32>) -> tensor<2x9xDTYPE>
+  return %rows, %rest, %put, %lanes : tensor<10xWIDTHxDTYPE>, tensor<2x9xWIDTHxDTYPE>, tensor<2x9xWIDTHxDTYPE>, tensor<2x9xDTYPE>
+}
+"""
+
+
+@pytest.mark.parametrize("target", [{}, {"target": "cuda", "device": "vm"}], ids=["cpu", "cuda"])
+@pytest.mark.parametrize("width", [7, 64])
+def test_rows_are_taken_and_put(width, target):
+    nag = pytest.importorskip("nag", reason="the Python package is not built: nanobind was not found")
+    program = nag.Model.from_text(TAKE_AND_PUT.replace("WIDTH", str(width)).replace("DTYPE", "f32")).compile(**target)
+    rng = np.random.default_rng(6)
+    x, r, g = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 9), (2, 9, width), (2, 9)))
+    arrays = {"x": x.copy(), "r": r.copy(), "g": g}
+    if target:
+        arrays = {name: program.to_device(a) for name, a in arrays.items()}
+    got = program.call("f", **arrays)
+    got = {name: program.to_host(a) for name, a in got.items()} if target else got
+    route = ref.route(g, "capacity", 0.5, 10)
+    rows, rest = ref.take(r, *route)
+    assert (got["rows"] == rows).all() and (got["rest"] == rest).all() and (got["lanes"] == x).all()
+    assert np.allclose(got["put"], ref.put(np.maximum(rows, 0.0) ** 2, r, *route), rtol=1e-6)
+    skipped = ~ref.executed(g, "capacity", 0.5)
+    assert (got["put"][skipped] == r[skipped]).all()

@@ -142,6 +142,10 @@ llvm::FailureOr<unsigned> emitAttention(KernelLowering &kernel,
 llvm::FailureOr<unsigned>
 emitEmbeddingVJP(KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
 
+/// nag.route by a capacity that is known when compiling, nag.quantile.
+llvm::FailureOr<unsigned> emitSelection(KernelLowering &kernel,
+                                        llvm::ArrayRef<mlir::Operation *> ops);
+
 llvm::FailureOr<SchedulePlan> planRows(const GPUTarget &target,
                                        llvm::ArrayRef<mlir::Operation *> ops,
                                        ScheduleAttr given);
@@ -155,6 +159,9 @@ planAttention(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
 llvm::FailureOr<SchedulePlan>
 planEmbeddingVJP(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
                  ScheduleAttr given);
+llvm::FailureOr<SchedulePlan>
+planSelection(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
+              ScheduleAttr given);
 
 /// A family: what it emits, and how it would cut it.
 struct KernelFamily {
@@ -168,9 +175,10 @@ llvm::ArrayRef<KernelFamily> getKernelFamilies();
 llvm::SmallVector<mlir::Operation *>
 collectComputation(mlir::func::FuncOp kernel);
 
-/// Fails, with an error at the op, on ops of depth routing: rows of executed
-/// tokens have no kernels yet.
-llvm::LogicalResult refuseRouting(llvm::ArrayRef<mlir::Operation *> ops);
+/// Fails, with an error at the first op, where the rows that count are counted
+/// at run time (nag.row_count): these have no kernels yet.
+llvm::LogicalResult refuseCounts(mlir::func::FuncOp kernel,
+                                 llvm::ArrayRef<mlir::Operation *> ops);
 
 /// The device functions of a gpu.module in the order in which launches number
 /// them.

@@ -176,7 +176,7 @@ LogicalResult Assigner::assignFirst(ArrayRef<Operation *> ops,
 
 LogicalResult Assigner::assign() {
   SmallVector<Operation *> ops = collectComputation(kernel);
-  if (failed(refuseRouting(ops)))
+  if (failed(refuseCounts(kernel, ops)))
     return failure();
   ArrayRef<Operation *> rest(ops);
   while (!rest.empty()) {

@@ -13,6 +13,7 @@ ArrayRef<KernelFamily> nag::getKernelFamilies() {
       {emitGemm, planGemm},
       {emitAttention, planAttention},
       {emitEmbeddingVJP, planEmbeddingVJP},
+      {emitSelection, planSelection},
       {emitRows, planRows}};
   return families;
 }
@@ -29,22 +30,14 @@ SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
   return ops;
 }
 
-static bool isRouted(Operation *op) {
-  auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-  auto attention = dyn_cast<AttentionOp>(op);
-  auto backward = dyn_cast<AttentionVJPOp>(op);
-  return isa<RouteOp, QuantileOp>(op) ||
-         (rowwise && rowwise.getIndexOperand()) ||
-         (attention && !attention.getRoute().empty()) ||
-         (backward && !backward.getRoute().empty());
-}
-
-LogicalResult nag::refuseRouting(ArrayRef<Operation *> ops) {
-  for (Operation *op : ops)
-    if (isRouted(op))
-      return op->emitOpError("depth routing is not supported on the target "
-                             "cuda; expected mod_policy none or the target "
-                             "cpu");
+LogicalResult nag::refuseCounts(func::FuncOp kernel,
+                                ArrayRef<Operation *> ops) {
+  for (unsigned index = 0; index < kernel.getNumArguments(); ++index)
+    if (kernel.getArgAttr(index, kRowCountAttrName))
+      return (ops.empty() ? kernel.getOperation() : ops.front())
+          ->emitOpError("expected a number of rows that is known when "
+                        "compiling on the target cuda (mod_policy capacity "
+                        "without mod_warmup and mod_ramp)");
   return success();
 }
 

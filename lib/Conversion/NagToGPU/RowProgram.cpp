@@ -2,6 +2,7 @@
 #include "RowProgram.h"
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/IR/RowBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -22,9 +23,12 @@ int64_t nag::getNumElements(Value tensor) {
 //===----------------------------------------------------------------------===//
 
 static LogicalResult verifyOperands(Operation *op) {
-  for (Value operand : op->getOperands()) {
+  std::optional<unsigned> offsets =
+      cast<RowwiseOpInterface>(op).getOffsetsOperand();
+  for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
     DenseElementsAttr constant;
-    if (matchPattern(operand, m_Constant(&constant)) && !constant.isSplat())
+    if (index != offsets && matchPattern(operand, m_Constant(&constant)) &&
+        !constant.isSplat())
       return op->emitOpError("expected constants of one value on the GPU");
   }
   for (TypeRange types :
@@ -48,11 +52,17 @@ RowProgram::build(const RowGroup &group) {
     return failure();
   auto program = std::make_unique<RowProgram>();
   program->numRows = group.getNumRows();
-  // One output for each tensor outside.
-  for (const RowOutput &output : group.collectOutputs())
-    for (Value replaced : output.replaced)
-      program->outputs.push_back(
-          {output.part, output.role, output.type, {replaced}});
+  // One output for each tensor outside. Rows at places are rows.
+  SmallVector<Value> indices;
+  for (const RowOutput &output : group.collectOutputs()) {
+    RowRole role = output.role;
+    if (output.indices)
+      role = output.type.getRank() == 2 ? RowRole::Lane : RowRole::Row;
+    for (Value replaced : output.replaced) {
+      program->outputs.push_back({output.part, role, output.type, {replaced}});
+      indices.push_back(output.indices);
+    }
+  }
   ImplicitLocOpBuilder builder(group.getOps().front()->getLoc(),
                                group.getOps().front()->getContext());
   builder.setInsertionPointToEnd(&program->body);
@@ -67,11 +77,58 @@ RowProgram::build(const RowGroup &group) {
   auto getWhole = [&](Value tensor) {
     return program->getArgument(builder, tensor, RowRole::Whole);
   };
-  auto values = group.buildRow(builder, row, {getPart, getWhole});
-  for (const RowOutput &output : program->outputs)
+  auto getIndexed = [&](Value tensor, Value place) {
+    return program->getIndexed(builder, tensor, place);
+  };
+  auto values = group.buildRow(builder, row, {getPart, getWhole, getIndexed});
+  for (auto [output, index] : llvm::zip_equal(program->outputs, indices)) {
     program->results.push_back(values.lookup(output.part));
+    Value place = index ? values.lookup(resolveRowPart(index)) : Value();
+    if (place)
+      place =
+          arith::IndexCastOp::create(builder, builder.getIndexType(), place);
+    program->places.push_back(place);
+  }
   program->eraseDeadOps();
   return program;
+}
+
+/// A row or a scalar in its compute type.
+static Value toComputeType(ImplicitLocOpBuilder &builder, Value value) {
+  Type type = getElementTypeOrSelf(value.getType());
+  if (getComputeType(type) == type)
+    return value;
+  return RowBuilder(builder, type).map({value}, [](RowBuilder::Elements e) {
+    return e[0];
+  });
+}
+
+/// Row or scalar `place` (an i32) of a tensor with rows of its own: a row of a
+/// table that all rows share.
+Value RowProgram::getIndexed(ImplicitLocOpBuilder &builder, Value tensor,
+                             Value place) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  RankedTensorType table = getRowsType(type, RowRole::Indexed, numRows);
+  auto found = llvm::find_if(arguments, [&](const RowArgument &argument) {
+    return argument.tensor == tensor && argument.role == RowRole::Whole &&
+           argument.value.getType() == table;
+  });
+  Value memory;
+  if (found != arguments.end()) {
+    memory = found->value;
+  } else {
+    BlockArgument value = body.addArgument(table, tensor.getLoc());
+    arguments.push_back({value, tensor, RowRole::Whole});
+    memory = value;
+  }
+  Value index =
+      arith::IndexCastOp::create(builder, builder.getIndexType(), place);
+  if (table.getRank() == 1)
+    return toComputeType(builder,
+                         tensor::ExtractOp::create(builder, memory, index));
+  return toComputeType(
+      builder,
+      RowBuilder(builder, table.getElementType()).tableRow(memory, index));
 }
 
 /// A constant of one value, as a scalar or as a tensor.
@@ -116,7 +173,8 @@ Value RowProgram::getArgument(ImplicitLocOpBuilder &builder, Value tensor,
 void RowProgram::eraseDeadOps() {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
     if (isOpTriviallyDead(&op) && llvm::none_of(op.getResults(), [&](Value v) {
-          return llvm::is_contained(results, v);
+          return llvm::is_contained(results, v) ||
+                 llvm::is_contained(places, v);
         }))
       op.erase();
 }

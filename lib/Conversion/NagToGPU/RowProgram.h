@@ -36,17 +36,22 @@ public:
   llvm::ArrayRef<RowOutput> getOutputs() const { return outputs; }
   /// One row or scalar per output.
   llvm::ArrayRef<mlir::Value> getResults() const { return results; }
+  /// The row of output `index` that the program makes, where an index names it;
+  /// null: the row it computes.
+  mlir::Value getPlace(unsigned index) const { return places[index]; }
   int64_t getNumRows() const { return numRows; }
 
 private:
   mlir::Value getArgument(mlir::ImplicitLocOpBuilder &builder,
                           mlir::Value tensor, RowRole role);
+  mlir::Value getIndexed(mlir::ImplicitLocOpBuilder &builder,
+                         mlir::Value tensor, mlir::Value place);
   void eraseDeadOps();
 
   mlir::Block body;
   llvm::SmallVector<RowArgument> arguments;
   llvm::SmallVector<RowOutput> outputs;
-  llvm::SmallVector<mlir::Value> results;
+  llvm::SmallVector<mlir::Value> results, places;
   int64_t numRows = 0;
 };
 

@@ -232,7 +232,9 @@ RowThreads::Values RowThreads::emitResults(ValueRange sums) {
       *sum = addToSum(*sum, scalars.lookup(result));
       ++sum;
     } else {
-      storeLane(scalars.lookup(result), destinations[index]);
+      Value place = program.getPlace(index);
+      storeLane(scalars.lookup(result), destinations[index],
+                place ? scalars.lookup(place) : row);
     }
   }
   storeRows(rows);
@@ -247,15 +249,15 @@ Value RowThreads::addToSum(Value sum, Value term) {
   return added;
 }
 
-/// A scalar of the row, from its first thread.
-void RowThreads::storeLane(Value value, Value memory) {
+/// A scalar of the row, from its first thread, to element `place`.
+void RowThreads::storeLane(Value value, Value memory, Value place) {
   Value isFirst = arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
                                         thread, constant(0));
   auto branch = scf::IfOp::create(builder, both(isFirst, isActive), false);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(branch.thenBlock());
   Type element = cast<MemRefType>(memory.getType()).getElementType();
-  memref::StoreOp::create(builder, toType(value, element), memory, row);
+  memref::StoreOp::create(builder, toType(value, element), memory, place);
 }
 
 /// Results of one layout go out together: a row that one of them overwrites has
@@ -278,9 +280,19 @@ void RowThreads::storeRows(ArrayRef<unsigned> results) {
       for (auto [index, vector] : llvm::zip_equal(together, vectors)) {
         Value memory = destinations[index];
         Type element = cast<MemRefType>(memory.getType()).getElementType();
-        storeVector(toType(vector, element), memory, getRowBase(layout.length),
-                    layout.length,
-                    /*aligned=*/true, position);
+        Value place = program.getPlace(index);
+        if (!place) {
+          storeVector(toType(vector, element), memory,
+                      getRowBase(layout.length), layout.length,
+                      /*aligned=*/true, position);
+          continue;
+        }
+        // Elsewhere rows of odd length begin at other addresses.
+        Value base = arith::MulIOp::create(builder, scalars.lookup(place),
+                                           constant(layout.length),
+                                           arith::IntegerOverflowFlags::nsw);
+        storeVector(toType(vector, element), memory, base, layout.length,
+                    /*aligned=*/layout.period == 0, position);
       }
       return Values();
     });
@@ -330,7 +342,7 @@ void RowThreads::storeSums(ValueRange sums) {
     if (!output.isSum())
       continue;
     if (!isa<RankedTensorType>(result.getType())) {
-      storeLane(sums.front(), memory);
+      storeLane(sums.front(), memory, row);
       sums = sums.drop_front();
       continue;
     }

@@ -63,7 +63,7 @@ private:
   Values emitResults(mlir::ValueRange sums);
   void storeRows(llvm::ArrayRef<unsigned> results);
   mlir::Value addToSum(mlir::Value sum, mlir::Value term);
-  void storeLane(mlir::Value value, mlir::Value memory);
+  void storeLane(mlir::Value value, mlir::Value memory, mlir::Value place);
   RowLayout getSumLayout(mlir::Value tensor);
   Values createZeroSums();
   void storeSums(mlir::ValueRange sums);

@@ -4,6 +4,8 @@
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Launches.h"
+#include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 
 #include "mlir/IR/Matchers.h"
 #include "mlir/Pass/PassManager.h"
@@ -130,6 +132,8 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   plan.tileColumns = 1;
   plan.keepProducts = false;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
+        manager.addPass(createNagExpandBlocks());
+        manager.addPass(createNagSpreadAttention());
         if (needsTraining(program, options))
           buildTrainingPipeline(manager, options.training);
         else

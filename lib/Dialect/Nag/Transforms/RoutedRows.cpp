@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nag;
 
-/// True when the offsets are a constant: then they count all rows.
+/// True when the offsets are those of a capacity that is known: then they count
+/// all rows.
 static bool countAll(Value offsets) {
+  auto route = offsets.getDefiningOp<RouteOp>();
+  if (route && !route.getDial())
+    return true;
   return matchPattern(offsets, m_Constant());
 }
 
@@ -41,6 +46,18 @@ Value RoutedRows::findOffsets(ArrayRef<Operation *> ops) const {
   return Value();
 }
 
+/// The rest as zero rows that are put over the source: a kernel that writes it
+/// must not read the source.
+static void putZeros(TakeOp take) {
+  OpBuilder builder(take->getContext());
+  builder.setInsertionPointAfter(take);
+  Value zeros = arith::ConstantOp::create(
+      builder, take.getLoc(), builder.getZeroAttr(take.getRows().getType()));
+  Value rest = PutOp::create(builder, take.getLoc(), zeros, take.getSource(),
+                             take.getIndices(), take.getOffsets());
+  take.getRest().replaceAllUsesWith(rest);
+}
+
 void nag::dropRests(Block &block) {
   for (auto put : block.getOps<PutOp>()) {
     auto take = put.getRest().getDefiningOp<TakeOp>();
@@ -49,4 +66,7 @@ void nag::dropRests(Block &block) {
         put.getOffsets() == take.getOffsets())
       put.getRestMutable().assign(take.getSource());
   }
+  for (auto take : llvm::make_early_inc_range(block.getOps<TakeOp>()))
+    if (!take.getRest().use_empty())
+      putZeros(take);
 }

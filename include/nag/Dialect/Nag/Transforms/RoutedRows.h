@@ -27,7 +27,8 @@ private:
 };
 
 /// Lets nag.put complete the tensor that nag.take took the rows from instead of
-/// the rest: it puts those rows back anyway.
+/// the rest: it puts those rows back anyway. A rest that others read is made by
+/// nag.put of its own.
 void dropRests(mlir::Block &block);
 
 } // namespace nag

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Passes for depth routing; RoutingPasses.td says what each does.
+#ifndef NAG_DIALECT_NAG_TRANSFORMS_ROUTINGPASSES_H
+#define NAG_DIALECT_NAG_TRANSFORMS_ROUTINGPASSES_H
+
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Pass/Pass.h"
+
+namespace nag {
+
+#define GEN_PASS_DECL
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h.inc"
+
+} // namespace nag
+
+#endif // NAG_DIALECT_NAG_TRANSFORMS_ROUTINGPASSES_H

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Depth routing: which tokens are executed (nag.route), and thresholds
+// (nag.quantile). A warp takes a sequence, or a slice: the k-th largest
+// magnitude is found bit by bit, then one pass lists what is executed.
+#include "KernelCode.h"
+#include "nag/Conversion/NagToGPU.h"
+#include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace nag;
+
+static constexpr int64_t kWarpSize = 32;
+
+namespace {
+
+/// Magnitudes of f32 scores as integers of the same order; NaN is the largest.
+class SelectionCode : public KernelCode {
+public:
+  /// `scores` of which `count`, from `first` on, are at hand.
+  SelectionCode(ImplicitLocOpBuilder &owner, Value scoreBuffer, Value start,
+                int64_t number)
+      : KernelCode(owner), scores(scoreBuffer), first(start), count(number),
+        lane(threadIndex()) {}
+
+  Value getLane() { return lane; }
+  Value compare(arith::CmpIPredicate predicate, Value a, Value b) {
+    return arith::CmpIOp::create(getBuilder(), predicate, a, b);
+  }
+  Value toInteger(Value condition) {
+    return select(condition, constant(1), constant(0));
+  }
+
+  /// The value of score `index`, or of the last one.
+  Value getBits(Value index) {
+    Value existing = smaller(index, constant(count - 1));
+    Value bits =
+        loadAt(getBuilder().getI32Type(), scores, add(first, existing));
+    return bitAnd(bits, 0x7fffffff);
+  }
+  /// Calls `body` with each lane's next score, in order, all lanes together:
+  /// its number, whether there is one, its value.
+  Values
+  forEachScore(ValueRange initial,
+               function_ref<Values(Value, Value, Value, ValueRange)> body) {
+    return loop(constant(0), constant(count), kWarpSize, initial,
+                [&](Value start, ValueRange state) {
+                  Value index = add(start, lane);
+                  return body(index, less(index, count), getBits(index), state);
+                });
+  }
+  /// How many scores are at least `least`.
+  Value countFrom(Value least) {
+    Value own = forEachScore(
+        constant(0),
+        [&](Value, Value inside, Value bits, ValueRange state) -> Values {
+          Value reaches = compare(arith::CmpIPredicate::uge, bits, least);
+          return {add(state[0], toInteger(both(inside, reaches)))};
+        })[0];
+    return reduce(own, kWarpSize, [&](Value a, Value b) { return add(a, b); });
+  }
+  /// The `rank`-th largest value; `rank` counts from 1.
+  Value findLargest(Value rank) {
+    constexpr int64_t kBits = 31;
+    return loop(constant(0), constant(kBits), 1, constant(0),
+                [&](Value step, ValueRange state) -> Values {
+                  Value bit =
+                      arith::ShLIOp::create(getBuilder(), constant(1),
+                                            sub(constant(kBits - 1), step));
+                  Value candidate = add(state[0], bit);
+                  Value enough = compare(arith::CmpIPredicate::sge,
+                                         countFrom(candidate), rank);
+                  return {select(enough, candidate, state[0])};
+                })[0];
+  }
+  /// Writes first + t for the `kept` largest scores, ascending, from
+  /// `destination` of `indices` on; of equals the earlier ones count.
+  void listLargest(Value kept, Value indices, Value destination);
+
+private:
+  Value lastOf(Value value) { return shuffle(value, constant(kWarpSize - 1)); }
+
+  Value scores, first;
+  int64_t count;
+  Value lane;
+};
+
+} // namespace
+
+void SelectionCode::listLargest(Value kept, Value indices, Value destination) {
+  Value least = findLargest(kept);
+  Value ties = sub(kept, countFrom(add(least, 1)));
+  Value zeros[] = {constant(0), constant(0)};
+  forEachScore(
+      zeros,
+      [&](Value index, Value inside, Value bits, ValueRange state) -> Values {
+        Value isEqual =
+            both(inside, compare(arith::CmpIPredicate::eq, bits, least));
+        Value equals = inclusiveSum(toInteger(isEqual), lane);
+        Value isEarly =
+            compare(arith::CmpIPredicate::sle, add(state[1], equals), ties);
+        Value isAbove =
+            both(inside, compare(arith::CmpIPredicate::ugt, bits, least));
+        Value selected = select(isAbove, toInteger(isAbove),
+                                toInteger(both(isEqual, isEarly)));
+        Value before = inclusiveSum(selected, lane);
+        ifTrue(compare(arith::CmpIPredicate::ne, selected, constant(0)), [&] {
+          Value place =
+              add(destination, sub(add(state[0], before), constant(1)));
+          storeAt(add(first, index), indices, place);
+        });
+        return {add(state[0], lastOf(before)), add(state[1], lastOf(equals))};
+      });
+}
+
+static LogicalResult verifyScores(Operation *op, Value scores) {
+  Type element = getElementTypeOrSelf(scores.getType());
+  if (element.isF32())
+    return success();
+  return op->emitOpError("expected f32 on the GPU, but got ") << element;
+}
+
+static Value getFlatBuffer(KernelLowering &kernel, Value tensor) {
+  return kernel.getBuffer(
+      tensor, {cast<RankedTensorType>(tensor.getType()).getNumElements()});
+}
+
+static FailureOr<unsigned> emitRoute(KernelLowering &kernel, RouteOp op) {
+  if (op.getDial())
+    return op.emitOpError("expected a capacity whose rate is known when "
+                          "compiling on the target cuda (mod_policy capacity "
+                          "without mod_warmup and mod_ramp)");
+  if (failed(verifyScores(op, op.getScores())))
+    return failure();
+  ArrayRef<int64_t> shape = op.getScores().getType().getShape();
+  int64_t kept = op.getRouting().getKept(shape[1]);
+  Value operands[] = {getFlatBuffer(kernel, op.getScores()),
+                      getFlatBuffer(kernel, op.getIndices()),
+                      getFlatBuffer(kernel, op.getOffsets())};
+  DeviceFunction device =
+      kernel.createLaunch("", operands, {shape[0], 1, 1}, {kWarpSize, 1, 1});
+  ThreadCode threads(device.builder);
+  Value sequence = threads.blockIndex();
+  SelectionCode code(device.builder, device.arguments[0],
+                     threads.mul(sequence, shape[1]), shape[1]);
+  code.listLargest(code.constant(kept), device.arguments[1],
+                   code.mul(sequence, kept));
+  code.ifTrue(code.less(code.getLane(), 1), [&] {
+    Value next = code.add(sequence, 1);
+    code.storeAt(code.mul(next, kept), device.arguments[2], next);
+    code.ifTrue(code.less(sequence, 1), [&] {
+      code.storeAt(code.constant(0), device.arguments[2], code.constant(0));
+    });
+  });
+  return 1u;
+}
+
+/// How many of `count` scores a rate keeps, as nag_quantile_f32 has it.
+static Value countKept(KernelCode &code, Value rate, int64_t count) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  Type f64 = builder.getF64Type();
+  auto number = [&](double value) -> Value {
+    return arith::ConstantOp::create(builder, builder.getF64FloatAttr(value));
+  };
+  Value isPositive = arith::CmpFOp::create(builder, arith::CmpFPredicate::OGT,
+                                           rate, code.number(0));
+  Value share = arith::ExtFOp::create(
+      builder, f64, code.select(isPositive, rate, code.number(0)));
+  share = arith::AddFOp::create(builder, share, number(1e-7));
+  Value skipped = arith::MulFOp::create(builder, share, number(double(count)));
+  Value isLess = arith::CmpFOp::create(builder, arith::CmpFPredicate::OLT,
+                                       skipped, number(double(count)));
+  skipped = code.select(isLess, skipped, number(double(count - 1)));
+  Value whole = arith::FPToSIOp::create(builder, builder.getI32Type(), skipped);
+  return code.sub(code.constant(count), whole);
+}
+
+static FailureOr<unsigned> emitQuantile(KernelLowering &kernel, QuantileOp op) {
+  if (failed(verifyScores(op, op.getValues())))
+    return failure();
+  RankedTensorType type = op.getValues().getType();
+  int64_t slices = type.getDimSize(0), count = type.getNumElements() / slices;
+  Value operands[] = {getFlatBuffer(kernel, op.getValues()),
+                      getFlatBuffer(kernel, op.getRate()),
+                      getFlatBuffer(kernel, op.getThresholds())};
+  DeviceFunction device =
+      kernel.createLaunch("", operands, {slices, 1, 1}, {kWarpSize, 1, 1});
+  ThreadCode threads(device.builder);
+  Value slice = threads.blockIndex();
+  SelectionCode code(device.builder, device.arguments[0],
+                     threads.mul(slice, count), count);
+  Value rate = code.loadAt(device.builder.getF32Type(), device.arguments[1],
+                           code.constant(0));
+  Value bits = code.findLargest(countKept(code, rate, count));
+  code.ifTrue(code.less(code.getLane(), 1),
+              [&] { code.storeAt(bits, device.arguments[2], slice); });
+  return 1u;
+}
+
+FailureOr<unsigned> nag::emitSelection(KernelLowering &kernel,
+                                       ArrayRef<Operation *> ops) {
+  if (auto route = dyn_cast<RouteOp>(ops.front()))
+    return emitRoute(kernel, route);
+  if (auto quantile = dyn_cast<QuantileOp>(ops.front()))
+    return emitQuantile(kernel, quantile);
+  return 0u;
+}
+
+FailureOr<SchedulePlan>
+nag::planSelection(const GPUTarget &, ArrayRef<Operation *> ops, ScheduleAttr) {
+  SchedulePlan plan;
+  plan.numOps = isa<RouteOp, QuantileOp>(ops.front()) ? 1 : 0;
+  return plan;
+}

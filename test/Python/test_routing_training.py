@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Training with depth routing, from Python and by nagc: rates, thresholds, what was executed, checkpoints."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+import harness
+
+nag = pytest.importorskip("nag", reason="the Python package is not built: nanobind was not found")
+
+TINY = dict(layers=1, mod_exempt=0, width=32, heads=2, seq=16, batch=2, gate_directions=4, project_std=0.1)
+RATE = dict(mod_policy="rate", mod_rate=0.5, mod_warmup=1, mod_ramp=2, mod_ema=0.5, mod_aux=0.1)
+
+
+def batches(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (2, 2, 16)).astype(np.int32) for _ in range(count)]
+
+
+def tensors(path):
+    data = path.read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header.pop("__metadata__")
+    return {name: data[begin + a:begin + b] for name, entry in header.items() for a, b in [entry["data_offsets"]]}
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return nag.Trainer(nag.Model(**TINY, **RATE), threads=1, alpha_warmup=2)
+
+
+def test_thresholds_follow_the_gates(trainer, tmp_path):
+    """None skips while warming up; then the average of the quantiles of full gates, which starts as the first."""
+    expected, loss = np.zeros(2), []
+    for step, (tokens, targets) in enumerate(batches(5), 1):
+        loss.append(trainer.step(tokens, targets).loss)
+        rate = {1: 0.0, 2: 0.25}.get(step, 0.5)
+        assert trainer.routing.rate_at(step) == rate
+        assert (trainer.routing.shares == 0.0).all() if step <= 2 else (trainer.routing.shares > 0.1).all()
+        scores = np.sort(np.abs(trainer.gates).reshape(2, -1), axis=-1) / min(1.0, step / 2)
+        if step > 1:
+            weight = max(0.5, 1.0 / (step - 1))
+            expected = (1.0 - weight) * expected + weight * scores[:, int(rate * 32)]
+        assert np.allclose(trainer.routing.thresholds, expected, rtol=1e-6)
+    assert np.isfinite(loss).all()
+    assert np.isfinite(trainer.evaluate(tokens, targets)) and np.isfinite(trainer.logits(tokens)).all()
+    # Later steps give the same bits from a checkpoint.
+    path = trainer.save(tmp_path)
+    again = nag.Trainer(trainer.model, threads=1, alpha_warmup=2)
+    again.load(path)
+    assert (again.routing.thresholds == trainer.routing.thresholds).all() and again.steps == 5
+    for tokens, targets in batches(2, seed=1):
+        assert trainer.step(tokens, targets) == again.step(tokens, targets)
+    assert all(np.asarray(again.weights[name]).tobytes() == np.asarray(x).tobytes() for name, x in trainer.weights.items())
+    assert again.routing.thresholds.tobytes() == trainer.routing.thresholds.tobytes()
+
+
+def test_what_cannot_be_trained_or_read(trainer, tmp_path):
+    with pytest.raises(nag.ArgumentError, match="mod_policy: expected capacity or rate to train with, but got threshold"):
+        nag.Trainer(nag.Model(**TINY, mod_policy="threshold"), threads=1)
+    dense = nag.Trainer(nag.Model(**TINY | {"mod_exempt": None}), threads=1)
+    path = dense.save(tmp_path)
+    with pytest.raises(nag.CheckpointError, match="config field 'mod_[a-z]+': expected .*, but got nothing"):
+        trainer.load(path)
+    with pytest.raises(nag.CheckpointError, match="tensor 'mod.thresholds': expected 2xf32, which the policy 'threshold' needs"):
+        nag.Generator(nag.Model(**TINY, mod_policy="threshold"), path, threads=1)
+
+
+def test_runs_and_budgets(tmp_path):
+    """The log counts what was executed; a budget gives the steps that it lasts; a resumed run gives the same bits."""
+    text = tmp_path / "text"
+    text.write_bytes(np.random.default_rng(5).integers(32, 127, 4000).astype(np.uint8).tobytes())
+    model = tmp_path / "model.mlir"
+    nagc = harness.build_folder() / "bin" / "nagc"
+    harness.run([nagc, "model", *(f"--set={k}={v}" for k, v in (TINY | RATE).items()), "-o", model])
+
+    def train(folder, *options):
+        harness.run([nagc, "train", model, "--data", text, "--threads", "1", "--val-interval", "0", "--checkpoint-dir", folder,
+                     "--gate-interval", "1", *options])
+        return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+    cost = json.loads(harness.run([nagc, "flops", model, "--json"]))
+    whole = train(tmp_path / "whole", "--steps", "6")
+    train(tmp_path / "parts", "--steps", "3")
+    parts = train(tmp_path / "parts", "--steps", "6", "--resume")
+    last = "step-00000006.safetensors"
+    one, other = tensors(tmp_path / "whole" / last), tensors(tmp_path / "parts" / last)
+    assert one == other and "mod.thresholds" in one
+    total = 0.0
+    for line, resumed in zip(whole, parts):
+        assert (line["loss"], line["skips"], line["executed"]) == (resumed["loss"], resumed["skips"], resumed["executed"])
+        passes = cost["flops_per_step"]["forward"] + cost["flops_per_step"]["backward"]
+        flops = passes + cost["flops_per_step"]["optimizer"] - cost["executed"]["routed_flops"] * np.mean(line["skips"])
+        # Both sub-layers count: the shares differ, and so do their costs.
+        assert abs(line["executed"]["flops"] / flops - 1.0) < 0.1
+        total += line["executed"]["flops"]
+        assert abs(line["executed"]["total_flops"] / total - 1.0) < 1e-12
+    assert whole[0]["executed"]["flops"] == cost["flops_per_step"]["total"]
+    budget = 3.3 * cost["flops_per_step"]["total"]
+    result = nag.train(nag.Model.from_file(model), text, flops_budget=budget, threads=1, val_interval=0, log=str(tmp_path / "log"))
+    spent = json.loads((tmp_path / "log").read_text().splitlines()[-1])["executed"]["total_flops"]
+    assert result.step == 4 and 0.8 * budget < spent < 1.2 * budget
+    poor = subprocess.run([nagc, "train", model, "--data", text, "--flops-budget", "10"], capture_output=True, text=True)
+    assert poor.returncode == 1 and "flops budget: expected at least one step's" in poor.stderr
