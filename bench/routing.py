@@ -6,7 +6,8 @@
 
 Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
 are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
-process, the smallest of several rounds, taken in turns.
+process, the smallest of several rounds, taken in turns. A second table counts a step of a smaller model on the PTX machine
+(`nagc profile`): launches, bytes of global memory, operations.
 """
 
 import argparse
@@ -130,6 +131,30 @@ def rows(variants):
                    flops=executed(variant) / base, skipped=float(variant.skipped()))
 
 
+def machine_rows(folder, kv):
+    """Counts of a step's kernels on the PTX machine, against the dense model's."""
+    sizes = dict(layers=4, width=128, heads=4, seq=128, batch=2)
+    base = None
+    for rate in (None, *RATES):
+        routed = {} if rate is None else dict(mod_exempt=0, mod_kv=kv, mod_policy="capacity", mod_rate=rate)
+        model = folder / "machine.mlir"
+        nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in (sizes | routed).items()), "-o", model)
+        totals = json.loads(nagc("profile", model, "--json"))["totals"]
+        base = base or totals
+        yield dict(name="dense" if rate is None else f"capacity {rate:.1%}", launches=totals["launches"],
+                   more_per_sub_layer=(totals["launches"] - base["launches"]) / (2 * sizes["layers"]),
+                   requested=totals["bytes_requested"] / base["bytes_requested"],
+                   unique=totals["bytes_unique"] / base["bytes_unique"], flops=totals["flops"] / base["flops"])
+
+
+def show_machine(table):
+    print("on the PTX machine, layers = 4, width 128, T = 128, batch 2, the optimizer included; against dense in the same run")
+    print(f"{'':18} {'launches':>8} {'more per sub-layer':>18} {'requested':>9} {'unique':>7} {'operations':>10}")
+    for row in table:
+        print(f"{row['name']:18} {row['launches']:8} {row['more_per_sub_layer']:18.2f} {row['requested']:9.3f} "
+              f"{row['unique']:7.3f} {row['flops']:10.3f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=str(ROOT / "build"))
@@ -139,6 +164,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="threads that wait for others take processor time too")
+    parser.add_argument("--no-machine", action="store_true", help="leave the PTX machine out")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.update(NAG_BUILD=options.build, OMP_NUM_THREADS=str(options.threads))
@@ -148,13 +174,16 @@ def main():
             for variant in variants:
                 variant.measure(options.steps)
         table = list(rows(variants))
+        machine = [] if options.no_machine or options.kv == "routed" else list(machine_rows(Path(folder), options.kv))
     if options.json:
-        print(json.dumps(table, indent=1))
+        print(json.dumps({"cpu": table, "machine": machine}, indent=1))
         return
     print(f"small, T = {options.seq}, batch {options.batch}, kv = {options.kv}; against dense in the same run")
     print(f"{'':18} {'skipped':>8} {'ms/step':>9} {'time':>6} {'FLOPs':>6}")
     for row in table:
         print(f"{row['name']:18} {row['skipped']:8.3f} {1e3 * row['seconds']:9.1f} {row['time']:6.3f} {row['flops']:6.3f}")
+    if machine:
+        show_machine(machine)
 
 
 if __name__ == "__main__":

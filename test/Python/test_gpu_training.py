@@ -72,8 +72,8 @@ def test_losses_of_routed_models_on_tensor_cores(precision, tmp_path):
 
 
 @pytest.mark.parametrize("settings, message", [
-    (["mod_policy=rate"], "expected a capacity whose rate is known when compiling on the target cuda"),
-    (["mod_policy=capacity", "mod_ramp=5"], "expected a capacity whose rate is known when compiling on the target cuda"),
+    (["mod_policy=rate"], "known when compiling on the target cuda (mod_policy capacity without mod_warmup and mod_ramp)"),
+    (["mod_policy=capacity", "mod_ramp=5"], "known when compiling on the target cuda (mod_policy capacity without mod_warmup and mod_ramp)"),
     (["mod_policy=capacity", "mod_kv=routed"], "expected keys of all tokens (kv = all) on this target")])
 def test_routing_that_the_target_does_not_serve(settings, message, tmp_path):
     model = write_model(tmp_path / "model.mlir", *settings, "mod_rate=0.5", "mod_exempt=0")

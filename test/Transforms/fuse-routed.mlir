@@ -34,6 +34,26 @@ func.func @read_elsewhere(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor
   %y = nag.put %a, %rest, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
   return %y : tensor<2x8x16xf32>
 }
+
+// As many rows in all, but not as many that count: two kernels.
+// CHECK-LABEL: func.func @counted_apart
+// CHECK: nag.launch @kernels::@relu2_kernel(%arg0) {
+// CHECK: nag.launch @kernels::@take_relu2_kernel
+func.func @counted_apart(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -> (tensor<2x8x16xf32>, tensor<16x16xf32>) {
+  %d = nag.relu2 %x : (tensor<2x8x16xf32>) -> tensor<2x8x16xf32>
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.relu2 %r : (tensor<16x16xf32>) -> tensor<16x16xf32>
+  return %d, %a : tensor<2x8x16xf32>, tensor<16x16xf32>
+}
+
+// A rest that others read is zero rows put over a copy of the source.
+// CHECK-LABEL: func.func @rest
+// CHECK: %[[C:.*]] = nag.copy %arg0
+// CHECK: nag.launch @kernels::@put_kernel{{.*}}(%{{.*}}, %[[C]], %arg1, %arg2)
+func.func @rest(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>) {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  return %r, %rest : tensor<16x16xf32>, tensor<2x8x16xf32>
+}
 // CHECK: func.func @take_kernel({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false, nag.row_count}
 // CHECK: func.func @linear_kernel({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false, nag.row_count}
 // CHECK: func.func @relu2_put_kernel({{.*}} {nag.shares = [[I:[0-9]+]] : i64, nag.updates = [[I]] : i64})
