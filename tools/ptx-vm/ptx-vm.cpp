@@ -312,27 +312,71 @@ double processorSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * now.tv_nsec;
 }
 
-int run() {
+/// A launch as the command line asks for it.
+struct Request {
   ptxvm::Dim3 grid, block;
   ptxvm::LaunchOptions options;
-  if (!parseDim(gridText, grid))
-    return fail(wrongUse,
-                "--grid: expected X[,Y[,Z]], but got '" + gridText + "'");
-  if (!parseDim(blockText, block))
-    return fail(wrongUse,
-                "--block: expected X[,Y[,Z]], but got '" + blockText + "'");
-  if (!parseChecks(options.checks))
-    return fail(wrongUse, "--check: expected names of checks, all or none");
-  options.profile = showCounters || asJson;
-  options.threads = threadCount;
-  options.branchLimit = branchLimit;
   std::vector<Argument> arguments;
+};
+
+/// Fails on options that say nothing sensible.
+Error readRequest(Request &request) {
+  if (!parseDim(gridText, request.grid))
+    return createStringError("--grid: expected X[,Y[,Z]], but got '" +
+                             gridText + "'");
+  if (!parseDim(blockText, request.block))
+    return createStringError("--block: expected X[,Y[,Z]], but got '" +
+                             blockText + "'");
+  if (!parseChecks(request.options.checks))
+    return createStringError("--check: expected names of checks, all or none");
+  request.options.profile = showCounters || asJson;
+  request.options.threads = threadCount;
+  request.options.branchLimit = branchLimit;
   for (const std::string &text : argumentTexts) {
     Expected<Argument> argument = parseArgument(text);
     if (!argument)
-      return fail(wrongUse, "--arg: " + toString(argument.takeError()));
-    arguments.push_back(std::move(*argument));
+      return createStringError("--arg: " + toString(argument.takeError()));
+    request.arguments.push_back(std::move(*argument));
   }
+  return Error::success();
+}
+
+/// The shortest of several launches.
+struct Timing {
+  double seconds = 0, processorSeconds = 0;
+};
+
+ptxvm::LaunchResult launch(const ptxvm::Module &module,
+                           const ptxvm::KernelInfo &kernel,
+                           const Request &request,
+                           const std::vector<uint8_t> &params, Timing &best) {
+  ptxvm::LaunchResult result;
+  for (unsigned k = 0; k < std::max(repeatCount.getValue(), 1u); ++k) {
+    double before = processorSeconds();
+    result = ptxvm::launch(module, kernel.name, request.grid, request.block,
+                           sharedBytes, params, request.options);
+    double spent = processorSeconds() - before;
+    best.seconds =
+        k == 0 ? result.seconds : std::min(best.seconds, result.seconds);
+    best.processorSeconds =
+        k == 0 ? spent : std::min(best.processorSeconds, spent);
+  }
+  return result;
+}
+
+void printTime(const Timing &timing, const ptxvm::Counters &counters) {
+  outs() << json::Value(json::Object{
+                {"seconds", timing.seconds},
+                {"processor_seconds", timing.processorSeconds},
+                {"thread_instructions", counters.threadInstructions},
+                {"tensor_flops", counters.tensorFlops}})
+         << "\n";
+}
+
+int run() {
+  Request request;
+  if (Error error = readRequest(request))
+    return fail(wrongUse, toString(std::move(error)));
   ptxvm::DeviceMemory memory;
   std::unique_ptr<ptxvm::Module> module = loadModule(memory);
   if (!module)
@@ -344,34 +388,22 @@ int run() {
     return fail(wrongUse,
                 "--entry: no kernel '" + entryName + "' in " + inputFile);
   std::vector<uint8_t> params;
-  if (Error error = bindArguments(arguments, *kernel, memory, params))
+  if (Error error = bindArguments(request.arguments, *kernel, memory, params))
     return fail(wrongUse, "--arg: " + toString(std::move(error)));
-  ptxvm::LaunchResult result;
-  double best = 0, bestProcessor = 0;
-  for (unsigned k = 0; k < std::max(repeatCount.getValue(), 1u); ++k) {
-    double before = processorSeconds();
-    result = ptxvm::launch(*module, kernel->name, grid, block, sharedBytes,
-                           params, options);
-    double spent = processorSeconds() - before;
-    best = k == 0 ? result.seconds : std::min(best, result.seconds);
-    bestProcessor = k == 0 ? spent : std::min(bestProcessor, spent);
-  }
-  Expected<std::vector<Printed>> arrays = collectArrays(arguments, memory);
+  Timing best;
+  ptxvm::LaunchResult result = launch(*module, *kernel, request, params, best);
+  Expected<std::vector<Printed>> arrays =
+      collectArrays(request.arguments, memory);
   if (!arrays)
     return fail(wrongUse, "--print: " + toString(arrays.takeError()));
   if (asJson)
-    printJson(result, *arrays, best);
+    printJson(result, *arrays, best.seconds);
   else
     printText(result, *arrays);
   if (showTime)
-    outs() << json::Value(json::Object{
-                  {"seconds", best},
-                  {"processor_seconds", bestProcessor},
-                  {"thread_instructions", result.counters.threadInstructions},
-                  {"tensor_flops", result.counters.tensorFlops}})
-           << "\n";
+    printTime(best, result.counters);
   outs().flush();
-  if (Error error = writeOutputs(arguments, memory))
+  if (Error error = writeOutputs(request.arguments, memory))
     return fail(failedRun, "--out: " + toString(std::move(error)));
   if (result.status != ptxvm::LaunchStatus::Ok)
     return fail(failedRun, result.message);

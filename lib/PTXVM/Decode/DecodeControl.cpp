@@ -4,6 +4,8 @@
 #include "Decoder.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
 namespace ptxvm {
 
@@ -347,7 +349,49 @@ constexpr MmaRow mmaRows[] = {
     {".m8n8k16", Type::S8, MmaKind::I8_8x8x16},
 };
 
+/// What an mma says before its operands.
+struct MmaForm {
+  MmaKind kind;
+  Type a, b, wide; // `wide`: of sums that are not f16
+  bool halfSums;
+};
+
+/// The table's row for a shape and types, all of which must go together.
+std::optional<MmaForm> findMma(std::string_view shape,
+                               const std::array<Type, 4> &types) {
+  auto [d, a, b, c] = types;
+  auto isByte = [](Type type) { return type == Type::S8 || type == Type::U8; };
+  Type input = isByte(a) && isByte(b) ? Type::S8 : a;
+  Type wide = input == Type::S8    ? Type::S32
+              : input == Type::F64 ? Type::F64
+                                   : Type::F32;
+  bool half = input == Type::F16 && d == Type::F16 && c == Type::F16;
+  if ((a != b && input != Type::S8) || (!half && (d != wide || c != wide)))
+    return std::nullopt;
+  for (const MmaRow &row : mmaRows)
+    if (row.shape == shape && row.input == input)
+      return MmaForm{row.kind, a, b, wide, half};
+  return std::nullopt;
+}
+
 } // namespace
+
+/// The registers of operand `index`, which must be `count`.
+void Decoder::collectFragment(size_t index, unsigned count, unsigned size,
+                              bool isSource, uint32_t *target) {
+  const Operand &value = operand(index);
+  size_t have = value.kind == Operand::Vector ? value.elements.size() : 1;
+  if (have != count)
+    return fail("expected " + std::to_string(count) + " registers as operand " +
+                std::to_string(index + 1) + ", but got " +
+                std::to_string(have));
+  for (unsigned k = 0; k < count; ++k) {
+    const Operand &element =
+        value.kind == Operand::Vector ? value.elements[k] : value;
+    target[k] = isSource ? source(element, size, "fragment")
+                         : destination(element, size);
+  }
+}
 
 void Decoder::decodeMma() {
   bool known = take(".sync") && take(".aligned");
@@ -357,57 +401,36 @@ void Decoder::decodeMma() {
   for (const MmaRow &row : mmaRows)
     if (shape.empty() && take(row.shape))
       shape = row.shape;
-  bool saturate = take(".satfinite");
+  bool saturates = take(".satfinite");
   // bf16 and tf32 name their type in each place; f64 may carry .rn.
   take(".rn");
-  Type d = takeType(), a = takeType(), b = takeType(), c = takeType();
-  auto isByte = [](Type type) { return type == Type::S8 || type == Type::U8; };
-  Type input = isByte(a) && isByte(b) ? Type::S8 : a;
-  const MmaRow *found = nullptr;
-  for (const MmaRow &row : mmaRows)
-    if (row.shape == shape && row.input == input)
-      found = &row;
-  Type wide = input == Type::S8    ? Type::S32
-              : input == Type::F64 ? Type::F64
-                                   : Type::F32;
-  bool half = input == Type::F16 && d == Type::F16 && c == Type::F16;
-  if (!found || (a != b && input != Type::S8) ||
-      (!half && (d != wide || c != wide)))
+  std::array<Type, 4> types;
+  for (Type &type : types)
+    type = takeType();
+  std::optional<MmaForm> form = findMma(shape, types);
+  if (!form)
     return fail("unsupported shape or types");
   if (!expectOperands(4, 4))
     return;
-  MmaShape counts = shapeOf(found->kind);
-  unsigned accumulators = half ? counts.accRegs / 2 : counts.accRegs;
-  unsigned size = wide == Type::F64 ? 8 : 4;
+  MmaShape counts = shapeOf(form->kind);
+  unsigned sums = form->halfSums ? counts.accRegs / 2 : counts.accRegs;
+  unsigned size = form->wide == Type::F64 ? 8 : 4;
   MmaOperands operands = {};
   Inst inst = prepared(InstructionClass::Mma);
-  auto collect = [&](size_t index, unsigned count, bool isSource,
-                     uint32_t *target) {
-    const Operand &value = operand(index);
-    size_t have = value.kind == Operand::Vector ? value.elements.size() : 1;
-    if (have != count)
-      return fail("expected " + std::to_string(count) +
-                  " registers as operand " + std::to_string(index + 1) +
-                  ", but got " + std::to_string(have));
-    for (unsigned k = 0; k < count; ++k) {
-      const Operand &element =
-          value.kind == Operand::Vector ? value.elements[k] : value;
-      target[k] = isSource ? source(element, size, "fragment")
-                           : destination(element, size);
-    }
-  };
-  collect(0, accumulators, false, operands.d);
-  collect(1, counts.aRegs, true, operands.a);
-  collect(2, counts.bRegs, true, operands.b);
-  collect(3, accumulators, true, operands.c);
+  collectFragment(0, sums, size, false, operands.d);
+  collectFragment(1, counts.aRegs, size, true, operands.a);
+  collectFragment(2, counts.bRegs, size, true, operands.b);
+  collectFragment(3, sums, size, true, operands.c);
   if (failed)
     return;
   program.mmaOperands.push_back(operands);
   inst.imm = reinterpret_cast<int64_t>(&program.mmaOperands.back());
-  inst.flags = static_cast<uint8_t>(
-      (a == Type::S8 ? mma::signedA : 0) | (b == Type::S8 ? mma::signedB : 0) |
-      (half ? mma::halfAccumulators : 0) | (saturate ? mma::saturate : 0));
-  inst.op = static_cast<uint8_t>(found->kind);
+  inst.flags =
+      static_cast<uint8_t>((form->a == Type::S8 ? mma::signedA : 0) |
+                           (form->b == Type::S8 ? mma::signedB : 0) |
+                           (form->halfSums ? mma::halfAccumulators : 0) |
+                           (saturates ? mma::saturate : 0));
+  inst.op = static_cast<uint8_t>(form->kind);
   inst.flops = 2u * counts.m * counts.n * counts.k;
   inst.run = selectMmaHandler(inst.op);
   inst.src[1] = immediate(allLanes, 4);

@@ -111,8 +111,8 @@ bool fitsRegister(Type type, unsigned size) {
 
 } // namespace
 
-void Decoder::decodeCvt() {
-  uint8_t flags = 0;
+/// The modifiers of a cvt but its types, as flags of its handlers.
+uint8_t Decoder::takeConversionFlags() {
   struct IntegralRounding {
     std::string_view name;
     Rounding rounding;
@@ -121,6 +121,7 @@ void Decoder::decodeCvt() {
                                                   {".rzi", Rounding::Zero},
                                                   {".rmi", Rounding::Down},
                                                   {".rpi", Rounding::Up}};
+  uint8_t flags = 0;
   takeRounding(false);
   for (const IntegralRounding &row : integral)
     if (take(row.name)) {
@@ -138,7 +139,14 @@ void Decoder::decodeCvt() {
   if (take(".relu"))
     flags |= leaf::relu;
   if (take(".pack"))
-    return fail("unsupported modifier '.pack'");
+    fail("unsupported modifier '.pack'");
+  return flags;
+}
+
+void Decoder::decodeCvt() {
+  uint8_t flags = takeConversionFlags();
+  if (failed)
+    return;
   Type to = takeType(), from = takeType();
   bool isPair = current->operands.size() == 3;
   if (!expectOperands(2, 3))
@@ -148,27 +156,43 @@ void Decoder::decodeCvt() {
   inst.rounding = rounding;
   inst.flush = flush;
   inst.imm = static_cast<int64_t>(from) | static_cast<int64_t>(to) << 8;
-  bool plain = flags == 0 && !flush && rounding == Rounding::Nearest;
-  if (isPair) {
-    bool toPair = to == Type::F16x2 || to == Type::BF16x2 ||
-                  to == Type::E4M3x2 || to == Type::E5M2x2;
-    if (!toPair || from != Type::F32)
-      return fail("expected a packed type and source type .f32");
-    inst.src[0] = source(1, 4), inst.src[1] = source(2, 4);
-    inst.dst = destination(0, sizeOf(to));
-    setLeaf(inst, {Op::ConvertPair, to, from, 0, uint8_t(plain ? 0 : 4)});
-    program.code.push_back(inst);
-    return;
-  }
-  auto registerOf = [&](size_t index, Type type) {
-    if (operand(index).kind != Operand::Register)
-      return sizeOf(type);
-    unsigned size = registerSize(operand(index));
-    if (!fitsRegister(type, size))
-      failOperand(index, "a register that holds " + std::string(nameOf(type)));
-    return size;
-  };
-  unsigned dstSize = registerOf(0, to), srcSize = registerOf(1, from);
+  if (isPair)
+    decodeConvertPair(inst, to, from);
+  else
+    decodeConvertOne(inst, to, from);
+}
+
+/// Without modifiers, rounded to nearest.
+static bool isPlain(const Inst &inst) {
+  return inst.flags == 0 && !inst.flush && inst.rounding == Rounding::Nearest;
+}
+
+/// Two f32 to one register.
+void Decoder::decodeConvertPair(Inst &inst, Type to, Type from) {
+  bool toPair = to == Type::F16x2 || to == Type::BF16x2 || to == Type::E4M3x2 ||
+                to == Type::E5M2x2;
+  if (!toPair || from != Type::F32)
+    return fail("expected a packed type and source type .f32");
+  uint8_t width = isPlain(inst) ? 0 : 4;
+  inst.src[0] = source(1, 4), inst.src[1] = source(2, 4);
+  inst.dst = destination(0, sizeOf(to));
+  setLeaf(inst, {Op::ConvertPair, to, from, 0, width});
+  program.code.push_back(inst);
+}
+
+/// The bytes of a register operand that holds a type; the type's of others.
+unsigned Decoder::convertedSize(size_t index, Type type) {
+  if (operand(index).kind != Operand::Register)
+    return sizeOf(type);
+  unsigned size = registerSize(operand(index));
+  if (!fitsRegister(type, size))
+    failOperand(index, "a register that holds " + std::string(nameOf(type)));
+  return size;
+}
+
+void Decoder::decodeConvertOne(Inst &inst, Type to, Type from) {
+  bool plain = isPlain(inst);
+  unsigned dstSize = convertedSize(0, to), srcSize = convertedSize(1, from);
   inst.src[0] = source(1, srcSize), inst.dst = destination(0, dstSize);
   bool toFloat = isFloat(to) || to == Type::F16x2;
   bool narrows = isFloat(from) && isFloat(to) && sizeOf(to) < sizeOf(from);

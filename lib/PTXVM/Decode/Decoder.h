@@ -105,6 +105,10 @@ private:
   void decodePack();
   void decodeUnpack();
   void decodeCvt();
+  uint8_t takeConversionFlags();
+  unsigned convertedSize(size_t index, Type type);
+  void decodeConvertPair(Inst &inst, Type to, Type from);
+  void decodeConvertOne(Inst &inst, Type to, Type from);
   void decodeCvta();
   void decodeIsspacep();
   void decodeLoad();
@@ -113,10 +117,13 @@ private:
   void decodeNothing();
   void decodePolicy();
   void decodeAtomic();
+  void collectAtomic(size_t address, bool isCas, Inst &working);
   void decodeFence();
   void decodeCp();
   void decodeLdmatrix();
   void decodeMma();
+  void collectFragment(size_t index, unsigned count, unsigned size,
+                       bool isSource, uint32_t *target);
   void decodeShfl();
   void decodeVote();
   void decodeMatch();

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 
 using namespace ptxvm;
 using namespace ptxvm::driver;
@@ -49,68 +50,57 @@ template <typename Fn> CUresult query(bool valid, CUdevice device, Fn body) {
   });
 }
 
+/// Attributes that are the same for every chip.
+const std::unordered_map<int, int> fixedAttributes = {
+    {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, maxThreadsPerBlock},
+    {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, maxThreadsPerBlock},
+    {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, maxThreadsPerBlock},
+    {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z, 64},
+    {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X, 0x7fffffff},
+    {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535},
+    {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 65535},
+    {CU_DEVICE_ATTRIBUTE_MAX_PITCH, 0x7fffffff},
+    {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, defaultSharedPerBlock},
+    {CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK,
+     reservedSharedPerBlock},
+    {CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY, 65536},
+    {CU_DEVICE_ATTRIBUTE_WARP_SIZE, 32},
+    {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, registersPerMultiprocessor},
+    {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
+     registersPerMultiprocessor},
+    {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
+     threadsPerMultiprocessor},
+    {CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR,
+     blocksPerMultiprocessor},
+    {CU_DEVICE_ATTRIBUTE_CLOCK_RATE, 1000000}, // kHz
+    {CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 1000000},
+    {CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 5120},
+    {CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, 512},
+    {CU_DEVICE_ATTRIBUTE_GPU_OVERLAP, 1},
+    {CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, 1},
+    {CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED, 1},
+    {CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 1},
+    {CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 1},
+    {CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
+    {CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, 1},
+    {CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 1},
+};
+
 /// False for attributes that the machine does not know; known to CUDA or not,
 /// those within its range count as absent features.
 bool attributeOf(const Settings &settings, int attribute, int &value) {
+  auto fixed = fixedAttributes.find(attribute);
+  if (fixed != fixedAttributes.end()) {
+    value = fixed->second;
+    return true;
+  }
   DeviceLimits limits = limitsOf(settings);
   switch (attribute) {
-  case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-  case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
-  case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y:
-    value = maxThreadsPerBlock;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z:
-    value = 64;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
-  case CU_DEVICE_ATTRIBUTE_MAX_PITCH:
-    value = 0x7fffffff;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
-  case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z:
-    value = 65535;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
-    value = defaultSharedPerBlock;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY:
-    value = 65536;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
-    value = 32;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
-  case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR:
-    value = registersPerMultiprocessor;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: // kHz
-  case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE:
-    value = 1000000;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT:
-    value = 512;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_GPU_OVERLAP:
-  case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT:
-  case CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED:
-  case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
-  case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
-  case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
-  case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED:
-  case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
-    value = 1;
-    return true;
   case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
     value = limits.multiprocessors;
     return true;
-  case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH:
-    value = 5120;
-    return true;
   case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE:
     value = limits.l2Bytes;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
-    value = threadsPerMultiprocessor;
     return true;
   case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
     value = settings.major;
@@ -123,12 +113,6 @@ bool attributeOf(const Settings &settings, int attribute, int &value) {
     return true;
   case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
     value = limits.sharedPerBlock;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR:
-    value = blocksPerMultiprocessor;
-    return true;
-  case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK:
-    value = reservedSharedPerBlock;
     return true;
   default:
     value = 0;

@@ -268,61 +268,70 @@ void BlockRunner::runFragment(Warp &warp, Fragment &fragment) {
       ++fragment.pc;
       continue;
     }
-    bool leave = true;
-    switch (inst.control) {
-    case Control::Branch:
-      ++warp.branches;
-      leave = branch(warp, fragment, inst, mask) || warp.branches >= turn ||
-              launch.stop;
-      if (overLimit(warp, inst))
-        return;
-      break;
-    case Control::BranchIndexed:
-      branchIndexed(warp, fragment, inst, mask);
-      break;
-    case Control::WarpSync:
-      leave = warpSync(warp, fragment, inst, mask) || launch.stop;
-      break;
-    case Control::Barrier:
-    case Control::BarrierArrive:
-      leave = arriveAt(warp, fragment, inst, mask);
-      break;
-    case Control::Call:
-      leave = call(warp, fragment, inst, mask);
-      break;
-    case Control::Return:
-      if (mask == 0) {
-        ++fragment.pc;
-      } else {
-        uint32_t stay = fragment.mask & ~mask, next = fragment.pc + 1;
-        Fragment before = fragment;
-        fragment.mask = mask;
-        returnFrom(warp, fragment);
-        if (stay)
-          split(warp, before, stay, next);
-      }
-      break;
-    case Control::Exit:
-      if (mask)
-        exitLanes(warp, fragment, mask);
-      else
-        ++fragment.pc;
-      break;
-    case Control::Trap:
-      if (mask) {
-        unsigned lane = static_cast<unsigned>(__builtin_ctz(mask));
-        block.report(FindingKind::Trap, inst.line, warp.thread(lane), 0,
-                     "trap executed");
-        return launch.abort(LaunchStatus::Trap, "trap executed");
-      }
-      ++fragment.pc;
-      break;
-    case Control::None:
-      break;
-    }
-    if (leave)
+    if (control(warp, fragment, inst, mask, turn))
       return;
   }
+}
+
+/// Executes an instruction that moves a fragment. True when the fragment has
+/// to be left; it may be dead then. `turn`: the warp's branches at which others
+/// have their turn.
+bool BlockRunner::control(Warp &warp, Fragment &fragment, const Inst &inst,
+                          uint32_t mask, uint64_t turn) {
+  switch (inst.control) {
+  case Control::Branch: {
+    ++warp.branches;
+    bool leave = branch(warp, fragment, inst, mask) || warp.branches >= turn ||
+                 launch.stop;
+    return overLimit(warp, inst) || leave;
+  }
+  case Control::BranchIndexed:
+    branchIndexed(warp, fragment, inst, mask);
+    return true;
+  case Control::WarpSync:
+    return warpSync(warp, fragment, inst, mask) || launch.stop;
+  case Control::Barrier:
+  case Control::BarrierArrive:
+    return arriveAt(warp, fragment, inst, mask);
+  case Control::Call:
+    return call(warp, fragment, inst, mask);
+  case Control::Return:
+    leaveFunction(warp, fragment, mask);
+    return true;
+  case Control::Exit:
+    if (mask)
+      exitLanes(warp, fragment, mask);
+    else
+      ++fragment.pc;
+    return true;
+  case Control::Trap:
+    if (!mask) {
+      ++fragment.pc;
+      return true;
+    }
+    block.report(FindingKind::Trap, inst.line,
+                 warp.thread(static_cast<unsigned>(__builtin_ctz(mask))), 0,
+                 "trap executed");
+    launch.abort(LaunchStatus::Trap, "trap executed");
+    return true;
+  case Control::None:
+    break;
+  }
+  return true;
+}
+
+/// The lanes of `mask` return; the others go on.
+void BlockRunner::leaveFunction(Warp &warp, Fragment &fragment, uint32_t mask) {
+  if (mask == 0) {
+    ++fragment.pc;
+    return;
+  }
+  uint32_t stay = fragment.mask & ~mask, next = fragment.pc + 1;
+  Fragment before = fragment;
+  fragment.mask = mask;
+  returnFrom(warp, fragment);
+  if (stay)
+    split(warp, before, stay, next);
 }
 
 //===----------------------------------------------------------------------===//
@@ -369,6 +378,40 @@ void BlockRunner::callFunction(Warp &warp, Fragment &fragment,
   fragment.pc = target.entry;
 }
 
+/// The function that a call goes to. Of an indirect call, the lanes that call
+/// what the first one calls stay in the fragment. Nothing, and the launch is
+/// over, where that is no function of the prototype.
+std::optional<uint32_t> BlockRunner::findCallee(Warp &warp, Fragment &fragment,
+                                                const Inst &inst,
+                                                uint32_t mask) {
+  const CallSite &site = program.calls[inst.ext];
+  if (site.callee >= 0)
+    return static_cast<uint32_t>(site.callee);
+  const uint64_t *targets = warp.at<uint64_t>(site.target);
+  unsigned first = static_cast<unsigned>(__builtin_ctz(mask));
+  uint64_t wanted = targets[first];
+  uint32_t group = 0;
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if ((mask >> lane & 1) && targets[lane] == wanted)
+      group |= 1u << lane;
+  uint64_t callee = wanted - functionWindow;
+  if (callee < program.functions.size()) {
+    const FunctionCode &target = program.functions[callee];
+    if (!target.isBuiltin && !target.isEntry &&
+        target.params.size() == site.arguments.size() &&
+        target.results.size() == site.results.size()) {
+      fragment.mask = group;
+      return static_cast<uint32_t>(callee);
+    }
+  }
+  block.report(FindingKind::InvalidBranch, inst.line, warp.thread(first),
+               wanted,
+               "indirect call of something that is not a function of the "
+               "prototype");
+  launch.abort(LaunchStatus::Trap, "invalid indirect call");
+  return std::nullopt;
+}
+
 bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
                        uint32_t mask) {
   if (mask == 0) {
@@ -381,34 +424,10 @@ bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
     split(warp, Fragment(fragment), stay, fragment.pc + 1);
     return true;
   }
-  uint32_t callee = static_cast<uint32_t>(site.callee);
-  if (site.callee < 0) {
-    const uint64_t *targets = warp.at<uint64_t>(site.target);
-    uint64_t wanted = targets[__builtin_ctz(mask)];
-    uint32_t group = 0;
-    for (unsigned lane = 0; lane < warpSize; ++lane)
-      if ((mask >> lane & 1) && targets[lane] == wanted)
-        group |= 1u << lane;
-    bool valid = wanted - functionWindow < program.functions.size();
-    callee = static_cast<uint32_t>(wanted - functionWindow);
-    if (valid) {
-      const FunctionCode &target = program.functions[callee];
-      valid = !target.isBuiltin && !target.isEntry &&
-              target.params.size() == site.arguments.size() &&
-              target.results.size() == site.results.size();
-    }
-    if (!valid) {
-      block.report(FindingKind::InvalidBranch, inst.line,
-                   warp.thread(static_cast<unsigned>(__builtin_ctz(mask))),
-                   wanted,
-                   "indirect call of something that is not a function "
-                   "of the prototype");
-      launch.abort(LaunchStatus::Trap, "invalid indirect call");
-      return true;
-    }
-    fragment.mask = group;
-  }
-  const FunctionCode &target = program.functions[callee];
+  std::optional<uint32_t> callee = findCallee(warp, fragment, inst, mask);
+  if (!callee)
+    return true;
+  const FunctionCode &target = program.functions[*callee];
   if (target.isBuiltin) {
     ++fragment.pc;
     return callBuiltin(warp, site, target, mask, inst.line);
@@ -420,7 +439,7 @@ bool BlockRunner::call(Warp &warp, Fragment &fragment, const Inst &inst,
     others = fragment;
     others.mask = rest;
   }
-  callFunction(warp, fragment, site, callee);
+  callFunction(warp, fragment, site, *callee);
   if (launch.stop)
     return true;
   if (others.mask) {

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <optional>
 
 namespace ptxvm {
 
@@ -175,11 +176,16 @@ private:
   bool branch(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask);
   void branchIndexed(Warp &warp, Fragment &fragment, const Inst &inst,
                      uint32_t mask);
+  bool control(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask,
+               uint64_t turn);
   bool call(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask);
+  std::optional<uint32_t> findCallee(Warp &warp, Fragment &fragment,
+                                     const Inst &inst, uint32_t mask);
   void callFunction(Warp &warp, Fragment &fragment, const CallSite &site,
                     uint32_t callee);
   bool callBuiltin(Warp &warp, const CallSite &site, const FunctionCode &callee,
                    uint32_t mask, uint32_t line);
+  void leaveFunction(Warp &warp, Fragment &fragment, uint32_t mask);
   void returnFrom(Warp &warp, Fragment &fragment);
   void exitLanes(Warp &warp, Fragment &fragment, uint32_t mask);
   bool warpSync(Warp &warp, Fragment &fragment, const Inst &inst,
