@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define NAG_PTXVM_EXTENSION_VERSION 1
+#define NAG_PTXVM_EXTENSION_VERSION 2
 
 /// One kind of fault at one line of one kernel, seen `count` times; the rest
 /// describes the first. The texts live until nagPtxvmReset.
@@ -41,6 +41,10 @@ int nagPtxvmExtensionVersion(void);
 /// NAG_PTXVM_CHECKS; null leaves them as they are. `counters`: whether memory
 /// traffic is counted. Returns 0, or 1 for an unknown name.
 int nagPtxvmConfigure(const char *checks, int counters);
+
+/// Whether new findings are written to standard error too, as they are at
+/// first. For programs that show them themselves. Since version 2.
+void nagPtxvmShowFindings(int show);
 
 /// Distinct findings so far, and the one at `index`; 0, or 1 when out of range.
 size_t nagPtxvmFindingCount(void);

@@ -54,6 +54,13 @@ int nagPtxvmConfigure(const char *checks, int counters) {
   });
 }
 
+void nagPtxvmShowFindings(int show) {
+  query([&](Driver &state) {
+    state.records.showsFindings = show != 0;
+    return true;
+  });
+}
+
 size_t nagPtxvmFindingCount(void) {
   size_t count = 0;
   query([&](Driver &state) {

@@ -25,7 +25,8 @@ void Records::add(const std::string &kernel, const LaunchResult &result,
       continue;
     }
     found.push_back(finding);
-    std::fprintf(stderr, "ptx-vm: %s\n", finding.str().c_str());
+    if (showsFindings)
+      std::fprintf(stderr, "ptx-vm: %s\n", finding.str().c_str());
     lines += finding.json() + "\n";
   }
   if (lines.empty() || findingsFile.empty())

@@ -21,7 +21,8 @@ struct KernelRecord {
 class Records {
 public:
   /// Adds a launch; findings of a kind and place not seen before are written to
-  /// standard error and, as one line of JSON each, to `findingsFile`.
+  /// standard error, where they are to be shown, and, as one line of JSON each,
+  /// to `findingsFile`.
   void add(const std::string &kernel, const LaunchResult &result,
            const std::string &findingsFile);
   void clear();
@@ -29,6 +30,7 @@ public:
   const std::deque<Finding> &findings() const { return found; }
   const std::deque<KernelRecord> &kernels() const { return launched; }
   std::string lastMessage;
+  bool showsFindings = true;
 
   /// One line of JSON per kernel; false when the file cannot be written.
   bool writeCounters(const std::string &file) const;

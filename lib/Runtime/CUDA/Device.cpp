@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Runtime/CUDA/Device.h"
 
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 
 using namespace llvm;
@@ -49,6 +51,11 @@ Error CUDADevice::initialize(StringRef name) {
   if (!loaded)
     return loaded.takeError();
   driver = std::move(*loaded);
+  if (const MachineFunctions *machine = driver->getMachine()) {
+    machine->nagPtxvmShowFindings(0);
+    // Others' of this process are not ours.
+    consumeError(checkFindings());
+  }
   auto found = findDevice(*driver, name);
   if (!found)
     return found.takeError();
@@ -167,10 +174,43 @@ Error CUDADevice::useStream(Stream other) {
 }
 
 Error CUDADevice::synchronize() {
-  if (Error error = makeCurrent())
+  Error error = makeCurrent();
+  if (!error)
+    error = driver->check((*driver)->cuStreamSynchronize(stream),
+                          "cuStreamSynchronize");
+  Error found = checkFindings();
+  if (!found)
     return error;
-  return driver->check((*driver)->cuStreamSynchronize(stream),
-                       "cuStreamSynchronize");
+  consumeError(std::move(error));
+  return found;
+}
+
+static std::string format(const uint32_t (&index)[3]) {
+  return formatv("({0},{1},{2})", index[0], index[1], index[2]);
+}
+
+static Error describe(const NagPtxvmFinding &finding) {
+  return createStringError(
+      formatv("kernel '{0}': {1}: {2} (PTX line {3}, block {4}, thread {5})",
+              finding.kernel, finding.kind, finding.message, finding.line,
+              format(finding.block), format(finding.thread))
+          .str());
+}
+
+Error CUDADevice::checkFindings() {
+  const MachineFunctions *machine = driver->getMachine();
+  if (!machine)
+    return Error::success();
+  Error result = Error::success();
+  findings.resize(machine->nagPtxvmFindingCount());
+  for (auto [index, reported] : enumerate(findings)) {
+    NagPtxvmFinding finding;
+    if (machine->nagPtxvmGetFinding(index, &finding) != 0 ||
+        std::exchange(reported, finding.count) >= finding.count || result)
+      continue;
+    result = describe(finding);
+  }
+  return result;
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Runtime/CUDA/Driver.h"
+#include "nag/Runtime/Files.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
-#include <dlfcn.h>
 
 using namespace llvm;
 using namespace nag::runtime::cuda;
@@ -15,16 +15,6 @@ static constexpr int kOldestVersion = 12000;
 
 static constexpr StringLiteral kDriverLibrary = "libcuda.so.1";
 static constexpr StringLiteral kMachineLibrary = "libnagptxvm-cuda.so";
-
-/// The program or shared library that holds this code. A program knows itself
-/// by the name it was called by, which may hold no folder.
-static std::string getOwnFile() {
-  static int anchor;
-  Dl_info info;
-  if (dladdr(&anchor, &info) && StringRef(info.dli_fname).contains('/'))
-    return info.dli_fname;
-  return sys::fs::getMainExecutable(nullptr, &anchor);
-}
 
 std::string nag::runtime::cuda::getDriverLibrary(StringRef device) {
   if (device != "vm")
@@ -63,6 +53,14 @@ Error Driver::lookUpFunctions(StringRef library) {
       missing = name;
     function = reinterpret_cast<std::decay_t<decltype(function)>>(address);
   };
+#define NAG_LOOK_UP(name) lookUp(machine.name, #name)
+  NAG_LOOK_UP(nagPtxvmShowFindings);
+  NAG_LOOK_UP(nagPtxvmFindingCount);
+  NAG_LOOK_UP(nagPtxvmGetFinding);
+#undef NAG_LOOK_UP
+  if (!missing.empty())
+    machine = {};
+  missing = StringRef();
 #define NAG_LOOK_UP(name) lookUp(api.name, #name)
   NAG_LOOK_UP(cuInit);
   NAG_LOOK_UP(cuDriverGetVersion);

@@ -9,6 +9,8 @@
 
 #include "llvm/ADT/ArrayRef.h"
 
+#include <vector>
+
 namespace nag::runtime::cuda {
 
 /// The primary context of one device and one stream in it. Copies and launches
@@ -33,8 +35,12 @@ public:
   llvm::Error makeCurrent();
   /// Copies within the device, in the stream.
   llvm::Error copy(void *to, const void *from, size_t bytes);
-  /// Waits for all that the stream holds.
+  /// Waits for all that the stream holds. Fails where that failed, and where
+  /// the PTX machine found a fault in it.
   llvm::Error synchronize();
+  /// Fails with the first fault that the PTX machine has seen since the last
+  /// call: "kernel 'k': out-of-bounds: ...".
+  llvm::Error checkFindings();
 
   /// "NVIDIA H100 80GB HBM3, sm_90".
   const std::string &getDescription() const { return description; }
@@ -62,6 +68,8 @@ private:
   /// Orders one stream behind another.
   Event event = nullptr;
   int capability = 0; // 80 for sm_80
+  /// How often each fault was seen when it was reported.
+  std::vector<uint64_t> findings;
   std::string description;
 };
 

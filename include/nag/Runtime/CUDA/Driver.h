@@ -5,6 +5,8 @@
 #ifndef NAG_RUNTIME_CUDA_DRIVER_H
 #define NAG_RUNTIME_CUDA_DRIVER_H
 
+#include "nag/PTXVM/CudaExtension.h"
+
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/DynamicLibrary.h"
@@ -79,6 +81,13 @@ struct DriverFunctions {
                            void **arguments, void **extra);
 };
 
+/// What the PTX machine's library has beyond CUDA.
+struct MachineFunctions {
+  void (*nagPtxvmShowFindings)(int show);
+  size_t (*nagPtxvmFindingCount)();
+  int (*nagPtxvmGetFinding)(size_t index, NagPtxvmFinding *finding);
+};
+
 class Driver {
 public:
   /// Loads the library and initialises the driver. Fails when there is none,
@@ -87,6 +96,11 @@ public:
 
   const DriverFunctions &functions() const { return api; }
   const DriverFunctions *operator->() const { return &api; }
+
+  /// Null but for the PTX machine.
+  const MachineFunctions *getMachine() const {
+    return machine.nagPtxvmGetFinding ? &machine : nullptr;
+  }
 
   /// Success for 0; else "<what>: CUDA_ERROR_...: text".
   llvm::Error check(Result result, const llvm::Twine &what) const;
@@ -97,6 +111,7 @@ private:
 
   llvm::sys::DynamicLibrary handle;
   DriverFunctions api = {};
+  MachineFunctions machine = {};
 };
 
 /// The driver's library for a device's name: NVIDIA's for a number, the PTX
