@@ -47,7 +47,7 @@ void nag::buildTrainingPipeline(OpPassManager &manager,
 }
 
 void nag::buildPlanPipeline(OpPassManager &manager,
-                            const CPUPipelineOptions &options) {
+                            const ProgramPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
   if (options.fuse)
@@ -83,7 +83,7 @@ void nag::buildCPUPrecisionPipeline(OpPassManager &manager) {
 }
 
 void nag::buildCPUCodegenPipeline(OpPassManager &manager,
-                                  const CPUPipelineOptions &options) {
+                                  const ProgramPipelineOptions &options) {
   CPUKernelsOptions kernels;
   kernels.vectorBits = options.vectorBits;
   buildCPUKernelsPipeline(manager.nest<ModuleOp>(), kernels);
@@ -91,7 +91,7 @@ void nag::buildCPUCodegenPipeline(OpPassManager &manager,
 }
 
 void nag::buildCPUPipeline(OpPassManager &manager,
-                           const CPUPipelineOptions &options) {
+                           const ProgramPipelineOptions &options) {
   buildCPUPrecisionPipeline(manager);
   buildPlanPipeline(manager, options);
   buildCPUCodegenPipeline(manager, options);
@@ -103,7 +103,7 @@ void nag::registerPipelines() {
   PassPipelineRegistration<TrainingPipelineOptions>(
       "nag-training-pipeline", "expand, differentiate and add the optimizer",
       buildTrainingPipeline);
-  PassPipelineRegistration<CPUPipelineOptions>(
+  PassPipelineRegistration<ProgramPipelineOptions>(
       "nag-cpu-pipeline", "lower to the LLVM dialect for the CPU",
       buildCPUPipeline);
 }

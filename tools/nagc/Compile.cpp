@@ -130,7 +130,7 @@ static Error writeManifest(json::Value manifest) {
 }
 
 static void configure(TrainingPipelineOptions &training,
-                      CPUPipelineOptions &plan) {
+                      ProgramPipelineOptions &plan) {
   if (!differentiated.empty())
     training.function = differentiated.getValue();
   training.recompute = recompute.getValue();

@@ -53,8 +53,10 @@ void buildForwardPipeline(mlir::OpPassManager &manager,
 void buildTrainingPipeline(mlir::OpPassManager &manager,
                            const TrainingPipelineOptions &options);
 
-/// `nag-cpu-pipeline`: from nag ops on tensors to the LLVM dialect.
-struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
+/// How a program, differentiated or not, is cut into kernels and its memory
+/// planned, for every target.
+struct ProgramPipelineOptions
+    : mlir::PassPipelineOptions<ProgramPipelineOptions> {
   Option<bool> report{
       *this, "report",
       llvm::cl::desc("print what the memory plan of each function costs"),
@@ -99,12 +101,12 @@ struct CPUPipelineOptions : mlir::PassPipelineOptions<CPUPipelineOptions> {
 /// The first half: kernels formed and outlined, memory planned. Here the
 /// program's entry points can still be described.
 void buildPlanPipeline(mlir::OpPassManager &manager,
-                       const CPUPipelineOptions &options);
+                       const ProgramPipelineOptions &options);
 /// The second half: kernels and host program to the LLVM dialect.
 void buildCPUCodegenPipeline(mlir::OpPassManager &manager,
-                             const CPUPipelineOptions &options);
+                             const ProgramPipelineOptions &options);
 void buildCPUPipeline(mlir::OpPassManager &manager,
-                      const CPUPipelineOptions &options);
+                      const ProgramPipelineOptions &options);
 
 /// Registers all pipelines by name.
 void registerPipelines();

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Target/CPU/Compiler.h"
 #include "nag/Pipelines/CPUPrecision.h"
+#include "nag/Target/Lowering.h"
 
-#include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -21,30 +20,10 @@ void nag::cpu::registerTranslations(mlir::DialectRegistry &registry) {
   mlir::registerAllToLLVMIRTranslations(registry);
 }
 
-static Error runPipeline(mlir::ModuleOp program,
-                         function_ref<void(mlir::OpPassManager &)> build) {
-  mlir::PassManager manager(program.getContext());
-  build(manager);
-  if (failed(manager.run(program)))
-    return createStringError("the module cannot be compiled");
-  return Error::success();
-}
-
-/// True unless that is not wanted, there is no @loss, or its gradients are
-/// there already.
-static bool needsTraining(mlir::ModuleOp program,
-                          const CompileOptions &options) {
-  if (!options.differentiate)
-    return false;
-  if (options.training.function != "loss")
-    return true;
-  return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
-}
-
 Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
                                                 const CompileOptions &options) {
   auto plan = [&](mlir::OpPassManager &manager) {
-    if (needsTraining(program, options))
+    if (options.differentiate && needsTraining(program, options.training))
       buildTrainingPipeline(manager, options.training);
     buildCPUPrecisionPipeline(manager);
     buildPlanPipeline(manager, options.pipeline);
@@ -86,24 +65,6 @@ static void setTarget(Module &module, TargetMachine &machine) {
   }
 }
 
-static void optimise(Module &module, TargetMachine &machine) {
-  PipelineTuningOptions tuning;
-  tuning.LoopVectorization = true;
-  tuning.SLPVectorization = true;
-  PassBuilder passes(&machine, tuning);
-  LoopAnalysisManager loops;
-  FunctionAnalysisManager functions;
-  CGSCCAnalysisManager components;
-  ModuleAnalysisManager modules;
-  passes.registerModuleAnalyses(modules);
-  passes.registerCGSCCAnalyses(components);
-  passes.registerFunctionAnalyses(functions);
-  passes.registerLoopAnalyses(loops);
-  passes.crossRegisterProxies(loops, functions, components, modules);
-  passes.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
-      .run(module, modules);
-}
-
 Expected<std::unique_ptr<Module>>
 nag::cpu::translateToLLVM(mlir::ModuleOp program, LLVMContext &context) {
   auto machine = createHostMachine();
@@ -114,7 +75,7 @@ nag::cpu::translateToLLVM(mlir::ModuleOp program, LLVMContext &context) {
   if (!module)
     return createStringError("the module cannot be translated to LLVM IR");
   setTarget(*module, **machine);
-  optimise(*module, **machine);
+  optimise(*module, **machine, /*joinScalars=*/true);
   return module;
 }
 

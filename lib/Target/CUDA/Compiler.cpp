@@ -6,22 +6,13 @@
 #include "nag/Dialect/Nag/Transforms/Launches.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
+#include "nag/Target/Lowering.h"
 
 #include "mlir/IR/Matchers.h"
-#include "mlir/Pass/PassManager.h"
 
 using namespace llvm;
 using namespace nag;
 using namespace nag::cuda;
-
-static Error runPipeline(mlir::ModuleOp program,
-                         function_ref<void(mlir::OpPassManager &)> build) {
-  mlir::PassManager manager(program.getContext());
-  build(manager);
-  if (failed(manager.run(program)))
-    return createStringError("the module cannot be compiled");
-  return Error::success();
-}
 
 static mlir::ModuleOp getKernelsModule(mlir::ModuleOp program) {
   return program.lookupSymbol<mlir::ModuleOp>(kKernelsModuleName);
@@ -87,15 +78,6 @@ takeDeviceModule(mlir::ModuleOp kernels) {
   return owner;
 }
 
-static bool needsTraining(mlir::ModuleOp program,
-                          const CompileOptions &options) {
-  if (!options.differentiate)
-    return false;
-  if (options.training.function != "loss")
-    return true;
-  return program.lookupSymbol("loss") && !program.lookupSymbol("gradients");
-}
-
 static Error lowerKernels(mlir::ModuleOp program, const CompileOptions &options,
                           LoweredProgram &lowered) {
   mlir::ModuleOp kernels = getKernelsModule(program);
@@ -124,7 +106,7 @@ static Error lowerKernels(mlir::ModuleOp program, const CompileOptions &options,
 
 Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
                                           const CompileOptions &options) {
-  CPUPipelineOptions plan;
+  ProgramPipelineOptions plan;
   plan.copyOptionValuesFrom(options.plan);
   plan.launches = false;
   // A product's sums are in registers: elementwise ops run on them there, and
@@ -134,7 +116,7 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         manager.addPass(createNagExpandBlocks());
         manager.addPass(createNagSpreadAttention());
-        if (needsTraining(program, options))
+        if (options.differentiate && needsTraining(program, options.training))
           buildTrainingPipeline(manager, options.training);
         else
           buildForwardPipeline(manager, options.training);

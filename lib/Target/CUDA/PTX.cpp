@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Target/CUDA/PTX.h"
+#include "nag/Target/Lowering.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
 using namespace llvm;
+using namespace nag;
 
 /// The PTX ISA that both chips and CUDA 12.0 know.
 static constexpr StringLiteral kFeatures = "+ptx80";
@@ -30,21 +31,6 @@ static Expected<std::unique_ptr<TargetMachine>> createMachine(StringRef chip) {
       triple, chip, kFeatures, options, Reloc::PIC_));
 }
 
-static void optimise(Module &module, TargetMachine &machine) {
-  PassBuilder passes(&machine);
-  LoopAnalysisManager loops;
-  FunctionAnalysisManager functions;
-  CGSCCAnalysisManager components;
-  ModuleAnalysisManager modules;
-  passes.registerModuleAnalyses(modules);
-  passes.registerCGSCCAnalyses(components);
-  passes.registerFunctionAnalyses(functions);
-  passes.registerLoopAnalyses(loops);
-  passes.crossRegisterProxies(loops, functions, components, modules);
-  passes.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
-      .run(module, modules);
-}
-
 Expected<std::unique_ptr<Module>>
 nag::cuda::translateToLLVM(mlir::gpu::GPUModuleOp device, StringRef chip,
                            LLVMContext &context) {
@@ -57,7 +43,7 @@ nag::cuda::translateToLLVM(mlir::gpu::GPUModuleOp device, StringRef chip,
     return createStringError("the kernels cannot be translated to LLVM IR");
   module->setTargetTriple((*machine)->getTargetTriple());
   module->setDataLayout((*machine)->createDataLayout());
-  optimise(*module, **machine);
+  optimise(*module, **machine, /*joinScalars=*/false);
   return module;
 }
 

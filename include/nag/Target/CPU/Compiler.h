@@ -19,7 +19,7 @@ namespace nag::cpu {
 
 struct CompileOptions {
   TrainingPipelineOptions training;
-  CPUPipelineOptions pipeline;
+  ProgramPipelineOptions pipeline;
   /// False: a @loss is compiled as it stands, without gradients and optimizer.
   bool differentiate = true;
   /// Threads of the program's calls; 0: OpenMP's default.

@@ -34,7 +34,7 @@ public:
 
 struct CompileOptions {
   TrainingPipelineOptions training;
-  CPUPipelineOptions plan;
+  ProgramPipelineOptions plan;
   GPUKernelsOptions kernels;
   /// Null, or outlives the program.
   ProgramObserver *observer = nullptr;
