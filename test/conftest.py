@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Where the Python tests find the build, the references and the JAX peer."""
+"""Where the Python tests find the build, the references and the JAX peer, and where nagc keeps kernels."""
 
 import os
 import sys
@@ -17,5 +17,6 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     build = config.getoption("--nag-build").absolute()
     os.environ["NAG_BUILD"] = str(build)
+    os.environ["XDG_CACHE_HOME"] = str(build / "test" / "cache")
     if (build / "python").is_dir():
         sys.path.insert(0, str(build / "python"))

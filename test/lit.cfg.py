@@ -14,6 +14,8 @@ config.test_exec_root = os.path.join(config.nag_build, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(config.nag_build, "bin"), config.llvm_tools, os.environ["PATH"]]
 )
+# Where nagc keeps kernels: not in the user's home.
+config.environment["XDG_CACHE_HOME"] = os.path.join(config.nag_build, "test", "cache")
 # `--param roundtrip=1`: the tests of passes and ops alone, whose input must also survive printing and parsing, as text and
 # as bytecode.
 if lit_config.params.get("roundtrip"):

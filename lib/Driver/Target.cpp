@@ -6,6 +6,7 @@
 #include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
 #include "nag/Target/CPU/Compiler.h"
 #include "nag/Target/CUDA/Compiler.h"
+#include "nag/Target/CUDA/KernelCache.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -46,6 +47,9 @@ static Error checkCPU(const TargetOptions &options) {
                  options.schedule);
   if (options.precision != "f32")
     return wrong("precision", "f32 for the target cpu", options.precision);
+  if (options.kernelCache)
+    return wrong("kernel-cache", "no kernel cache for the target cpu",
+                 *options.kernelCache);
   return Error::success();
 }
 
@@ -76,6 +80,20 @@ static Error checkCUDA(const TargetOptions &options) {
   return Error::success();
 }
 
+/// The given folder, or the user's where there is one to write to.
+static std::string getKernelCache(const TargetOptions &options) {
+  if (options.kernelCache)
+    return *options.kernelCache;
+  std::string folder = cuda::KernelCache::getDefaultFolder();
+  if (folder.empty())
+    return folder;
+  if (auto cache = cuda::KernelCache::open(folder); !cache) {
+    consumeError(cache.takeError());
+    return std::string();
+  }
+  return folder;
+}
+
 static Expected<std::unique_ptr<runtime::Program>>
 createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   cuda::CompileOptions compile;
@@ -88,6 +106,7 @@ createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   compile.kernels.tf32 = options.target.precision == "tf32";
   compile.kernels.schedule = options.target.schedule;
   compile.training.bf16 = options.target.precision == "bf16";
+  compile.kernelCache = getKernelCache(options.target);
   return cuda::createProgram(
       module, compile,
       options.target.device.empty() ? "0" : StringRef(options.target.device));

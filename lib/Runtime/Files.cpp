@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -169,4 +170,14 @@ llvm::Error nag::runtime::createDirectories(llvm::StringRef path) {
   if (::faccessat(AT_FDCWD, path.str().c_str(), W_OK | X_OK, AT_EACCESS) != 0)
     return makeSystemError(path, "cannot write to folder", errno);
   return llvm::Error::success();
+}
+
+std::string nag::runtime::getOwnFile() {
+  static int anchor;
+  Dl_info info;
+  // A program knows itself by the name it was called by, which may hold no
+  // folder.
+  if (dladdr(&anchor, &info) && llvm::StringRef(info.dli_fname).contains('/'))
+    return info.dli_fname;
+  return llvm::sys::fs::getMainExecutable(nullptr, &anchor);
 }

@@ -24,7 +24,10 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
                          "bf16 on the target cuda (default: f32)")),
       schedule("schedule", cl::sub(command), cl::value_desc("file.json"),
                cl::desc("Schedules of kernels of the target cuda, as nagc tune "
-                        "writes them")) {}
+                        "writes them")),
+      kernelCache("kernel-cache", cl::sub(command), cl::value_desc("folder"),
+                  cl::desc("Where the target cuda keeps compiled kernels; "
+                           "empty: nowhere (default: $XDG_CACHE_HOME/nag)")) {}
 
 Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   driver::TargetOptions options;
@@ -33,6 +36,8 @@ Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   options.chip = chip;
   options.precision = precision;
   options.schedule = schedule;
+  if (kernelCache.getNumOccurrences())
+    options.kernelCache = kernelCache;
   // 0 stands for the default, which is not to be asked for.
   options.threads = threads.getNumOccurrences() && threads < 1 ? -1 : threads;
   if (Error error = options.check())

@@ -9,6 +9,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include <memory>
+#include <optional>
 
 namespace nag::driver {
 
@@ -22,6 +23,10 @@ struct TargetOptions {
   std::string chip;
   /// Precision of contractions.
   std::string precision = "f32";
+  /// Folder where the target keeps kernels for the next time; empty: nowhere.
+  /// Unless it is given, the user's ($XDG_CACHE_HOME/nag) where that can be
+  /// written to.
+  std::optional<std::string> kernelCache;
   /// Threads of the host program; 0: one per processor.
   int threads = 0;
   /// JSON file of schedules that override those chosen for the chip

@@ -84,6 +84,9 @@ private:
 /// cannot be written to.
 llvm::Error createDirectories(llvm::StringRef path);
 
+/// The program or shared library that holds this code.
+std::string getOwnFile();
+
 } // namespace nag::runtime
 
 #endif // NAG_RUNTIME_FILES_H

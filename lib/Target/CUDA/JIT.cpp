@@ -4,6 +4,7 @@
 #include "nag/Runtime/CUDA/Device.h"
 #include "nag/Target/CPU/Compiler.h"
 #include "nag/Target/CUDA/Compiler.h"
+#include "nag/Target/CUDA/KernelCache.h"
 #include "nag/Target/CompiledProgram.h"
 
 #include "llvm/ADT/DenseMap.h"
@@ -125,8 +126,12 @@ void LaunchContext::launchKernel(const Kernel &kernel, const int64_t *sizes,
   runtime::cuda::Result result = device.getDriver()->cuLaunchKernel(
       kernel.function, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4],
       sizes[5], sizes[6], device.getStream(), arguments, nullptr);
-  if (result != 0)
-    keep(device.getDriver().check(result, "kernel '" + kernel.name + "'"));
+  if (result == 0)
+    return;
+  // What went wrong may be an earlier kernel's work.
+  keep(device.checkFindings());
+  keep(device.getDriver().check(result, "at the launch of kernel '" +
+                                            kernel.name + "'"));
 }
 
 void LaunchContext::copy(void *to, const void *from, int64_t bytes) {
@@ -220,26 +225,47 @@ Error CUDAProgram::enqueue(StringRef function, ArrayRef<void *> arguments,
   return joinErrors(std::move(failure), gpu->useOwnStream());
 }
 
+static Expected<std::string> compileKernels(const LoweredProgram &program) {
+  LLVMContext context;
+  auto device =
+      translateToLLVM(program.getDeviceModule(), program.chip, context);
+  if (!device)
+    return device.takeError();
+  return emitPTX(**device, program.chip);
+}
+
+/// PTX text of the program's kernels, from the cache where it is there.
+static Expected<std::string> getKernels(const LoweredProgram &program,
+                                        StringRef cacheFolder) {
+  if (!program.device)
+    return std::string();
+  if (cacheFolder.empty())
+    return compileKernels(program);
+  auto cache = KernelCache::open(cacheFolder);
+  if (!cache)
+    return cache.takeError();
+  std::string key =
+      KernelCache::getKey(program.getDeviceModule(), program.chip);
+  if (std::optional<std::string> ptx = cache->lookup(key))
+    return std::move(*ptx);
+  auto ptx = compileKernels(program);
+  if (ptx)
+    cache->store(key, *ptx);
+  return ptx;
+}
+
 Expected<std::unique_ptr<runtime::Program>>
 nag::cuda::createProgram(mlir::ModuleOp program, const CompileOptions &options,
                          StringRef deviceName) {
   auto lowered = lower(program, options);
   if (!lowered)
     return lowered.takeError();
+  auto ptx = getKernels(*lowered, options.kernelCache);
+  if (!ptx)
+    return ptx.takeError();
   LLVMContext context;
-  std::string ptx;
-  if (lowered->device) {
-    auto device =
-        translateToLLVM(lowered->getDeviceModule(), lowered->chip, context);
-    if (!device)
-      return device.takeError();
-    auto text = emitPTX(**device, lowered->chip);
-    if (!text)
-      return text.takeError();
-    ptx = std::move(*text);
-  }
   if (options.observer)
-    if (Error error = options.observer->seeDevice(*lowered, ptx))
+    if (Error error = options.observer->seeDevice(*lowered, *ptx))
       return error;
   auto host = cpu::translateToLLVM(program, context);
   if (!host)
@@ -247,6 +273,6 @@ nag::cuda::createProgram(mlir::ModuleOp program, const CompileOptions &options,
   auto object = cpu::emitObject(**host);
   if (!object)
     return object.takeError();
-  return CUDAProgram::create(std::move(*lowered), ptx, std::move(*object),
+  return CUDAProgram::create(std::move(*lowered), *ptx, std::move(*object),
                              deviceName, options.observer);
 }

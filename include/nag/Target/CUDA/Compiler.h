@@ -40,6 +40,9 @@ struct CompileOptions {
   ProgramObserver *observer = nullptr;
   /// False: a @loss is compiled as it stands, without gradients and optimizer.
   bool differentiate = true;
+  /// Where createProgram keeps PTX for the next time (KernelCache.h); empty:
+  /// nowhere.
+  std::string kernelCache;
 };
 
 /// A device function and how it is launched.
@@ -84,7 +87,8 @@ toJSON(const LoweredProgram &program,
 
 /// Compiles `program`, which is lowered in place, and loads it into a device:
 /// "vm" (the PTX machine) or the number of a GPU. It can be called as long as
-/// it lives, one call at a time: calls share a workspace.
+/// it lives, one call at a time: calls share a workspace. Fails where the
+/// folder of the kernel cache cannot be made.
 llvm::Expected<std::unique_ptr<runtime::Program>>
 createProgram(mlir::ModuleOp program, const CompileOptions &options,
               llvm::StringRef device);
