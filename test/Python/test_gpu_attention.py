@@ -10,6 +10,7 @@ import subprocess
 
 import ml_dtypes
 import numpy as np
+import op_cases
 import ptx_machine
 import pytest
 from harness import build_folder, run
@@ -178,3 +179,23 @@ func.func @f{number}(%t: {tokens} {{nag.name = "t"}}, %dy: {dy} {{nag.name = "dy
         for token, row in zip(inputs["t"].ravel(), inputs["dy"].reshape(-1, case[2])):
             expected[token] += row.astype(np.float32)
         np.testing.assert_array_equal(actual["d"], expected.astype(DTYPES[case[3]]), err_msg=str(case))
+
+
+CACHED = [case for case in op_cases.all_cases() if case.op == "cached_attention"] + [
+    op_cases.cached_attention_case(", one element", 3, (2,), heads=1, kv_heads=1, hd=1),
+    op_cases.cached_attention_case(", many positions", 700, (650, 0), heads=2, kv_heads=1, hd=64),
+    op_cases.cached_attention_case(", odd heads", 40, (35, 11, 39), heads=3, kv_heads=3, hd=33, window=9),
+    op_cases.cached_attention_case(", widest heads", 20, (19,), heads=1, kv_heads=1, hd=512),
+]
+
+
+def test_attention_to_a_cache(tmp_path):
+    """A result in bf16 is rounded once; sums are in f32 for either type."""
+    calls = [(case, element) for case in CACHED for element in ("f32", "bf16")]
+    inputs = [{name: x if x.dtype == np.int32 else x.astype(DTYPES[element]) for name, x in case.inputs.items()}
+              for case, element in calls]
+    texts = [case.text(element, f"f{number}") for number, (case, element) in enumerate(calls)]
+    for (case, element), given, actual in zip(calls, inputs, call_all(texts, inputs, tmp_path).results):
+        expected = case.compute(**{name: x if x.dtype == np.int32 else x.astype(np.float64) for name, x in given.items()})
+        limit = LIMITS["f32"] if element == "f32" else 2.0**-8
+        assert error(actual["o"], expected["o"]) < limit, (case.name, element)

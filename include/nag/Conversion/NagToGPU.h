@@ -135,7 +135,7 @@ llvm::FailureOr<unsigned> emitRows(KernelLowering &kernel,
 /// nag.linear and nag.weight_grad.
 llvm::FailureOr<unsigned> emitGemm(KernelLowering &kernel,
                                    llvm::ArrayRef<mlir::Operation *> ops);
-/// nag.attention and nag.attention_vjp.
+/// nag.attention, nag.attention_vjp and nag.cached_attention.
 llvm::FailureOr<unsigned> emitAttention(KernelLowering &kernel,
                                         llvm::ArrayRef<mlir::Operation *> ops);
 /// nag.embedding_vjp.

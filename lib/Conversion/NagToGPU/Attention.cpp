@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag.attention and nag.attention_vjp as launches of device functions.
+// nag.attention, nag.attention_vjp and nag.cached_attention as launches of
+// device functions.
 #include "AttentionTiles.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/IR/NagGeneration.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -141,6 +143,21 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
   return success();
 }
 
+static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
+  if (failed(verify(op)))
+    return failure();
+  Sizes sizes = Sizes::of(op);
+  auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
+  sizes.batch = cache.getDimSize(0);
+  sizes.length = cache.getDimSize(1);
+  SmallVector<Value> buffers;
+  for (Value operand : op->getOperands())
+    buffers.push_back(kernel.getBuffer(operand));
+  buffers.push_back(kernel.getBuffer(op.getResult()));
+  emitCached(kernel, sizes, buffers);
+  return success();
+}
+
 FailureOr<unsigned> nag::emitAttention(KernelLowering &kernel,
                                        ArrayRef<Operation *> ops) {
   LogicalResult emitted = success();
@@ -148,6 +165,8 @@ FailureOr<unsigned> nag::emitAttention(KernelLowering &kernel,
     emitted = emit(kernel, op);
   else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
     emitted = emit(kernel, vjp);
+  else if (auto cached = dyn_cast<CachedAttentionOp>(ops.front()))
+    emitted = emit(kernel, cached);
   else
     return 0u;
   if (failed(emitted))

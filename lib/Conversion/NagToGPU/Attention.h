@@ -72,6 +72,12 @@ void emitBackward(KernelLowering &kernel, const Sizes &sizes,
 void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
                mlir::Value resultGrad, mlir::Value delta);
 
+/// Launches the kernel of one new token per sequence: `sizes.batch` sequences
+/// with caches of `sizes.length` rows. `buffers` are the op's operands, then
+/// its result.
+void emitCached(KernelLowering &kernel, const Sizes &sizes,
+                mlir::ValueRange buffers);
+
 } // namespace nag::attention
 
 #endif // NAG_LIB_CONVERSION_NAGTOGPU_ATTENTION_H

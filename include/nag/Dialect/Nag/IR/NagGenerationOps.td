@@ -30,6 +30,10 @@ def Nag_CachedAttentionOp : Nag_ContractionOp<"cached_attention", [Nag_RowSpaces
       Nag_TokenTensor:$positions, Variadic<Nag_TokenTensor>:$route, I64Attr:$heads, I64Attr:$kv_heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Nag_Tensor:$result);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    /// The length of one head's vectors.
+    int64_t getHeadDim() { return getQuery().getType().getShape().back() / getHeads(); }
+  }];
 }
 
 def Nag_StreamCachedAttentionOp : Nag_AttentionDestinationOp<"stream_cached_attention", 1> {

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// nag.cached_attention: a block per head of a sequence's new token. Its warps
+// share the positions out, each with a running softmax over its own, and join
+// their sums in order: bytes read grow with the positions that the token sees.
+#include "AttentionCode.h"
+
+using namespace mlir;
+using namespace nag;
+using namespace nag::attention;
+
+static constexpr int64_t kWarps = 8, kWarpSize = 32;
+static constexpr int64_t kThreads = kWarps * kWarpSize;
+
+namespace {
+/// `sizes.batch` sequences, whose caches have `sizes.length` rows.
+class CachedAttentionKernel : public AttentionCode {
+public:
+  CachedAttentionKernel(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
+                        ArrayRef<Value> launchArguments);
+
+  void build();
+
+  /// Per warp the highest score, the sum of probabilities and the sums of
+  /// values, in f32.
+  static int64_t getSharedBytes(const Sizes &sizes) {
+    return kWarps * (2 + sizes.headDim) * sizeof(float);
+  }
+
+private:
+  /// Places of operands among the launch's arguments.
+  enum { kQuery, kKey, kValue, kKeyCache, kValueCache, kPositions, kResult };
+
+  /// The vectors of a head that a lane has: one per `kWarpSize * width`
+  /// elements.
+  int64_t countVectors() const {
+    return llvm::divideCeil(sizes.headDim, kWarpSize * width);
+  }
+  /// A head of the sequence's token in a buffer [1, B, heads*hd].
+  Value tokenHead(int64_t argument, int64_t heads, Value which);
+  /// The lane's elements of a head; 0 behind its end.
+  Values loadHead(Value start);
+  /// Adds the position `distance` before the token's.
+  Values addPosition(Value distance, ValueRange query, ValueRange state);
+  void storeState(ValueRange state);
+  void joinWarps();
+  /// The place of a warp's value: 0 the highest score, 1 the sum, then values.
+  Value shared(Value warpIndex, Value at);
+
+  ArrayRef<Value> arguments;
+  const int64_t width;
+  Value lane, warp, sequence, queryHead, kvHead, position;
+};
+} // namespace
+
+/// Elements of a vector of at most 16 bytes that is aligned in every head.
+static int64_t getWidth(int64_t headDim) {
+  return headDim % 4 == 0 ? 4 : headDim % 2 == 0 ? 2 : 1;
+}
+
+CachedAttentionKernel::CachedAttentionKernel(ImplicitLocOpBuilder &owner,
+                                             const Sizes &opSizes,
+                                             ArrayRef<Value> launchArguments)
+    : AttentionCode(owner, opSizes), arguments(launchArguments),
+      width(getWidth(sizes.headDim)) {
+  Value thread = threadIndex(), block = blockIndex();
+  lane = rem(thread, kWarpSize);
+  warp = div(thread, kWarpSize);
+  queryHead = rem(block, sizes.heads);
+  sequence = div(block, sizes.heads);
+  kvHead = div(queryHead, sizes.getGroup());
+  position = loadAt(getBuilder().getI32Type(), arguments[kPositions], sequence);
+}
+
+Value CachedAttentionKernel::tokenHead(int64_t argument, int64_t heads,
+                                       Value which) {
+  Value index = add(mul(sequence, heads), which);
+  return offset(pointer(arguments[argument], Space::Global),
+                mul(extend(index), sizes.headDim * sizes.getElementBytes()));
+}
+
+Values CachedAttentionKernel::loadHead(Value start) {
+  Values elements;
+  Value first = mul(lane, width);
+  for (int64_t vector = 0; vector < countVectors(); ++vector) {
+    Value element = add(first, vector * kWarpSize * width);
+    bool isWhole = (vector + 1) * kWarpSize * width <= sizes.headDim;
+    Value from =
+        isWhole ? element : smaller(element, constant(sizes.headDim - width));
+    Values loaded =
+        loadFloats(sizes.element,
+                   offset(start, mul(from, sizes.getElementBytes())), width);
+    for (Value value : loaded)
+      elements.push_back(
+          isWhole ? value
+                  : select(less(element, sizes.headDim), value, number(0)));
+  }
+  return elements;
+}
+
+void CachedAttentionKernel::build() {
+  Value scale = number(sizes.getLog2Scale());
+  Values query = loadHead(tokenHead(kQuery, sizes.heads, queryHead));
+  for (Value &element : query)
+    element = mulf(element, scale);
+  // A ring that is full still holds a row for each position before the token's.
+  int64_t reach = std::min(sizes.window.value_or(sizes.length), sizes.length);
+  Value seen = smaller(position, constant(reach));
+  Values state(2 + query.size(), number(0));
+  state.front() = number(kInvisible);
+  state = loop(warp, add(seen, 1), kWarps, state,
+               [&](Value distance, ValueRange current) {
+                 return addPosition(distance, query, current);
+               });
+  storeState(state);
+  barrier();
+  joinWarps();
+}
+
+Values CachedAttentionKernel::addPosition(Value distance, ValueRange query,
+                                          ValueRange state) {
+  Value isOwn = less(distance, 1);
+  Value place = rem(sub(position, distance), sizes.length);
+  auto find = [&](int64_t own, int64_t cache) {
+    Head cached = head(arguments[cache], sizes.kvHeads, sequence, kvHead);
+    return select(isOwn, tokenHead(own, sizes.kvHeads, kvHead),
+                  row(cached, place));
+  };
+  Value score = number(0);
+  for (auto [a, b] : llvm::zip_equal(query, loadHead(find(kKey, kKeyCache))))
+    score = fma(a, b, score);
+  score =
+      reduce(score, kWarpSize, [&](Value a, Value b) { return addf(a, b); });
+  Value highest = maximum(state[0], score);
+  Value decay = exp2(subf(state[0], highest));
+  Value probability = exp2(subf(score, highest));
+  Values next{highest, fma(state[1], decay, probability)};
+  for (auto [sum, value] : llvm::zip_equal(state.drop_front(2),
+                                           loadHead(find(kValue, kValueCache))))
+    next.push_back(fma(probability, value, mulf(sum, decay)));
+  return next;
+}
+
+Value CachedAttentionKernel::shared(Value warpIndex, Value at) {
+  Value index = add(mul(warpIndex, 2 + sizes.headDim), at);
+  return offset(dynamicShared(), mul(index, sizeof(float)));
+}
+
+void CachedAttentionKernel::storeState(ValueRange state) {
+  ifTrue(less(lane, 1), [&] {
+    store(state[0], shared(warp, constant(0)), sizeof(float));
+    store(state[1], shared(warp, constant(1)), sizeof(float));
+  });
+  for (auto [index, sum] : llvm::enumerate(state.drop_front(2))) {
+    int64_t vector = index / width;
+    Value element = add(mul(lane, width),
+                        vector * kWarpSize * width + int64_t(index) % width);
+    ifTrue(less(element, sizes.headDim), [&, value = sum] {
+      store(value, shared(warp, add(element, 2)), sizeof(float));
+    });
+  }
+}
+
+/// A thread per element adds the warps' sums.
+void CachedAttentionKernel::joinWarps() {
+  Type f32 = getBuilder().getF32Type();
+  auto loadShared = [&](int64_t index, Value at) {
+    return load(f32, shared(constant(index), at), sizeof(float));
+  };
+  Values factors;
+  for (int64_t i = 0; i < kWarps; ++i)
+    factors.push_back(loadShared(i, constant(0)));
+  Value highest = factors.front();
+  for (Value score : ArrayRef(factors).drop_front())
+    highest = maximum(highest, score);
+  Value total = number(0);
+  for (auto [i, factor] : llvm::enumerate(factors)) {
+    factor = exp2(subf(factor, highest));
+    total = fma(loadShared(i, constant(1)), factor, total);
+  }
+  Value scale = reciprocal(total);
+  Value result = tokenHead(kResult, sizes.heads, queryHead);
+  Value thread = add(mul(warp, kWarpSize), lane);
+  loop(thread, constant(sizes.headDim), kThreads, [&](Value element) {
+    Value sum = number(0);
+    for (int64_t i = 0; i < kWarps; ++i)
+      sum = fma(loadShared(i, add(element, 2)), factors[i], sum);
+    storeFloats(sizes.element, mulf(sum, scale),
+                offset(result, mul(element, sizes.getElementBytes())));
+  });
+}
+
+void attention::emitCached(KernelLowering &kernel, const Sizes &sizes,
+                           ValueRange buffers) {
+  DeviceFunction device = kernel.createLaunch(
+      "", buffers, {sizes.batch * sizes.heads, 1, 1}, {kThreads, 1, 1},
+      CachedAttentionKernel::getSharedBytes(sizes));
+  CachedAttentionKernel(device.builder, sizes, device.arguments).build();
+}
