@@ -5,6 +5,7 @@
 // rounded to bf16, the operand of the next. Tiles of columns are copied one
 // ahead.
 #include "AttentionTiles.h"
+#include "MatrixCode.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -94,12 +95,12 @@ private:
   void commit() { NVVM::CpAsyncCommitGroupOp::create(getBuilder()); }
   ColumnTile tileAt(Value slot, Value first);
 
-  /// Four 8 x 8 matrices: lane l names the start of a row of matrix l / 8.
-  Values loadMatrices(Value tile, Value laneOffset, int64_t line, int64_t chunk,
-                      bool transposed);
-  /// sums[0..4) + rows x columns.
-  void multiplyBlocks(MutableArrayRef<Value> sums, ValueRange rows,
-                      ValueRange columns);
+  /// Four 8 x 8 matrices from a line and chunk on.
+  Values loadLines(Value tile, Value laneOffset, int64_t line, int64_t chunk,
+                   bool transposed);
+  /// Adds rows x columns to the sums of two neighbouring blocks.
+  void multiplyPair(MutableArrayRef<Value> sums, ValueRange rows,
+                    ValueRange columns);
   /// Two values rounded to bf16, in an i32.
   Value pack(Value low, Value high);
 
@@ -317,43 +318,20 @@ Values TensorCoreTiles::stream(
 // Products
 //===----------------------------------------------------------------------===//
 
-/// The members of a struct.
-static Values unpack(ImplicitLocOpBuilder &ops, Value aggregate) {
-  auto type = cast<LLVM::LLVMStructType>(aggregate.getType());
-  Values members;
-  for (int64_t i = 0, count = type.getBody().size(); i < count; ++i)
-    members.push_back(LLVM::ExtractValueOp::create(ops, aggregate, i));
-  return members;
-}
-
-Values TensorCoreTiles::loadMatrices(Value tile, Value laneOffset, int64_t line,
-                                     int64_t chunk, bool transposed) {
-  ImplicitLocOpBuilder &ops = getBuilder();
+Values TensorCoreTiles::loadLines(Value tile, Value laneOffset, int64_t line,
+                                  int64_t chunk, bool transposed) {
   // An even chunk has no bit in common with the lane's, but through the
   // swizzle, which is an exclusive or itself.
-  Value pointer = offset(offset(tile, bitXor(laneOffset, chunk * kChunkBytes)),
-                         line * shape.getLineBytes());
-  auto type = LLVM::LLVMStructType::getLiteral(
-      ops.getContext(), SmallVector<Type>(4, ops.getI32Type()));
-  auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
-  auto matrix = NVVM::LdStMatrixShapeAttr::get(ops.getContext(), 8, 8);
-  return unpack(ops,
-                NVVM::LdMatrixOp::create(ops, type, pointer, /*num=*/4, layout,
-                                         matrix, NVVM::LdStMatrixEltType::B16));
+  Value start = offset(tile, bitXor(laneOffset, chunk * kChunkBytes));
+  return loadMatrices(getBuilder(), offset(start, line * shape.getLineBytes()),
+                      transposed);
 }
 
-void TensorCoreTiles::multiplyBlocks(MutableArrayRef<Value> sums,
-                                     ValueRange rows, ValueRange columns) {
-  ImplicitLocOpBuilder &ops = getBuilder();
-  auto type = LLVM::LLVMStructType::getLiteral(
-      ops.getContext(), SmallVector<Type>(4, ops.getF32Type()));
-  Value result = NVVM::MmaOp::create(
-      ops, type, rows, columns, ValueRange(ArrayRef<Value>(sums)),
-      {kRows, kColumns, kDepth}, /*b1Op=*/std::nullopt,
-      /*intOverflow=*/std::nullopt,
-      std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16},
-      std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
-  llvm::copy(unpack(ops, result), sums.begin());
+void TensorCoreTiles::multiplyPair(MutableArrayRef<Value> sums, ValueRange rows,
+                                   ValueRange columns) {
+  for (int64_t block : {0, 1})
+    multiplyAdd(getBuilder(), MatrixFactor::BF16, rows,
+                columns.slice(2 * block, 2), sums.slice(4 * block, 4));
 }
 
 Part TensorCoreTiles::multiply(Value rowTile, Value columnTile) {
@@ -361,14 +339,11 @@ Part TensorCoreTiles::multiply(Value rowTile, Value columnTile) {
   MutableArrayRef<Value> blocks(sums);
   for (int64_t k = 0; k < shape.depth; k += kDepth) {
     int64_t chunk = k / kChunkElements;
-    Values rows = loadMatrices(rowTile, rowOffset, 0, chunk, false);
+    Values rows = loadLines(rowTile, rowOffset, 0, chunk, false);
     for (int64_t pair = 0; pair < columnBlocks() / 2; ++pair) {
       Values columns =
-          loadMatrices(columnTile, chunkOffset, pair * 16, chunk, false);
-      multiplyBlocks(blocks.slice(pair * 8, 4), rows,
-                     ArrayRef(columns).take_front(2));
-      multiplyBlocks(blocks.slice(pair * 8 + 4, 4), rows,
-                     ArrayRef(columns).drop_front(2));
+          loadLines(columnTile, chunkOffset, pair * 16, chunk, false);
+      multiplyPair(blocks.slice(pair * 8, 8), rows, columns);
     }
   }
   Part part(2);
@@ -397,11 +372,8 @@ Values TensorCoreTiles::addWeighted(ValueRange initial, const Part &weights,
       for (int64_t i : {0, 1})
         rows.push_back(pack(weights[i][j], weights[i][j + 1]));
     for (int64_t pair = 0; pair < depthBlocks() / 2; ++pair) {
-      Values columns = loadMatrices(columnTile, lineOffset, k, pair * 2, true);
-      multiplyBlocks(blocks.slice(pair * 8, 4), rows,
-                     ArrayRef(columns).take_front(2));
-      multiplyBlocks(blocks.slice(pair * 8 + 4, 4), rows,
-                     ArrayRef(columns).drop_front(2));
+      Values columns = loadLines(columnTile, lineOffset, k, pair * 2, true);
+      multiplyPair(blocks.slice(pair * 8, 8), rows, columns);
     }
   }
   return sums;

@@ -3,6 +3,7 @@
 // on tf32 operands, with f32 sums. Fragments as in the PTX ISA, "Matrix
 // Fragments for mma.m16n8k16 with floating point type" and "mma.m16n8k8".
 #include "Gemm.h"
+#include "MatrixCode.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -37,7 +38,6 @@ public:
 private:
   void placeMatrixRows(Value warpRow, Value lane);
   void placeElements(Value warpRow, Value lane);
-  SmallVector<Value> loadMatrices(Value pointer);
   SmallVector<Value> loadElements(Value base, int64_t row, int64_t step);
   Value roundToTF32(Value bits);
 
@@ -89,27 +89,6 @@ void FragmentLoader::placeElements(Value warpRow, Value lane) {
                                       code.mul(row, elementBytes));
 }
 
-static SmallVector<Value> unpack(ImplicitLocOpBuilder &builder, Value members) {
-  SmallVector<Value> values;
-  auto type = cast<LLVM::LLVMStructType>(members.getType());
-  for (int64_t index = 0, end = type.getBody().size(); index < end; ++index)
-    values.push_back(LLVM::ExtractValueOp::create(builder, members, index));
-  return values;
-}
-
-SmallVector<Value> FragmentLoader::loadMatrices(Value pointer) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  MLIRContext *context = builder.getContext();
-  auto type = LLVM::LLVMStructType::getLiteral(
-      context, SmallVector<Type>(4, builder.getI32Type()));
-  auto layout = kContiguous ? NVVM::MMALayout::row : NVVM::MMALayout::col;
-  auto shape = NVVM::LdStMatrixShapeAttr::get(context, 8, 8);
-  Value matrices =
-      NVVM::LdMatrixOp::create(builder, type, pointer, /*num=*/4, layout, shape,
-                               NVVM::LdStMatrixEltType::B16);
-  return unpack(builder, matrices);
-}
-
 SmallVector<Value> FragmentLoader::loadElements(Value base, int64_t row,
                                                 int64_t step) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
@@ -134,16 +113,21 @@ Value FragmentLoader::roundToTF32(Value bits) {
 }
 
 SmallVector<Value> FragmentLoader::load(Value base, int64_t row, int64_t step) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
   int64_t stepLines = kStepBytes / elementBytes;
   SmallVector<Value> values;
   if (!kContiguous && unit == Unit::TF32)
     values = loadElements(base, row, step);
   else if (kContiguous)
     values = loadMatrices(
-        tile.getPointer(code, base, threadOffset, row, step * kStepBytes));
+        builder,
+        tile.getPointer(code, base, threadOffset, row, step * kStepBytes),
+        /*transposed=*/false);
   else
-    values = loadMatrices(tile.getPointer(
-        code, base, threadOffset, step * stepLines, row * elementBytes));
+    values = loadMatrices(builder,
+                          tile.getPointer(code, base, threadOffset,
+                                          step * stepLines, row * elementBytes),
+                          /*transposed=*/true);
   if (unit == Unit::TF32)
     for (Value &value : values)
       value = roundToTF32(value);
@@ -165,8 +149,6 @@ public:
   void store(ValueRange accumulators, Output &output) override;
 
 private:
-  void multiplyAdd(ArrayRef<Value> rows, ArrayRef<Value> columns,
-                   MutableArrayRef<Value> sums);
   void stage(ValueRange accumulators);
   void storeStaged(int64_t row, Output &output);
   int64_t getWidth(const Output &output) const {
@@ -198,25 +180,9 @@ TensorCoreMultiplier::TensorCoreMultiplier(ThreadCode &owner,
         MatrixOrder::DepthFirst, sharedB, place.warpN, place.lane),
       stageStart(sharedA), warpsN(schedule.warpsN) {}
 
-void TensorCoreMultiplier::multiplyAdd(ArrayRef<Value> rows,
-                                       ArrayRef<Value> columns,
-                                       MutableArrayRef<Value> sums) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  auto type = LLVM::LLVMStructType::getLiteral(
-      builder.getContext(), SmallVector<Type>(4, builder.getF32Type()));
-  bool isBF16 = unit == Unit::BF16;
-  auto operandType = isBF16 ? NVVM::MMATypes::bf16 : NVVM::MMATypes::tf32;
-  SmallVector<int64_t> shape = {kRowsA, kRowsB, isBF16 ? 16 : 8};
-  Value result = NVVM::MmaOp::create(
-      builder, type, rows, columns, ValueRange(ArrayRef<Value>(sums)), shape,
-      /*b1Op=*/std::nullopt, /*intOverflow=*/std::nullopt,
-      std::array{operandType, operandType},
-      std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
-  llvm::copy(unpack(builder, result), sums.begin());
-}
-
 SmallVector<Value> TensorCoreMultiplier::multiply(Value slot,
                                                   ValueRange accumulators) {
+  auto factor = unit == Unit::BF16 ? MatrixFactor::BF16 : MatrixFactor::TF32;
   SmallVector<Value> sums(accumulators);
   Value baseA = a.getBase(slot), baseB = b.getBase(slot);
   for (int64_t step = 0; step < steps; ++step) {
@@ -227,7 +193,8 @@ SmallVector<Value> TensorCoreMultiplier::multiply(Value slot,
     for (int64_t row = 0; row < warpM; row += kRowsA) {
       SmallVector<Value> rows = a.load(baseA, row, step);
       for (int64_t column = 0; column < warpN / kRowsB; ++column) {
-        multiplyAdd(rows, ArrayRef<Value>(columns).slice(2 * column, 2),
+        multiplyAdd(code.getBuilder(), factor, rows,
+                    ArrayRef<Value>(columns).slice(2 * column, 2),
                     rest.take_front(4));
         rest = rest.drop_front(4);
       }

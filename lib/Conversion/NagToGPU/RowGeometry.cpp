@@ -19,7 +19,7 @@ static constexpr int64_t kMaxThreads = 1024;
 /// Elements of rows that a thread of a small block keeps in registers.
 static constexpr int64_t kRegisterElements = 64;
 /// Registers that a thread needs besides those for elements.
-static constexpr int64_t kOtherRegisters = 44;
+static constexpr int64_t kOtherRegisters = 48;
 /// Elements of a row that a thread's code is written out for.
 static constexpr int64_t kMaxThreadElements = 256;
 /// Shared memory that is left to reductions, and to exchanges of elements.

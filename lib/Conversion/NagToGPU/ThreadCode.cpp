@@ -45,44 +45,42 @@ Value ThreadCode::blockIndexY() {
   return getBlockIndex(builder, gpu::Dimension::y);
 }
 
-Value ThreadCode::add(Value a, Value b) {
-  return builder.createOrFold<arith::AddIOp>(a, b);
+template <typename Op> Value ThreadCode::fold(Value a, Value b) {
+  return builder.createOrFold<Op>(a, b);
 }
+
+template <typename Op> Value ThreadCode::fold(Value a, int64_t b) {
+  return builder.createOrFold<Op>(a, constantLike(a, b));
+}
+
+Value ThreadCode::add(Value a, Value b) { return fold<arith::AddIOp>(a, b); }
 
 Value ThreadCode::add(Value a, int64_t b) {
-  return b == 0 ? a : add(a, constantLike(a, b));
+  return b == 0 ? a : fold<arith::AddIOp>(a, b);
 }
 
-Value ThreadCode::mul(Value a, int64_t b) {
-  return builder.createOrFold<arith::MulIOp>(a, constantLike(a, b));
-}
+Value ThreadCode::mul(Value a, int64_t b) { return fold<arith::MulIOp>(a, b); }
 
-Value ThreadCode::div(Value a, int64_t b) {
-  return builder.createOrFold<arith::DivUIOp>(a, constantLike(a, b));
-}
+Value ThreadCode::div(Value a, int64_t b) { return fold<arith::DivUIOp>(a, b); }
 
-Value ThreadCode::rem(Value a, int64_t b) {
-  return builder.createOrFold<arith::RemUIOp>(a, constantLike(a, b));
-}
+Value ThreadCode::rem(Value a, int64_t b) { return fold<arith::RemUIOp>(a, b); }
 
 Value ThreadCode::bitAnd(Value a, int64_t mask) {
-  return builder.createOrFold<arith::AndIOp>(a, constantLike(a, mask));
+  return fold<arith::AndIOp>(a, mask);
 }
 
-Value ThreadCode::bitXor(Value a, Value b) {
-  return builder.createOrFold<arith::XOrIOp>(a, b);
-}
+Value ThreadCode::bitXor(Value a, Value b) { return fold<arith::XOrIOp>(a, b); }
 
 Value ThreadCode::bitXor(Value a, int64_t b) {
-  return b == 0 ? a : bitXor(a, constantLike(a, b));
+  return b == 0 ? a : fold<arith::XOrIOp>(a, b);
 }
 
 Value ThreadCode::shiftLeft(Value a, int64_t bits) {
-  return builder.createOrFold<arith::ShLIOp>(a, constantLike(a, bits));
+  return fold<arith::ShLIOp>(a, bits);
 }
 
 Value ThreadCode::shiftRight(Value a, int64_t bits) {
-  return builder.createOrFold<arith::ShRUIOp>(a, constantLike(a, bits));
+  return fold<arith::ShRUIOp>(a, bits);
 }
 
 Value ThreadCode::less(Value a, int64_t b) {
@@ -90,9 +88,7 @@ Value ThreadCode::less(Value a, int64_t b) {
                                              constantLike(a, b));
 }
 
-Value ThreadCode::both(Value a, Value b) {
-  return builder.createOrFold<arith::AndIOp>(a, b);
-}
+Value ThreadCode::both(Value a, Value b) { return fold<arith::AndIOp>(a, b); }
 
 Value ThreadCode::select(Value condition, Value a, Value b) {
   return builder.createOrFold<arith::SelectOp>(condition, a, b);

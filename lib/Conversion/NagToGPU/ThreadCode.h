@@ -63,6 +63,9 @@ public:
 
 private:
   mlir::Value constantLike(mlir::Value like, int64_t value);
+  /// An op that becomes a constant where it can.
+  template <typename Op> mlir::Value fold(mlir::Value a, mlir::Value b);
+  template <typename Op> mlir::Value fold(mlir::Value a, int64_t b);
 
   mlir::ImplicitLocOpBuilder &builder;
 };
