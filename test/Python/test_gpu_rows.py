@@ -21,6 +21,8 @@ IN_BF16 = ("relu2", "relu2_vjp", "gelu", "gelu_vjp", "swiglu", "swiglu_vjp", "re
            "rms_norm_vjp", "gain", "gain_vjp", "embedding", "constrain")
 # A result rounded once to bf16: half of 2^-7 of an element, so of the largest one too.
 BF16_ROUNDING = 2.0**-8
+# Elements of the widest rows here that registers and shared memory of a block hold.
+WIDEST_ON_CHIP = 16384
 
 
 def wide_cases():
@@ -65,8 +67,9 @@ def results(tmp_path_factory):
 
 
 def roundings(case):
-    """A norm and its gain are two kernels where a row does not stay on the chip: the row between them is rounded too."""
-    return 2 if case.op == "rms_norm" and "gain" in case.name and "40000" in case.name else 1
+    """Where a row does not stay on the chip, a norm and its gain are two kernels: the row between them is rounded too."""
+    has_gain = case.op == "rms_norm" and "w" in case.inputs
+    return 2 if has_gain and case.inputs["x"].shape[-1] > WIDEST_ON_CHIP else 1
 
 
 @pytest.mark.parametrize("case, element", PAIRS, ids=[f"{case.name} {element}" for case, element in PAIRS])
