@@ -38,10 +38,12 @@ def tensor(shape, dtype):
 class Case:
     """One kernel: the product of `size` = (m, n, k); `kind` is nt (forward), nn (input gradient) or tn (weight gradient).
 
-    `body` are ops that follow on %c and on the arrays `extra` (%e0, ...), all m x n; `yields` are the results.
+    `body` are ops that follow on %c and on the arrays `extra` (%e0, ...), all m x n; `yields` are the results, of the product's
+    type or of the type `result`.
     """
 
-    def __init__(self, name, kind, size, types, schedule="", body="", extra=0, yields=("%c",)):
+    def __init__(self, name, kind, size, types, schedule="", body="", extra=0, yields=("%c",), result=None):
+        self.result = result or types[2]
         self.name, self.kind, self.size, self.types, self.schedule = name, kind, size, types, schedule
         self.body, self.extra, self.yields = body, extra, yields
         m, n, k = size
@@ -54,17 +56,18 @@ class Case:
             attributes.append(f"nag.schedule = #nag.schedule<gemm, {self.schedule}>")
         a, b, c = (tensor(s, t) for s, t in zip((*self.shapes, self.size[:2]), self.types))
         inputs = {"a": a, "b": b, **{f"e{i}": c for i in range(self.extra)}}
-        types, results = ", ".join(inputs.values()), ", ".join(c for _ in self.yields)
+        result = tensor(self.size[:2], self.result)
+        types, results = ", ".join(inputs.values()), ", ".join(result for _ in self.yields)
         op = "nag.weight_grad" if self.kind == "tn" else "nag.linear"
         arguments = ", ".join(f"%in_{name}: {t} {{nag.name = \"{name}\"}}" for name, t in inputs.items())
-        named = ", ".join(f"{c} {{nag.name = \"r{i}\"}}" for i in range(len(self.yields)))
+        named = ", ".join(f"{result} {{nag.name = \"r{i}\"}}" for i in range(len(self.yields)))
         values = ", ".join(f"%r#{i}" for i in range(len(self.yields)))
         return f"""
 func.func @{self.name}({arguments}) -> ({named}) {{
   %r:{len(self.yields)} = nag.kernel "{self.name}"({", ".join(f"%in_{name}" for name in inputs)}) : ({types}) -> ({results}) {{
   ^bb0({", ".join(f"%{name}: {t}" for name, t in inputs.items())}):
     %c = {op} %a, %b {{{", ".join(attributes)}}} : ({a}, {b}) -> {c}
-    {self.body.replace("TYPE", c)}
+    {self.body.replace("TYPE", c).replace("RESULT", result)}
     nag.yield {", ".join(self.yields)} : {results}
   }}
   return {values} : {results}
@@ -94,12 +97,12 @@ class Compiled:
         manifest = json.loads((folder / "manifest.json").read_text())
         self.kernels = {kernel["name"].replace("_kernel", ""): kernel for kernel in manifest["kernels"]}
 
-    def launch(self, name, arguments):
+    def launch(self, name, arguments, *options):
         """Arguments are arrays to read and (dtype, count) to write. Returns what was written, and counters."""
         kernel = self.kernels[name]
         command = [build_folder() / "bin/ptx-vm", "run", self.folder / "kernels.ptx", "--entry", kernel["name"], "--json",
                    "--grid", ",".join(map(str, kernel["grid"])), "--block", ",".join(map(str, kernel["block"])),
-                   "--shared", kernel["shared_bytes"]]
+                   "--shared", kernel["shared_bytes"], *options]
         written = []
         for index, argument in enumerate(arguments):
             path = self.folder / f"{name}.{index}.npy"
@@ -116,7 +119,7 @@ class Compiled:
     def run(self, case):
         """Operands, results in f64 and the counters of the product's launch."""
         operands, (m, n, _) = case.operands(), case.size
-        results = [(case.types[2], m * n) for _ in case.yields]
+        results = [(case.result, m * n) for _ in case.yields]
         split = self.kernels[case.name]["grid"][1]
         if split == 1:
             arrays, counters = self.launch(case.name, [*operands[:2], *results, *operands[2:]])
@@ -206,6 +209,30 @@ def test_epilogue(tmp_path):
         check(results[-1], (np.maximum(product, 0)**2 + first) * second, TOLERANCES[case.types[2]], case)
         if len(results) == 2:
             check(results[0], product, TOLERANCES[case.types[2]], case)
+
+
+def test_sums_that_are_widened_are_not_rounded_before(tmp_path):
+    """A product of bf16 whose result is wanted in f32, as the logits of a head, keeps what its sums have."""
+    split = "tile = [64, 64, 32], warps = [2, 2], stages = 2, split_k = 2"
+    cases = [Case(f"{kind}_{index}", kind, (70, 72, 96), ("bf16",) * 3, schedule, "%d = arith.extf %c : TYPE to RESULT",
+                  yields=("%d",), result="f32") for kind in ["nt", "nn", "tn"] for index, schedule in enumerate(["", split])]
+    compiled = Compiled(cases, tmp_path)
+    for case in cases:
+        operands, (result,), _ = compiled.run(case)
+        check(result, case.product(*operands), TOLERANCES["f32"], case)
+
+
+def test_a_split_sum_has_one_order(tmp_path):
+    """However many blocks run at once: the machine's own threads, four and then one."""
+    case = Case("split", "tn", (64, 72, 400), ("f32",) * 3, "tile = [32, 32, 16], warps = [2, 1], stages = 2, split_k = 5")
+    compiled = Compiled([case], tmp_path)
+    operands = case.operands()
+    bits = set()
+    for threads in (4, 1, 3):
+        (parts,), _ = compiled.launch("split", [*operands, ("f32", 5 * 64 * 72)], "--threads", threads)
+        (result,), _ = compiled.launch("split_sum", [parts, ("f32", 64 * 72)], "--threads", threads)
+        bits.add(result.tobytes())
+    assert len(bits) == 1
 
 
 @pytest.mark.skipif(PTXAS is None, reason="no ptxas")
