@@ -25,6 +25,13 @@ static LogicalResult verify(AttentionLike op) {
   return success();
 }
 
+static LogicalResult verifyCached(CachedAttentionOp op) {
+  if (!op.getRoute().empty())
+    return op.emitOpError("expected no route on the target cuda; routed models "
+                          "generate with --recompute or on the target cpu");
+  return verify(op);
+}
+
 //===----------------------------------------------------------------------===//
 // Schedules
 //===----------------------------------------------------------------------===//
@@ -89,7 +96,13 @@ FailureOr<SchedulePlan> nag::planAttention(const GPUTarget &target,
     return plan(target, op, ScheduleFamily::Attention, given);
   if (auto op = dyn_cast<AttentionVJPOp>(ops.front()))
     return plan(target, op, ScheduleFamily::AttentionVJP, given);
-  return SchedulePlan();
+  SchedulePlan fixed;
+  if (auto op = dyn_cast<CachedAttentionOp>(ops.front())) {
+    if (failed(verifyCached(op)))
+      return failure();
+    fixed.numOps = 1;
+  }
+  return fixed;
 }
 
 /// The schedule that an op is given, else the one chosen.
@@ -144,7 +157,7 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
 }
 
 static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
-  if (failed(verify(op)))
+  if (failed(verifyCached(op)))
     return failure();
   Sizes sizes = Sizes::of(op);
   auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
