@@ -20,32 +20,31 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test" / "Python"))
 
 MODULE = """
-func.func @loss(%x: tensor<1xNxDxf32> {{nag.name = "x"}}, %s: tensor<1xNxf32> {{nag.name = "s"}},
-    %w: tensor<VxDxf32> {{nag.param = #nag.param<"w", init = <normal, 1.0>, group = "head">}},
+func.func @head(%x: tensor<1xNxDxf32> {{nag.name = "x"}}, %s: tensor<1xNxf32> {{nag.name = "s"}},
+    %w: tensor<VxDxf32> {{nag.name = "w"}},
     %targets: tensor<1xNxi32> {{nag.name = "targets"}}) -> (tensor<f32> {{nag.name = "loss"}}) {{
   %z = nag.linear %x, %w : (tensor<1xNxDxf32>, tensor<VxDxf32>) -> tensor<1xNxVxf32>
   %t = nag.temper %z, %s {{factor = {factor}}} : (tensor<1xNxVxf32>, tensor<1xNxf32>) -> tensor<1xNxVxf32>
   %loss = nag.cross_entropy %t, %targets {{vocab = {vocab}}} : (tensor<1xNxVxf32>, tensor<1xNxi32>) -> tensor<f32>
   return %loss : tensor<f32>
 }}
-module attributes {{}} {{}}
 """
+FUNCTION = "head.gradients"
 
 
 def module_text(rows, vocab, width):
-    text = MODULE.replace("module attributes {{}} {{}}\n", "").format(factor=1.0 / width, vocab=vocab - 5)
+    text = MODULE.format(factor=1.0 / width, vocab=vocab - 5)
     for letter, number in (("N", rows), ("V", vocab), ("D", width)):
         text = text.replace(f"x{letter}x", f"x{number}x").replace(f"<{letter}x", f"<{number}x")
-    groups = ("nag.groups = {head = #nag.group<lr_scale = 1.0, weight_decay = 0.0, beta1 = 0.9, beta2 = 0.95, "
-              "eps = 1.0e-8>}")
-    return f"module attributes {{{groups}}} {{\n{text}}}\n"
+    return text
 
 
 def compile_head(build, text, folder, options):
     (folder / "head.mlir").write_text(text)
-    subprocess.run([build / "bin" / "nagc", "compile", folder / "head.mlir", "--target", "cpu", "-o", folder, *options], check=True)
+    subprocess.run([build / "bin" / "nagc", "compile", folder / "head.mlir", "--target", "cpu", "--differentiate", "head",
+                    "-o", folder, *options], check=True)
     functions = json.loads((folder / "manifest.json").read_text())["functions"]
-    return next(f["workspace_bytes"] for f in functions if f["name"] == "gradients")
+    return next(f["workspace_bytes"] for f in functions if f["name"] == FUNCTION)
 
 
 def call_once(folder):
@@ -57,10 +56,10 @@ def call_once(folder):
     program = harness.link(folder)
     rng = np.random.default_rng(0)
     buffers = []
-    for argument in program.arguments("gradients"):
+    for argument in program.arguments(FUNCTION):
         value = rng.integers(0, 100, argument.shape) if argument.dtype == np.int32 else rng.standard_normal(argument.shape, np.float32)
         buffers.append(argument.buffer(value if argument.read else None))
-    entry = program.function("gradients")
+    entry = program.function(FUNCTION)
     workspace = np.empty(entry["workspace_bytes"] + 64, np.uint8)
     symbol = getattr(program.library, entry["symbol"])
     symbol.argtypes, symbol.restype = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p], None

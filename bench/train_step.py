@@ -29,11 +29,12 @@ def peak_rss_mb(command, log):
     return usage.ru_maxrss / 1024
 
 
-def measure_nagc(build, preset, residual, steps, threads):
+def measure_nagc(build, preset, settings, residual, steps, threads):
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as output:
         model, metrics = pathlib.Path(scratch, "model.mlir"), pathlib.Path(scratch, "log.jsonl")
         nagc = build / "bin" / "nagc"
-        subprocess.run([nagc, "model", "--preset", preset, "--residual", residual, "-o", model], check=True)
+        subprocess.run([nagc, "model", "--preset", preset, "--residual", residual,
+                        *(f"--set={setting}" for setting in settings), "-o", model], check=True)
         command = [nagc, "train", model, "--data", FORTUNES, "--steps", steps, "--threads", threads, "--log", metrics,
                    "--val-interval", 0]
         memory = peak_rss_mb([str(part) for part in command], output)
@@ -42,8 +43,9 @@ def measure_nagc(build, preset, residual, steps, threads):
     return {"tokens_per_s": round(statistics.median(speeds)), "peak_rss_mb": round(memory, 1), "steps": len(speeds)}
 
 
-def measure_jax(preset, seconds, threads):
-    command = [sys.executable, "bench/jax_train.py", "measure", preset, "--seconds", str(seconds), "--threads", str(threads)]
+def measure_jax(preset, settings, seconds, threads):
+    command = [sys.executable, "bench/jax_train.py", "measure", preset, "--seconds", str(seconds), "--threads", str(threads),
+               *(f"--set={setting}" for setting in settings)]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -60,6 +62,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
+    parser.add_argument("--set", action="append", default=[], metavar="key=value",
+                        help="of the model, for all presets: --presets small --set layers=12 --set width=512 --set heads=8 --set batch=4")
     parser.add_argument("--residual", choices=["nag", "prenorm"], default="nag")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=40)
@@ -67,10 +71,10 @@ def main():
     options = parser.parse_args()
     results = []
     for preset in options.presets:
-        ours = measure_nagc(options.build, preset, options.residual, options.steps, options.threads)
-        jax = measure_jax(preset, options.seconds, options.threads)
+        ours = measure_nagc(options.build, preset, options.set, options.residual, options.steps, options.threads)
+        jax = measure_jax(preset, options.set, options.seconds, options.threads)
         results.append({
-            "preset": preset, "nagc": ours,
+            "preset": " ".join([preset, *options.set]), "nagc": ours,
             "jax": {key: jax[key] for key in ("tokens_per_s", "peak_rss_mb", "steps", "compile_s")},
             "speed_ratio": round(ours["tokens_per_s"] / jax["tokens_per_s"], 3),
             "memory_ratio": round(ours["peak_rss_mb"] / jax["peak_rss_mb"], 3),

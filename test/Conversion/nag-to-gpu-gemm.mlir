@@ -107,6 +107,22 @@ func.func @summed(%x: tensor<32x64xf32>, %w: tensor<64x32xf32>, %u: tensor<32x16
   return %0 : tensor<32x32xf32>
 }
 
+// The gate is computed from the sums of the modulator's directions, which stay
+// in registers.
+// CHECK-LABEL: func.func @gated
+// CHECK-SAME:    (%[[X:.*]]: memref<40x64xf32>, %[[W:.*]]: memref<32x64xf32>, %[[B:.*]]: memref<32xf32>, %[[P:.*]]: memref<32xf32>, %[[BETA:.*]]: memref<f32>, %[[ALPHA:.*]]: memref<f32>, %[[G:.*]]: memref<40xf32>)
+// CHECK:         gpu.launch_func @device::@gated
+// CHECK-SAME:      args(%[[X]] : memref<40x64xf32>, %[[W]] : memref<32x64xf32>, %[[G]] : memref<40xf32>, %[[BETA]] : memref<f32>, %[[ALPHA]] : memref<f32>, %[[B]] : memref<32xf32>, %[[P]] : memref<32xf32>)
+// CHECK-NOT:     gpu.launch_func
+func.func @gated(%x: tensor<40x64xf32>, %w: tensor<32x64xf32>, %b: tensor<32xf32>, %p: tensor<32xf32>, %beta: tensor<f32>,
+                 %alpha: tensor<f32>, %out: tensor<40xf32>) -> tensor<40xf32>
+    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+  %z = nag.linear %x, %w : (tensor<40x64xf32>, tensor<32x64xf32>) -> tensor<40x32xf32>
+  %g = nag.gate %z, %b, %p, %beta, %alpha : (tensor<40x32xf32>, tensor<32xf32>, tensor<32xf32>, tensor<f32>, tensor<f32>) -> tensor<40xf32>
+  %0 = bufferization.materialize_in_destination %g in %out : (tensor<40xf32>, tensor<40xf32>) -> tensor<40xf32>
+  return %0 : tensor<40xf32>
+}
+
 // No rows: nothing to launch.
 // CHECK-LABEL: func.func @empty
 // CHECK-NEXT:    return
@@ -176,4 +192,10 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // CHECK:         %[[SUMS:.*]]:{{[0-9]+}} = scf.for
 // CHECK:         gpu.barrier
 // CHECK:         scf.for {{.*}} = %[[SUMS]]#
+// CHECK:         gpu.return
+
+// Eight lanes hold a row; the one with the first column stores the gate.
+// CHECK-LABEL: gpu.func @gated
+// CHECK:         gpu.shuffle xor
+// CHECK:         math.exp
 // CHECK:         gpu.return

@@ -111,3 +111,23 @@ func.func @held(%r: tensor<2x16384xbf16>, %f: tensor<2x16384xbf16>, %g: tensor<2
   %0 = bufferization.materialize_in_destination %a in %out : (tensor<2x16384xbf16>, tensor<2x16384xbf16>) -> tensor<2x16384xbf16>
   return %0 : tensor<2x16384xbf16>
 }
+
+// -----
+
+// Ops that have no rows in common share a launch, each with blocks of its own and as many threads.
+// CHECK-LABEL: func.func @parts
+// CHECK: gpu.launch_func @device::@parts
+// CHECK-NOT: gpu.launch_func
+// CHECK: gpu.func @parts
+// CHECK: %[[BLOCK:.*]] = gpu.block_id
+// CHECK: arith.cmpi ult, %[[BLOCK]],
+// CHECK: scf.if
+// CHECK: scf.if
+func.func @parts(%x: tensor<32x512xf32>, %y: tensor<100x24xf32>, %a: tensor<32x512xf32>, %b: tensor<100x24xf32>)
+    -> (tensor<32x512xf32>, tensor<100x24xf32>) attributes {nag.kernel} {
+  %r = nag.rms_norm %x : (tensor<32x512xf32>) -> tensor<32x512xf32>
+  %s = nag.rms_norm %y : (tensor<100x24xf32>) -> tensor<100x24xf32>
+  %0 = bufferization.materialize_in_destination %r in %a : (tensor<32x512xf32>, tensor<32x512xf32>) -> tensor<32x512xf32>
+  %1 = bufferization.materialize_in_destination %s in %b : (tensor<100x24xf32>, tensor<100x24xf32>) -> tensor<100x24xf32>
+  return %0, %1 : tensor<32x512xf32>, tensor<100x24xf32>
+}

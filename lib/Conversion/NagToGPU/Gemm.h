@@ -146,13 +146,26 @@ private:
   mlir::Value firstRow, line, element, active, first, shared, threadOffset;
 };
 
-/// Row-wise ops after a contraction that combine its result with other tensors
-/// place by place. Results that others read are stored.
+/// Columns that lanes of a warp hold together, whatever the unit: results of no
+/// more columns have their rows in such lanes.
+inline constexpr int64_t kSpanColumns = 32;
+
+/// Elements of one row that a thread holds where some lanes hold the row.
+struct RowSpan {
+  /// How many, a power of two; they lie next to one another.
+  int64_t lanes = 0;
+  /// Per element: whether it is in the row; null for true.
+  llvm::SmallVector<mlir::Value> inside;
+};
+
+/// Row-wise ops after a contraction: those that combine its result with other
+/// tensors place by place, and for results of at most kSpanColumns columns
+/// those that reduce its rows. Results that others read are stored.
 class Epilogue {
 public:
   explicit Epilogue(const Problem &problem);
 
-  /// Takes the op if it is elementwise and reads what is computed so far.
+  /// Takes the op if it is of that kind and reads what is computed so far.
   bool append(RowwiseOpInterface op);
   /// To be called after the last append.
   void collectOutputs();
@@ -160,20 +173,29 @@ public:
   bool hasSteps() const { return !steps.empty(); }
   /// The contraction's result and those of the ops.
   bool computes(mlir::Value value) const { return computed.contains(value); }
-  /// Tensors of the shape of the result that are read, and of rank 0.
+  /// True when an op reduces rows.
+  bool spansRows() const;
+  /// Tensors of the shape of the result that are read, of rank 0, and of the
+  /// shape of a row.
   llvm::ArrayRef<mlir::Value> getInputs() const { return inputs.getArrayRef(); }
   llvm::ArrayRef<mlir::Value> getScalars() const {
     return scalars.getArrayRef();
   }
+  llvm::ArrayRef<mlir::Value> getVectors() const {
+    return vectors.getArrayRef();
+  }
   /// Tensors that are stored.
   llvm::ArrayRef<mlir::Value> getOutputs() const { return outputs; }
 
-  /// For some places next to one another: from their sums, and per input their
-  /// elements, per output its elements. All are f32.
-  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
-  apply(ThreadCode &code, mlir::ValueRange sums,
-        llvm::ArrayRef<llvm::SmallVector<mlir::Value>> inputElements,
-        mlir::ValueRange scalarValues) const;
+  /// For some places of a row: from their sums, and per input and vector their
+  /// elements, per output its elements, or its one scalar of the row. All are
+  /// f32. All lanes of the warp must come here where the epilogue spans rows.
+  using Elements = llvm::SmallVector<mlir::Value>;
+  llvm::SmallVector<Elements> apply(ThreadCode &code, mlir::ValueRange sums,
+                                    llvm::ArrayRef<Elements> inputElements,
+                                    mlir::ValueRange scalarValues,
+                                    llvm::ArrayRef<Elements> vectorElements,
+                                    const RowSpan &span) const;
 
 private:
   struct Step {
@@ -181,6 +203,7 @@ private:
     /// The row program, with the op's operands and the row as arguments.
     std::unique_ptr<mlir::Block> program;
     llvm::SmallVector<mlir::Value> results;
+    bool spansRow = false;
   };
 
   std::unique_ptr<mlir::Block>
@@ -188,7 +211,7 @@ private:
 
   Problem problem;
   llvm::SmallVector<Step> steps;
-  llvm::SetVector<mlir::Value> computed, inputs, scalars;
+  llvm::SetVector<mlir::Value> computed, inputs, scalars, vectors;
   llvm::SmallVector<mlir::Value> outputs;
 };
 
@@ -209,7 +232,8 @@ public:
   Output(ThreadCode &code, const Problem &problem, const Schedule &schedule,
          mlir::ValueRange outputBuffers);
   void setEpilogue(const Epilogue &program, mlir::ValueRange inputBuffers,
-                   mlir::ValueRange scalarBuffers);
+                   mlir::ValueRange scalarBuffers,
+                   mlir::ValueRange vectorBuffers);
   /// Moves the outputs' start.
   void skip(mlir::Value bytes);
 
@@ -220,28 +244,45 @@ public:
   /// Stores f32 sums to consecutive columns.
   void store(int64_t row, int64_t column, mlir::ValueRange sums);
 
+  /// True where whole rows have to be stored at once, by storeRow.
+  bool spansRows() const { return epilogue && epilogue->spansRows(); }
+  /// Stores the first kSpanColumns columns of a row, of which this thread holds
+  /// `columns` and `lanes` lanes all. All lanes of the warp must come here.
+  void storeRow(int64_t row, llvm::ArrayRef<int64_t> columns,
+                mlir::ValueRange sums, int64_t lanes);
+
 private:
-  /// A buffer of the shape of the result, and the thread's place in it.
+  /// A buffer of the shape of the result, or of its rows or columns, and the
+  /// thread's place in it.
   struct Place {
     mlir::Value start, thread;
     mlir::Type elementType;
     int64_t bytes;
+    bool isLane = false;
   };
 
   Place getPlace(mlir::Value buffer);
-  mlir::Value isInside(int64_t row, int64_t column);
+  mlir::Value isInside(int64_t row, int64_t column, bool anyRow = false);
   mlir::Value extend(mlir::Value value);
   llvm::SmallVector<mlir::Value> loadElements(const Place &place,
                                               int64_t offset, int64_t count);
   void storeElements(const Place &place, int64_t offset,
                      mlir::ValueRange values);
   void storeAll(int64_t offset, mlir::ValueRange sums);
+  void loadVectors(llvm::ArrayRef<int64_t> columns);
+  void storeRowElements(const Place &place, int64_t row,
+                        llvm::ArrayRef<int64_t> columns,
+                        mlir::ValueRange values);
 
   ThreadCode &code;
   int64_t rows, columns;
   bool rowEdge, columnEdge;
-  llvm::SmallVector<Place> outputs, inputs;
+  llvm::SmallVector<Place> outputs, inputs, vectors;
   llvm::SmallVector<mlir::Value> scalars;
+  /// For storeRow: the thread's part of a row and of the vectors, which are the
+  /// same for all rows.
+  RowSpan span;
+  llvm::SmallVector<Epilogue::Elements> vectorElements;
   const Epilogue *epilogue = nullptr;
   mlir::Value threadRow, threadColumn;
 };

@@ -122,6 +122,8 @@ public:
     output.moveTo(code.add(place.row, a.getFirstRow()),
                   code.add(place.column, b.getFirstRow()));
     int64_t columns = b.getCount(), run = b.getRun();
+    if (output.spansRows())
+      return storeRows(accumulators, output);
     for (int64_t row = 0; row < a.getCount(); ++row)
       for (int64_t column = 0; column < columns; column += run)
         output.store(a.getRow(row), b.getRow(column),
@@ -130,6 +132,18 @@ public:
 
 private:
   using Values = ArrayRef<SmallVector<Value>>;
+
+  /// Eight lanes hold the columns of a row.
+  void storeRows(ValueRange accumulators, Output &output) {
+    SmallVector<int64_t> columns;
+    for (int64_t column = 0; column < b.getCount(); ++column)
+      if (b.getRow(column) < kSpanColumns)
+        columns.push_back(b.getRow(column));
+    for (int64_t row = 0; row < a.getCount(); ++row)
+      output.storeRow(a.getRow(row), columns,
+                      accumulators.slice(row * b.getCount(), columns.size()),
+                      8);
+  }
 
   void multiplyStep(Values rows, Values columns, MutableArrayRef<Value> sums) {
     ImplicitLocOpBuilder &builder = code.getBuilder();

@@ -19,8 +19,13 @@ Output::Output(ThreadCode &owner, const Problem &problem,
 }
 
 void Output::setEpilogue(const Epilogue &program, ValueRange inputBuffers,
-                         ValueRange scalarBuffers) {
+                         ValueRange scalarBuffers, ValueRange vectorBuffers) {
   epilogue = &program;
+  for (auto [place, tensor] : llvm::zip_equal(outputs, program.getOutputs()))
+    place.isLane = cast<RankedTensorType>(tensor.getType()).getNumElements() !=
+                   rows * columns;
+  for (Value buffer : vectorBuffers)
+    vectors.push_back(getPlace(buffer));
   for (Value buffer : inputBuffers)
     inputs.push_back(getPlace(buffer));
   for (Value buffer : scalarBuffers) {
@@ -56,13 +61,15 @@ void Output::moveTo(Value row, Value column) {
   Value line = code.mul(code.extend(row), columns);
   Value index = code.add(line, code.extend(column));
   for (Place &place : llvm::concat<Place>(outputs, inputs))
-    place.thread = code.offset(place.start, code.mul(index, place.bytes));
+    place.thread = code.offset(
+        place.start,
+        code.mul(place.isLane ? code.extend(row) : index, place.bytes));
 }
 
 /// Null where all elements of the tile are inside.
-Value Output::isInside(int64_t row, int64_t column) {
+Value Output::isInside(int64_t row, int64_t column, bool anyRow) {
   Value inside;
-  if (rowEdge)
+  if (rowEdge && !anyRow)
     inside = code.less(code.add(threadRow, row), rows);
   if (columnEdge) {
     Value insideRow = code.less(code.add(threadColumn, column), columns);
@@ -112,8 +119,65 @@ void Output::storeAll(int64_t offset, ValueRange sums) {
   for (const Place &input : inputs)
     elements.push_back(loadElements(input, offset, sums.size()));
   for (auto [place, values] :
-       llvm::zip_equal(outputs, epilogue->apply(code, sums, elements, scalars)))
+       llvm::zip_equal(outputs, epilogue->apply(code, sums, elements, scalars,
+                                                {}, RowSpan())))
     storeElements(place, offset, values);
+}
+
+/// The vectors' elements in this thread's columns, where they have any.
+void Output::loadVectors(ArrayRef<int64_t> offsets) {
+  if (!span.inside.empty())
+    return;
+  for (int64_t offset : offsets)
+    span.inside.push_back(isInside(/*row=*/0, offset, /*anyRow=*/true));
+  for (const Place &place : vectors) {
+    Epilogue::Elements elements;
+    for (auto [offset, inside] : llvm::zip_equal(offsets, span.inside)) {
+      Value column = code.add(threadColumn, offset);
+      if (inside)
+        column = code.select(inside, column, code.constant(0));
+      Value pointer =
+          code.offset(place.start, code.mul(code.extend(column), place.bytes));
+      elements.push_back(
+          extend(code.load(place.elementType, pointer, place.bytes)));
+    }
+    vectorElements.push_back(std::move(elements));
+  }
+}
+
+/// Elements next to one another go out together.
+void Output::storeRowElements(const Place &place, int64_t row,
+                              ArrayRef<int64_t> offsets, ValueRange values) {
+  auto guarded = [&](Value inside, function_ref<void()> body) {
+    inside ? code.ifTrue(inside, body) : body();
+  };
+  if (place.isLane) {
+    // The lane that has the first column.
+    Value isFirst = code.less(threadColumn, 1);
+    Value inside = isInside(row, 0);
+    guarded(inside ? code.both(isFirst, inside) : isFirst,
+            [&] { storeElements(place, row, values); });
+    return;
+  }
+  int64_t count = offsets.size();
+  bool isVector =
+      columns % count == 0 && offsets.back() - offsets.front() == count - 1;
+  int64_t step = isVector ? count : 1;
+  for (int64_t index = 0; index < count; index += step)
+    guarded(isInside(row, offsets[index]), [&] {
+      storeElements(place, row * columns + offsets[index],
+                    values.slice(index, step));
+    });
+}
+
+void Output::storeRow(int64_t row, ArrayRef<int64_t> offsets, ValueRange sums,
+                      int64_t lanes) {
+  span.lanes = lanes;
+  loadVectors(offsets);
+  for (auto [place, values] :
+       llvm::zip_equal(outputs, epilogue->apply(code, sums, {}, scalars,
+                                                vectorElements, span)))
+    storeRowElements(place, row, offsets, values);
 }
 
 void Output::store(int64_t row, int64_t column, ValueRange sums) {
@@ -134,8 +198,8 @@ void Output::store(int64_t row, int64_t column, ValueRange sums) {
 SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
                                     const Epilogue &epilogue) {
   SmallVector<Value> buffers;
-  for (ArrayRef<Value> tensors :
-       {epilogue.getOutputs(), epilogue.getInputs(), epilogue.getScalars()})
+  for (ArrayRef<Value> tensors : {epilogue.getOutputs(), epilogue.getInputs(),
+                                  epilogue.getScalars(), epilogue.getVectors()})
     for (Value tensor : tensors)
       buffers.push_back(kernel.getBuffer(tensor));
   return buffers;
@@ -147,7 +211,10 @@ Output gemm::createOutput(ThreadCode &code, const Problem &problem,
   size_t outputs = epilogue.getOutputs().size();
   size_t inputs = epilogue.getInputs().size();
   Output output(code, problem, schedule, arguments.take_front(outputs));
-  output.setEpilogue(epilogue, arguments.slice(outputs, inputs),
-                     arguments.drop_front(outputs + inputs));
+  arguments = arguments.drop_front(outputs);
+  size_t scalars = epilogue.getScalars().size();
+  output.setEpilogue(epilogue, arguments.take_front(inputs),
+                     arguments.slice(inputs, scalars),
+                     arguments.drop_front(inputs + scalars));
   return output;
 }

@@ -54,11 +54,17 @@ static std::string findFault(const Problem &problem, const Schedule &schedule,
   return "";
 }
 
+/// Parts are added up element by element, in a launch of one product.
+static bool mayBeSplit(ArrayRef<Product> products) {
+  const Product &product = products.front();
+  return products.size() == 1 && product.terms.size() == 1 &&
+         !product.epilogue.spansRows();
+}
+
 std::string gemm::findFault(ArrayRef<Product> products,
                             const Schedule &schedule, const GPUTarget &target) {
-  if (schedule.splitK > 1 &&
-      (products.size() > 1 || products.front().terms.size() > 1))
-    return "a 'split_k' of 1 for several products";
+  if (schedule.splitK > 1 && !mayBeSplit(products))
+    return "a 'split_k' of 1 for several products and for ops that reduce rows";
   for (const Product &product : products)
     for (const Problem &term : product.terms)
       if (std::string fault = ::findFault(term, schedule, target);
@@ -231,7 +237,7 @@ static bool mayBeSplit(const Problem &problem, const Schedule &schedule,
 Schedule gemm::chooseSchedule(ArrayRef<Product> products,
                               const GPUTarget &target) {
   const Problem &first = products.front().getFirst();
-  bool isAlone = products.size() == 1 && products.front().terms.size() == 1;
+  bool isAlone = mayBeSplit(products);
   ArrayRef<Schedule> schedules = getSchedules(first.unit);
   Schedule best = schedules.back();
   double least = std::numeric_limits<double>::infinity();

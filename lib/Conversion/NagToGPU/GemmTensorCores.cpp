@@ -266,8 +266,14 @@ void TensorCoreMultiplier::storeStaged(int64_t row, Output &output) {
     int64_t offset = unitRow * getStageLine(warpN) + column + column / 32 * 4;
     Value vector = code.load(type, code.offset(start, offset * 4),
                              std::min<int64_t>(16, 4 * width));
-    output.store(row + unitRow, column,
-                 vector::ToElementsOp::create(builder, vector).getResults());
+    ValueRange sums =
+        vector::ToElementsOp::create(builder, vector).getResults();
+    if (!output.spansRows()) {
+      output.store(row + unitRow, column, sums);
+      continue;
+    }
+    auto columns = llvm::to_vector(llvm::seq(column, column + width));
+    output.storeRow(row + unitRow, columns, sums, kSpanColumns / width);
   }
 }
 

@@ -28,8 +28,8 @@ static constexpr int64_t kExchangeBytes = 48 * 1024;
 static constexpr int64_t kBlockThreads = 128;
 
 RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target,
-                         ScheduleAttr given)
-    : numRows(program.getNumRows()) {
+                         ScheduleAttr given, int64_t threads)
+    : numRows(program.getNumRows()), blockThreads(threads) {
   collectLayouts(program);
   if (given) {
     follow(program, target, given);
@@ -165,7 +165,10 @@ static bool isElementwise(RowProgram &program) {
 }
 
 /// Threads, whole warps, that leave the fewest places of their chunks empty.
-static int64_t getNumWarpThreads(int64_t vectors, int64_t maxChunks) {
+int64_t RowGeometry::getNumWarpThreads(int64_t vectors,
+                                       int64_t maxChunks) const {
+  if (blockThreads > 0)
+    return blockThreads;
   int64_t least =
       llvm::alignTo(llvm::divideCeil(vectors, maxChunks), kWarpSize);
   int64_t best = std::min(least, kMaxThreads), fewest = INT64_MAX;
@@ -203,15 +206,16 @@ void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
   int64_t maxChunks = std::max<int64_t>(1, elements / widest.width);
   if (isElementwise(program)) {
     maxChunks = std::min<int64_t>(maxChunks, 4);
-    threadsPerRow =
-        std::min<int64_t>(getNumWarpThreads(vectors, maxChunks), 256);
+    threadsPerRow = getNumWarpThreads(vectors, maxChunks);
+    if (blockThreads == 0)
+      threadsPerRow = std::min<int64_t>(threadsPerRow, 256);
     segments = llvm::divideCeil(vectors, threadsPerRow * maxChunks);
     return;
   }
   threadsPerRow = getNumWarpThreads(vectors, maxChunks);
   chooseMemory(program, target);
   // Nothing is kept: fewer threads, with more registers each, will do.
-  if (!onChip)
+  if (!onChip && blockThreads == 0)
     threadsPerRow = std::min(threadsPerRow, kMaxThreads / 2);
 }
 
@@ -262,7 +266,10 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
     rowsPerBlock = kBlockThreads / threadsPerRow;
   if (threadsPerRow > kWarpSize)
     rowsPerBlock = 1;
-  while (rowsPerBlock > 1 && rowsPerBlock * threadsPerRow > kWarpSize &&
+  if (blockThreads > 0)
+    rowsPerBlock = blockThreads / threadsPerRow;
+  while (blockThreads == 0 && rowsPerBlock > 1 &&
+         rowsPerBlock * threadsPerRow > kWarpSize &&
          (numRows - 1) / rowsPerBlock + 1 < target.chip->multiprocessors)
     rowsPerBlock /= 2;
   blocks = llvm::divideCeil(numRows, rowsPerBlock);

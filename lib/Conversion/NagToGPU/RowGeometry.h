@@ -41,8 +41,11 @@ struct RowLayout {
 class RowGeometry {
 public:
   /// Follows `given`, a schedule of the family rows, where that is not null;
-  /// getFault() says whether it can.
-  RowGeometry(RowProgram &program, const GPUTarget &target, ScheduleAttr given);
+  /// getFault() says whether it can. Else blocks have as many threads as the
+  /// model takes for the best, or `blockThreads`, whole warps and at least that
+  /// many.
+  RowGeometry(RowProgram &program, const GPUTarget &target, ScheduleAttr given,
+              int64_t blockThreads = 0);
 
   /// The schedule that this geometry follows.
   ScheduleAttr getSchedule(mlir::MLIRContext *context) const;
@@ -56,7 +59,7 @@ public:
   /// True when every thread's elements of chunk `chunk` lie in the row.
   bool isFull(const RowLayout &layout, int64_t chunk) const;
 
-  Dim3 getGrid() const { return {blocks, segments, 1}; }
+  Dim3 getGrid() const { return {blocks * segments, 1, 1}; }
   Dim3 getBlock() const { return {threadsPerRow * rowsPerBlock, 1, 1}; }
   /// Rows in flight: each goes through rows slot, slot + slots, ...
   int64_t getNumSlots() const { return blocks * rowsPerBlock; }
@@ -88,6 +91,7 @@ private:
   void collectLayouts(RowProgram &program);
   void addRows(mlir::RankedTensorType type, int64_t rows);
   int64_t getNumVectors(const RowLayout &layout) const;
+  int64_t getNumWarpThreads(int64_t vectors, int64_t maxChunks) const;
   void chooseThreads(RowProgram &program, const GPUTarget &target);
   void chooseMemory(RowProgram &program, const GPUTarget &target);
   void chooseBlocks(RowProgram &program, const GPUTarget &target);
@@ -100,6 +104,8 @@ private:
   /// The layout with the most elements.
   RowLayout widest;
   std::string fault;
+  /// 0 where the geometry may choose.
+  int64_t blockThreads;
 };
 
 } // namespace nag

@@ -12,9 +12,9 @@ using namespace mlir;
 using namespace nag;
 
 RowThreads::RowThreads(DeviceFunction &deviceFunction, RowProgram &rowProgram,
-                       const RowGeometry &rowGeometry)
+                       const RowGeometry &rowGeometry, Value blockNumber)
     : function(deviceFunction), builder(deviceFunction.builder),
-      program(rowProgram), geometry(rowGeometry) {}
+      program(rowProgram), geometry(rowGeometry), block(blockNumber) {}
 
 void RowThreads::emit() {
   emitThreadIndices();
@@ -29,7 +29,6 @@ void RowThreads::emit() {
 
 void RowThreads::emitThreadIndices() {
   Value id = gpu::ThreadIdOp::create(builder, gpu::Dimension::x);
-  Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   lane = arith::RemUIOp::create(builder, id, constant(kWarpSize));
   thread = id;
   blockSlot = constant(0);
@@ -38,11 +37,16 @@ void RowThreads::emitThreadIndices() {
     thread = arith::RemUIOp::create(builder, id, threads);
     blockSlot = arith::DivUIOp::create(builder, id, threads);
   }
-  slot = arith::MulIOp::create(builder, block, constant(geometry.rowsPerBlock),
-                               arith::IntegerOverflowFlags::nsw);
+  Value rowBlock = block;
+  if (geometry.segments > 1) {
+    Value blocks = constant(geometry.blocks);
+    rowBlock = arith::RemUIOp::create(builder, block, blocks);
+    segment = arith::DivUIOp::create(builder, block, blocks);
+  }
+  slot =
+      arith::MulIOp::create(builder, rowBlock, constant(geometry.rowsPerBlock),
+                            arith::IntegerOverflowFlags::nsw);
   slot = offset(slot, blockSlot);
-  if (geometry.segments > 1)
-    segment = gpu::BlockIdOp::create(builder, gpu::Dimension::y);
 }
 
 //===----------------------------------------------------------------------===//

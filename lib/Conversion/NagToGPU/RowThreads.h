@@ -38,10 +38,10 @@ struct SharedRow {
 
 class RowThreads {
 public:
-  /// `buffers` maps the program's arguments and the sums of its results to the
-  /// function's arguments: memory as one dimension.
+  /// `block` is the block's number among those of the geometry. Arguments and
+  /// results, or the partial sums of results, are memory as one dimension.
   RowThreads(DeviceFunction &function, RowProgram &program,
-             const RowGeometry &geometry);
+             const RowGeometry &geometry, mlir::Value block);
 
   void setArgument(mlir::Value argument, mlir::Value memory) {
     memories[argument] = memory;
@@ -164,8 +164,9 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> memories;
   Values destinations;
 
-  // The thread: its number in the row, its lane, the row's place in the block.
-  mlir::Value thread, lane, blockSlot, slot, segment;
+  // The thread: its block, its number in the row, its lane, the row's place in
+  // the block.
+  mlir::Value block, thread, lane, blockSlot, slot, segment;
   /// Ops whose results are the same for all rows, computed once.
   llvm::DenseSet<mlir::Operation *> hoisted;
   /// Shared scalars, loaded once.

@@ -111,7 +111,7 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   plan.launches = false;
   // A product's sums are in registers: elementwise ops run on them there, and
   // only what others read goes to memory.
-  plan.tileColumns = 1;
+  plan.tileColumns = 32;
   plan.keepProducts = false;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         manager.addPass(createNagExpandBlocks());

@@ -131,8 +131,11 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
 
   void formKernels(Block &block) {
     KernelGraph graph(block);
-    FusionOptions options{joinProducts, epilogues,   multiTensor, remarks,
-                          tileColumns,  launchBytes, chipBytes};
+    // Where products keep their results, they run chunk by chunk, and sums over
+    // other rows have other chunks.
+    bool joinSums = joinProducts && multiTensor && !keepProducts;
+    FusionOptions options{joinProducts, joinSums,    epilogues,   multiTensor,
+                          remarks,      tileColumns, launchBytes, chipBytes};
     FusionResult result = fuseKernels(graph, options);
     fusedOps += result.fusedOps;
     fusedProducts += result.fusedProducts;

@@ -28,6 +28,8 @@ public:
         return bothSummed(a, b);
       return options.epilogues || (!hasProducts(a) && !hasProducts(b));
     });
+    if (options.joinSums)
+      joinSums();
     if (options.multiTensor)
       joinIndependent();
     if (options.remarks)
@@ -49,6 +51,7 @@ private:
   void joinProductsOfOneOperand();
   void joinAll(Filter filter);
   bool joinBest(unsigned id, Filter filter);
+  void joinSums();
   void joinIndependent();
   StringRef getIndependentObstacle(unsigned a, unsigned b) const;
   std::string getSignature(unsigned id) const;
@@ -264,6 +267,24 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
   if (left.rows == right.rows && left.rows != KernelGroup::kMixedRows)
     return getObstacle(a, b);
   return "";
+}
+
+/// Products that sum over rows, of whatever tensors: those wait in memory for
+/// the last of them, one layer's at a time.
+void FusionPlan::joinSums() {
+  auto isSum = [&](unsigned id) {
+    if (graph.getGroup(id).ops.empty() || !hasProducts(id))
+      return false;
+    Operation *product = graph.getGroup(id).products.front();
+    return cast<RowProductOpInterface>(product).getResultRole(0) ==
+           RowRole::Sum;
+  };
+  SmallVector<unsigned> ids = graph.getGroups();
+  for (unsigned id : ids)
+    for (unsigned other : ids)
+      if (other > id && isSum(id) && isSum(other) &&
+          graph.getObstacleOfIndependent(id, other).empty())
+        merge(id, other);
 }
 
 void FusionPlan::joinIndependent() {

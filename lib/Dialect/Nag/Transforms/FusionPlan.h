@@ -10,6 +10,7 @@ namespace nag {
 /// The options of -nag-fuse.
 struct FusionOptions {
   bool joinProducts;
+  bool joinSums;
   bool epilogues;
   bool multiTensor;
   bool remarks;

@@ -15,6 +15,15 @@ namespace nag {
 using namespace mlir;
 using namespace nag;
 
+/// True where rows are rows of something: nag.row_gram takes no single one.
+static bool hasRows(Operation *op) {
+  auto isMany = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return !tensor || tensor.getRank() > 1;
+  };
+  return isMany(op->getResult(0).getType());
+}
+
 namespace {
 struct LowerToRowGramPass
     : nag::impl::NagLowerToRowGramBase<LowerToRowGramPass> {
@@ -25,7 +34,7 @@ struct LowerToRowGramPass
         sums ? GramBuilder::Numerics::Sums : GramBuilder::Numerics::TwoPass;
     SmallVector<RowGramOpInterface> ops;
     getOperation()->walk([&](RowGramOpInterface op) {
-      if (op.hasGramForm())
+      if (op.hasGramForm() && hasRows(op))
         ops.push_back(op);
     });
     for (RowGramOpInterface op : ops) {

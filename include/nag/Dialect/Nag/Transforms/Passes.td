@@ -188,7 +188,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
       A product stands first in its kernel and reads nothing that the kernel computes. With `keep-products`, a product's result that no
       row-wise op overwrites is a result of the kernel: for targets that run product and row-wise ops in sequence.
     - `multi-tensor`: independent row-wise ops run in one kernel where that saves a launch: over the same rows, or the same ops with the same
-      attributes over other rows (the optimizer's, one kernel per group).
+      attributes over other rows (the optimizer's, one kernel per group). Without `keep-products`, independent products that sum over rows join as
+      well, whatever they read: the gradients of all weights of a layer.
     Of routed rows (nag.take) only the first offsets[B] count. The rows of an op's operands and results are the same (RowwiseOpInterface,
     RowSpaceOpInterface); by these ties the offsets are found, and a kernel with such rows takes them as an operand, whose number is its
     attribute `nag.row_count`: it loops over so many rows. The rest that nag.put completes is the tensor that nag.take took the rows
