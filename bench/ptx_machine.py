@@ -49,12 +49,13 @@ class Outcome:
     counters: dict  # by device function, where they were asked for
 
 
-def call(build, text, calls, folder, chip="sm_80", counters=False, checks="all"):
-    """Compiles `text` once and makes the calls, pairs of a function and its arguments, in order."""
+def call(build, text, calls, folder, chip="sm_80", counters=False, checks="all", options=()):
+    """Compiles `text` once and makes the calls, pairs of a function and its arguments, in order; `options` are nagc run's."""
     folder = Path(folder)
     module = folder / "module.mlir"
     module.write_text(text)
-    command = [build / "bin" / "nagc", "run", module, "--target", "cuda", "--device", "vm", "--chip", chip]
+    command = [build / "bin" / "nagc", "run", module, "--target", "cuda", "--device", "vm", "--chip", chip,
+               *options]
     for number, (function, arguments) in enumerate(calls):
         save(folder / f"{number}.in.safetensors", arguments)
         command += ["--call", f"{function}:{folder}/{number}.in.safetensors:{folder}/{number}.out.safetensors"]

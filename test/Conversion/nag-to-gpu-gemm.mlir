@@ -116,7 +116,7 @@ func.func @summed(%x: tensor<32x64xf32>, %w: tensor<64x32xf32>, %u: tensor<32x16
 // CHECK-NOT:     gpu.launch_func
 func.func @gated(%x: tensor<40x64xf32>, %w: tensor<32x64xf32>, %b: tensor<32xf32>, %p: tensor<32xf32>, %beta: tensor<f32>,
                  %alpha: tensor<f32>, %out: tensor<40xf32>) -> tensor<40xf32>
-    attributes {nag.kernel, nag.schedule = {tile = [32, 32, 16], warps = [2, 1], stages = 3}} {
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3>} {
   %z = nag.linear %x, %w : (tensor<40x64xf32>, tensor<32x64xf32>) -> tensor<40x32xf32>
   %g = nag.gate %z, %b, %p, %beta, %alpha : (tensor<40x32xf32>, tensor<32xf32>, tensor<32xf32>, tensor<f32>, tensor<f32>) -> tensor<40xf32>
   %0 = bufferization.materialize_in_destination %g in %out : (tensor<40xf32>, tensor<40xf32>) -> tensor<40xf32>
