@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 debian=(build-essential cmake ninja-build ccache git
-  llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-format-22 clang-tidy-22
-  libomp-22-dev libdnnl-dev libgtest-dev fortunes fortunes-min python3-venv)
+  llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-22 clang-format-22 clang-tidy-22
+  libclang-rt-22-dev libomp-22-dev libdnnl-dev libgtest-dev fortunes fortunes-min python3-venv)
 [ "${1:-}" = --check ] && debian+=(chromium)
 python_requirements=scripts/requirements.txt
 

@@ -38,6 +38,8 @@ PRECOMPILED = """
 USES_MLIR = re.compile(rb'#include "(mlir|nag/(Dialect|Conversion|Interfaces|Pipelines|Codegen|Target|Model|Driver))/')
 # Flags that a file must share with the precompiled header.
 DIALECT = re.compile(r"-(f(?!PIC)|m|W|D|O)\S+")
+# The header that a build by Clang precompiles holds more than clang-tidy walks through in a short time.
+BUILDS_HEADER = re.compile(r"-Winvalid-pch( -Xclang -include(-pch)? -Xclang \S+)+")
 
 
 def digest(*parts):
@@ -52,7 +54,8 @@ class Tidy:
     def __init__(self, build, llvm):
         self.build, self.bin, self.folder = build, llvm / "bin", build / "tidy"
         self.folder.mkdir(exist_ok=True)
-        commands = json.loads((build / "compile_commands.json").read_text())
+        commands = json.loads(BUILDS_HEADER.sub("", (build / "compile_commands.json").read_text()))
+        (self.folder / "compile_commands.json").write_text(json.dumps(commands))
         self.commands = {pathlib.Path(c["file"]): c["command"] for c in commands}
         self.sources = sorted(f for f in self.commands if f.is_relative_to(ROOT) and not f.is_relative_to(build)
                               and f.relative_to(ROOT).parts[0] in FOLDERS)
@@ -97,7 +100,7 @@ class Tidy:
             return ""
         header = precompiled.get(self.flags(source)) if source in self.uses_mlir else None
         extra = [f"--extra-arg-before={a}" for a in ("-include-pch", header)] if header else []
-        result = subprocess.run([self.bin / "clang-tidy", "-p", self.build, "--quiet", *extra, source],
+        result = subprocess.run([self.bin / "clang-tidy", "-p", self.folder, "--quiet", *extra, source],
                                 capture_output=True, text=True)
         if result.returncode == 0:
             stamp.write_text(key)

@@ -74,21 +74,32 @@ struct Inst {
   uint32_t flops = 0; // per active thread; mma: per warp
 };
 
+/// Before a loop over the lanes: no lane depends on another (a register
+/// overlaps another only as a whole), and Clang makes vectors of the loop
+/// rather than 32 scalar copies of its body.
+#ifdef __clang__
+#define PTXVM_LANES                                                            \
+  _Pragma("clang loop vectorize(assume_safety) unroll(disable)")
+#else
+#define PTXVM_LANES _Pragma("GCC ivdep")
+#endif
+
 /// Applies `compute` to every lane and keeps inactive lanes as they were.
 /// Destination and sources may be the same register: lane by lane is safe.
 template <typename T, typename Fn>
 inline __attribute__((always_inline)) void perLane(T *dst, uint32_t mask,
                                                    Fn compute) {
   if (mask == allLanes) {
-#pragma GCC ivdep
+    PTXVM_LANES
     for (unsigned lane = 0; lane < warpSize; ++lane)
       dst[lane] = compute(lane);
     return;
   }
   T fresh[warpSize];
-#pragma GCC ivdep
+  PTXVM_LANES
   for (unsigned lane = 0; lane < warpSize; ++lane)
     fresh[lane] = compute(lane);
+  PTXVM_LANES
   for (unsigned lane = 0; lane < warpSize; ++lane)
     dst[lane] = (mask >> lane & 1) ? fresh[lane] : dst[lane];
 }
@@ -97,6 +108,7 @@ inline __attribute__((always_inline)) void perLane(T *dst, uint32_t mask,
 template <typename Fn>
 inline __attribute__((always_inline)) uint32_t gatherPredicate(Fn test) {
   uint32_t bits = 0;
+  PTXVM_LANES
   for (unsigned lane = 0; lane < warpSize; ++lane)
     bits |= static_cast<uint32_t>(test(lane) ? 1u : 0u) << lane;
   return bits;

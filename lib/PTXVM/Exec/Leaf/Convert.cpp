@@ -89,6 +89,19 @@ double toDoubleOdd(uint64_t value, bool isSigned) {
   return negative ? -wide : wide;
 }
 
+/// One rounding, and +0 for 0: without a vector instruction for 64 bits
+/// compilers convert by a subtraction, which gives -0 when rounding down.
+double integerToDouble(uint64_t value, bool isSigned) {
+  auto piece = [=](unsigned shift, uint64_t mask) {
+    return static_cast<double>(static_cast<int32_t>(value >> shift & mask));
+  };
+  // The upper 20 bits carry the sign.
+  double top = isSigned ? static_cast<double>(static_cast<int32_t>(
+                              static_cast<int64_t>(value) >> 44))
+                        : piece(44, 0xfffff);
+  return (top * 0x1p44 + piece(22, 0x3fffff) * 0x1p22) + piece(0, 0x3fffff);
+}
+
 template <typename S>
 void integerToFloat(LaneState &w, const Inst &i, uint32_t mask) {
   const S *a = w.at<S>(i.src[0]);
@@ -108,15 +121,9 @@ void integerToFloat(LaneState &w, const Inst &i, uint32_t mask) {
                      w.at<float>(i.dst), mask,
                      [=](unsigned l) { return static_cast<float>(value(l)); });
   case Type::F64:
-    return isSigned || bits < 64
-               ? perLane(
-                     w.at<double>(i.dst), mask,
-                     [=](unsigned l) {
-                       return static_cast<double>(asSigned(l));
-                     })
-               : perLane(
-                     w.at<double>(i.dst), mask,
-                     [=](unsigned l) { return static_cast<double>(value(l)); });
+    return perLane(w.at<double>(i.dst), mask, [=](unsigned l) {
+      return integerToDouble(value(l), isSigned);
+    });
   default:
     break;
   }

@@ -31,12 +31,16 @@ inline uint64_t asBits(double value) {
   return bits;
 }
 
-/// NaN results of f32 instructions are 0x7fffffff (PTX ISA, section 9.7.3).
+/// NaN results of f32 instructions are 0x7fffffff (PTX ISA, section 9.7.3). By
+/// bits: in C++ one NaN is as good as another, and compilers hand on the first.
 inline float canonical(float value) {
-  return value != value ? asFloat(0x7fffffffu) : value;
+  return (asBits(value) & 0x7fffffffu) > 0x7f800000u ? asFloat(0x7fffffffu)
+                                                     : value;
 }
 inline double canonical(double value) {
-  return value != value ? asDouble(0x7ff8000000000000ull) : value;
+  return (asBits(value) & ~0ull >> 1) > 0x7ff0000000000000ull
+             ? asDouble(0x7ff8000000000000ull)
+             : value;
 }
 
 inline float fromHalf(uint16_t half) {
