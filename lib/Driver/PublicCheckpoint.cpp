@@ -124,12 +124,12 @@ static llvm::Expected<json::Object> readKeys(llvm::StringRef path) {
   }
   json::Object renamed;
   for (const auto &[key, value] : *object) {
-    auto known = llvm::find_if(keyNames, [&](const auto &pair) {
-      return pair.first == llvm::StringRef(key);
-    });
+    llvm::StringRef old = key;
+    auto known = llvm::find_if(
+        keyNames, [&](const auto &pair) { return pair.first == old; });
     // The name is the new object's own: the old one goes.
-    std::string name = known == std::end(keyNames) ? llvm::StringRef(key).str()
-                                                   : known->second.str();
+    std::string name =
+        known == std::end(keyNames) ? old.str() : known->second.str();
     renamed[std::move(name)] = value;
   }
   return renamed;
@@ -299,10 +299,10 @@ llvm::Error nag::driver::exportWeights(const ExportOptions &options,
   auto staging = std::make_shared<std::vector<char>>();
   std::vector<SafetensorsSource> sources;
   for (const auto &[name, entry] : file->entries()) {
-    bool isMoment = llvm::any_of(momentPrefixes, [&](llvm::StringRef prefix) {
-      return llvm::StringRef(name).starts_with(prefix);
-    });
-    if (isMoment)
+    llvm::StringRef tensor = name;
+    if (llvm::any_of(momentPrefixes, [&](llvm::StringRef prefix) {
+          return tensor.starts_with(prefix);
+        }))
       continue;
     DType dtype = options.dtype.value_or(entry.dtype);
     sources.push_back(convert(name, entry.shape, entry, dtype, staging));

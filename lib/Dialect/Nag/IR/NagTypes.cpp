@@ -125,10 +125,10 @@ LogicalResult GroupAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!(weightDecay >= 0))
     return emitError() << "expected weight_decay of 0 or more, but got "
                        << weightDecay;
-  for (auto [name, beta] :
+  for (auto [field, beta] :
        {std::pair("beta1", beta1), std::pair("beta2", beta2)})
     if (!(beta >= 0 && beta < 1))
-      return emitError() << "expected " << name << " in [0, 1), but got "
+      return emitError() << "expected " << field << " in [0, 1), but got "
                          << beta.value;
   if (!(eps > 0))
     return emitError() << "expected a positive eps, but got " << eps.value;

@@ -34,8 +34,9 @@ int64_t nag::packBuffers(llvm::MutableArrayRef<Buffer> buffers) {
   for (Buffer &buffer : buffers)
     if (buffer.inWorkspace() && buffer.isUsed() && buffer.bytes > 0)
       order.push_back(&buffer);
-  llvm::stable_sort(order, [](const Buffer *a, const Buffer *b) {
-    return a->bytes > b->bytes;
+  // Largest first; equal ones in their order.
+  llvm::sort(order, [](const Buffer *a, const Buffer *b) {
+    return a->bytes != b->bytes ? a->bytes > b->bytes : a < b;
   });
   int64_t total = 0;
   for (Buffer *buffer : order) {

@@ -66,6 +66,7 @@ void pack(LaneState &w, const Inst &i, uint32_t mask) {
 /// Piece Inst::op of the source, one instruction per piece.
 template <typename T, typename S>
 void unpack(LaneState &w, const Inst &i, uint32_t mask) {
+  static_assert(sizeof(T) < sizeof(S), "a piece is smaller than its whole");
   const S *a = w.at<S>(i.src[0]);
   unsigned index = i.op;
   perLane(w.at<T>(i.dst), mask, [=](unsigned l) {
@@ -88,16 +89,22 @@ template <typename D> Handler packInto(unsigned pieceSize) {
                              : static_cast<Handler>(nullptr);
   return nullptr;
 }
+/// mov has two or four pieces.
+template <typename T, typename S> Handler unpackPieces() {
+  if constexpr (sizeof(S) == 2 * sizeof(T) || sizeof(S) == 4 * sizeof(T))
+    return unpack<T, S>;
+  return nullptr;
+}
 template <typename S> Handler unpackFrom(unsigned pieceSize) {
   switch (pieceSize) {
   case 1:
-    return sizeof(S) > 1 && sizeof(S) < 8 ? unpack<uint8_t, S> : nullptr;
+    return unpackPieces<uint8_t, S>();
   case 2:
-    return sizeof(S) > 2 && sizeof(S) < 16 ? unpack<uint16_t, S> : nullptr;
+    return unpackPieces<uint16_t, S>();
   case 4:
-    return sizeof(S) > 4 ? unpack<uint32_t, S> : nullptr;
+    return unpackPieces<uint32_t, S>();
   case 8:
-    return sizeof(S) > 8 ? unpack<uint64_t, S> : nullptr;
+    return unpackPieces<uint64_t, S>();
   default:
     return nullptr;
   }
