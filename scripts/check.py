@@ -95,6 +95,10 @@ def check_python(build, scratch):
     return count_junit(report)
 
 
+# Sanitizers stop at what they find. LLVM's packaged libraries do not unpoison what its allocators, inlined into ours,
+# have poisoned.
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "allow_user_poisoning=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+
 SUITES = {"format": check_format, "lit": check_lit, "roundtrip": check_roundtrip,
           "unit": check_units, "python": check_python}
 
@@ -108,6 +112,7 @@ def main():
     if unknown:
         parser.error(f"expected suites of {', '.join(SUITES)}, but got {unknown[0]}")
 
+    os.environ.update(SANITIZER_OPTIONS)
     totals = [0, 0, 0]
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="nag-check-"))
     for name in options.suites or SUITES:
