@@ -283,8 +283,8 @@ static llvm::Error countPerToken(ModuleOp module, StepCost &cost) {
   for (auto [measure, place] :
        {std::pair(&countMetParameters, &cost.parametersPerToken),
         std::pair(&countKeyValueBytes, &cost.kvBytesPerToken)}) {
-    auto one = [measure](Operation &op) -> llvm::Expected<double> {
-      return measure(op);
+    auto one = [count = measure](Operation &op) -> llvm::Expected<double> {
+      return count(op);
     };
     llvm::Expected<RoutedCount> sum = Counter(module, one).count("loss");
     if (!sum)

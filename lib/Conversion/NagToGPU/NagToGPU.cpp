@@ -64,8 +64,10 @@ private:
                                    const GPUTarget &target) {
     OpBuilder builder(source);
     SmallVector<Type> types;
-    for (Type type : source.getArgumentTypes()) {
-      auto tensor = cast<RankedTensorType>(type);
+    for (BlockArgument argument : source.getArguments()) {
+      auto tensor = dyn_cast<RankedTensorType>(argument.getType());
+      if (!tensor)
+        return refuseArgument(source, argument);
       types.push_back(
           MemRefType::get(tensor.getShape(), tensor.getElementType()));
     }
@@ -78,6 +80,15 @@ private:
       return failure();
     source.erase();
     return success();
+  }
+
+  static LogicalResult refuseArgument(func::FuncOp source,
+                                      BlockArgument argument) {
+    Operation *reader =
+        argument.use_empty() ? source : *argument.getUsers().begin();
+    return reader->emitOpError("expected streams to be split before, by "
+                               "-nag-split-streams, but got ")
+           << argument.getType();
   }
 
   static LogicalResult emit(KernelLowering &kernel, ArrayRef<Operation *> ops) {

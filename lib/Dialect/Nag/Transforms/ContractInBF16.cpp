@@ -75,7 +75,6 @@ private:
                                           type.clone(builder.getBF16Type()),
                                           factor->get()));
     }
-    ++converted;
     return updateResults(op);
   }
 };

@@ -64,7 +64,6 @@ private:
     FailureOr<ResidualPlan> plan = makePlan(*joint);
     if (failed(plan))
       return failure();
-    bytesSaved += plan->savedBytes;
     emitGradients(*joint, *plan, {name, seeded}, *symbols);
     return success();
   }
@@ -79,8 +78,6 @@ private:
     FailureOr<ResidualPlan> plan = planResiduals(joint, recompute);
     if (failed(plan))
       return failure();
-    opsRecomputed += llvm::count_if(
-        plan->recomputed, [](Operation *op) { return !isFreeToRecompute(op); });
     if (explain)
       explainPlan(joint, *plan);
     return plan;

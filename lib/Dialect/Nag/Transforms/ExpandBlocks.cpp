@@ -128,10 +128,7 @@ struct ExpandBlocks : nag::impl::NagExpandBlocksBase<ExpandBlocks> {
     BlockOp::getCanonicalizationPatterns(patterns, &getContext());
     walkAndApplyPatterns(getOperation(), std::move(patterns));
     IRRewriter rewriter(&getContext());
-    getOperation()->walk([&](BlockOp block) {
-      expand(rewriter, block);
-      ++blocks;
-    });
+    getOperation()->walk([&](BlockOp block) { expand(rewriter, block); });
   }
 };
 } // namespace

@@ -136,9 +136,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
     bool joinSums = joinProducts && multiTensor && !keepProducts;
     FusionOptions options{joinProducts, joinSums,    epilogues,   multiTensor,
                           remarks,      tileColumns, launchBytes, chipBytes};
-    FusionResult result = fuseKernels(graph, options);
-    fusedOps += result.fusedOps;
-    fusedProducts += result.fusedProducts;
+    fuseKernels(graph, options);
     DenseMap<Value, Value> replaced;
     OpBuilder builder(block.getTerminator());
     for (unsigned id : graph.getSchedule()) {
@@ -151,7 +149,6 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
       buildKernel(builder, group, keepProducts, replaced);
       for (Operation *op : llvm::reverse(group.ops))
         op->erase();
-      ++kernels;
     }
     eraseDeadOps(block);
   }

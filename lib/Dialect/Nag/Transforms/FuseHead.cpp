@@ -15,16 +15,16 @@ namespace nag {
 using namespace mlir;
 using namespace nag;
 
-/// The nag.head_loss that `loss` and what makes its logits amount to.
-static LogicalResult fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
+/// Joins `loss` and what makes its logits, where nothing else reads them.
+static void fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
   if (!loss.getLse().use_empty() || !loss.getLogits().hasOneUse())
-    return rewriter.notifyMatchFailure(loss, "others read its logits");
+    return;
   auto temper = loss.getLogits().getDefiningOp<TemperOp>();
   Value products = temper ? temper.getInput() : loss.getLogits();
   auto linear = products.getDefiningOp<LinearOp>();
   if (!linear || !products.hasOneUse() || linear.getTransposeWeight() ||
       linear.getInput().getType().getRank() < 2)
-    return rewriter.notifyMatchFailure(loss, "no product of its own");
+    return;
   FloatAttr factor =
       temper ? temper.getFactorAttr() : rewriter.getF64FloatAttr(1);
   Value losses = HeadLossOp::create(
@@ -37,7 +37,6 @@ static LogicalResult fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
   if (temper)
     rewriter.eraseOp(temper);
   rewriter.eraseOp(linear);
-  return success();
 }
 
 static HeadLossOp findForward(HeadLossVJPOp vjp) {
@@ -85,21 +84,20 @@ static LogicalResult collectLaterOps(Value value, Operation *forward,
   return success();
 }
 
-/// Lets the reverse pass compute the losses. Returns true if it does.
-static bool shareForward(HeadLossVJPOp vjp) {
+/// Lets the reverse pass compute the losses, where it can.
+static void shareForward(HeadLossVJPOp vjp) {
   HeadLossOp forward = findForward(vjp);
   if (!forward || vjp->isBeforeInBlock(forward))
-    return false;
+    return;
   detachCounts(forward);
   SetVector<Operation *> cotangent;
   if (failed(collectLaterOps(vjp.getLossesGrad(), forward, cotangent)))
-    return false;
+    return;
   for (Operation *op : cotangent)
     op->moveBefore(forward);
   vjp->moveBefore(forward);
   forward.getLosses().replaceAllUsesWith(vjp.getLosses());
   forward->erase();
-  return true;
 }
 
 namespace {
@@ -111,11 +109,11 @@ struct FuseHeadPass : nag::impl::NagFuseHeadBase<FuseHeadPass> {
     PatternRewriter rewriter(&getContext());
     for (TokenLossOp loss : losses) {
       rewriter.setInsertionPoint(loss);
-      heads += succeeded(fuseLoss(loss, rewriter));
+      fuseLoss(loss, rewriter);
     }
     getOperation()->walk([&](HeadLossVJPOp op) { reverse.push_back(op); });
     for (HeadLossVJPOp vjp : reverse)
-      shared += shareForward(vjp);
+      shareForward(vjp);
   }
 };
 } // namespace

@@ -187,7 +187,6 @@ struct LowerHeadPass : nag::impl::NagLowerHeadBase<LowerHeadPass> {
     int64_t wanted =
         std::max<int64_t>(bytes / rowBytes, llvm::divideCeil(rows, maxChunks));
     int64_t chunkRows = chooseRows(rows, wanted);
-    chunks += rows / chunkRows;
     if (remarks)
       head->emitRemark() << rows / chunkRows << " chunks of " << chunkRows
                          << " rows, " << chunkRows * rowBytes

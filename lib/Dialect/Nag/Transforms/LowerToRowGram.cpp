@@ -41,7 +41,6 @@ struct LowerToRowGramPass
       ImplicitLocOpBuilder builder(op.getLoc(), op);
       op->replaceAllUsesWith(buildGramOps(op, builder, numerics));
       op->erase();
-      ++lowered;
     }
   }
 };

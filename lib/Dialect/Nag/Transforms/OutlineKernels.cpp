@@ -172,7 +172,6 @@ struct OutlineKernelsPass
       function.walk([&](KernelOp kernel) { kernels.push_back(kernel); });
     for (KernelOp kernel : kernels)
       outliner.outline(kernel);
-    distinct += outliner.countKernels();
     if (report)
       printLaunches(
           getOperation(), [](LaunchOp) { return 1; }, outliner.countKernels());

@@ -220,8 +220,6 @@ void PlanBuffersPass::plan(func::FuncOp function,
   annotate(function, planner, calleeBuffers);
   function->setAttr(kWorkspaceAttrName,
                     Builder(&getContext()).getI64IntegerAttr(bytes));
-  copies += planner.getNumCopies();
-  workspaceBytes.updateMax(bytes);
   if (!report)
     return;
   PlanReport costs = getReport(planner.getBuffers(), bytes);

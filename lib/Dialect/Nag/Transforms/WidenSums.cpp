@@ -61,7 +61,6 @@ struct WidenSums : nag::impl::NagWidenSumsBase<WidenSums> {
     });
     for (Operation *op : narrow)
       widen(rewriter, op);
-    widened += narrow.size();
   }
 };
 } // namespace

@@ -28,7 +28,6 @@ def NagExpandBlocks : Pass<"nag-expand-blocks"> {
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::nag::NagDialect"];
-  let statistics = [Statistic<"blocks", "blocks", "Number of blocks spelled out">];
 }
 
 def NagDecompose : Pass<"nag-decompose"> {
@@ -74,7 +73,6 @@ def NagLowerToRowGram : Pass<"nag-lower-to-row-gram"> {
     ```
   }];
   let options = [Option<"sums", "sums", "bool", "false", "Take sums of the rows from outside only">];
-  let statistics = [Statistic<"lowered", "lowered", "Number of ops written in their Gram form">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::nag::NagDialect"];
 }
 
@@ -94,10 +92,6 @@ def NagFuseHead : Pass<"nag-fuse-head"> {
     %losses = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>) -> tensor<2x8xf32>
     ```
   }];
-  let statistics = [
-    Statistic<"heads", "heads", "Number of heads joined with their loss">,
-    Statistic<"shared", "shared", "Number of losses that the reverse pass computes along">
-  ];
   let dependentDialects = ["::nag::NagDialect"];
 }
 
@@ -122,7 +116,6 @@ def NagLowerHead : Pass<"nag-lower-head"> {
     Option<"maxChunks", "max-chunks", "int64_t", "32", "Largest number of chunks">,
     Option<"remarks", "remarks", "bool", "false", "Say how each head is cut">
   ];
-  let statistics = [Statistic<"chunks", "chunks", "Number of chunks of rows">];
   let dependentDialects = ["::mlir::tensor::TensorDialect", "::nag::NagDialect"];
 }
 
@@ -144,7 +137,6 @@ def NagContractInBF16 : Pass<"nag-contract-in-bf16"> {
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
-  let statistics = [Statistic<"converted", "converted", "Number of contractions that became bf16">];
 }
 
 def NagBuildOptimizer : Pass<"nag-build-optimizer", "::mlir::ModuleOp"> {
@@ -216,11 +208,6 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
     Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">
   ];
-  let statistics = [
-    Statistic<"kernels", "kernels", "Number of kernels formed">,
-    Statistic<"fusedProducts", "fused-products", "Number of products that share a kernel">,
-    Statistic<"fusedOps", "fused-ops", "Number of row-wise ops that joined another's kernel">
-  ];
 }
 
 def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
@@ -242,7 +229,6 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [Option<"report", "report", "bool", "false", "Print the launches of each function">];
-  let statistics = [Statistic<"distinct", "distinct-kernels", "Number of distinct kernels">];
   let dependentDialects = ["::nag::NagDialect", "::mlir::bufferization::BufferizationDialect"];
 }
 
@@ -282,10 +268,6 @@ def NagDifferentiate : Pass<"nag-differentiate", "::mlir::ModuleOp"> {
     Option<"seeded", "seeded", "bool", "false", "Take cotangents of all results, differentiate by all arguments">,
     Option<"explain", "explain", "bool", "false", "Report what is saved and what is computed again as remarks">
   ];
-  let statistics = [
-    Statistic<"bytesSaved", "bytes-saved", "Bytes that live from the forward to the reverse pass of the function">,
-    Statistic<"opsRecomputed", "ops-recomputed", "Number of ops that the reverse passes run again">
-  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"
   ];
@@ -314,10 +296,6 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
   let options = [
     Option<"report", "report", "bool", "false",
            "Print for each function the workspace, the sum of its buffers and the largest live set">
-  ];
-  let statistics = [
-    Statistic<"copies", "copies", "Number of copies inserted">,
-    Statistic<"workspaceBytes", "workspace-bytes", "Largest workspace of a function">
   ];
 }
 

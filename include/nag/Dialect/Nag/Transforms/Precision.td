@@ -22,7 +22,6 @@ def NagWidenSums : Pass<"nag-widen-sums", "::mlir::func::FuncOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
-  let statistics = [Statistic<"widened", "widened", "Number of ops that run in f32">];
 }
 
 #endif // NAG_TRANSFORMS_PRECISION_TD
