@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// MLIR's and LLVM's headers that most sources include, parsed once per build. Sources still include what they use:
-// without this file (-DNAG_PRECOMPILE_HEADERS=OFF) they compile the same.
+// MLIR's and LLVM's headers that most sources include, parsed once per build.
+// Sources still include what they use: without this file
+// (-DNAG_PRECOMPILE_HEADERS=OFF) they compile the same.
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

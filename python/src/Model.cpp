@@ -68,7 +68,7 @@ static Program compile(const driver::Model &model,
   options.functions = functions;
   options.differentiate = differentiate;
   options.recompute = parseRecompute(recompute);
-  options.target = {target, device, chip, precision, threads};
+  options.target = {target, device, chip, precision, threads, /*schedule=*/""};
   check(options.target.check(), ErrorKind::Argument);
   using Result = llvm::Expected<std::unique_ptr<runtime::Program>>;
   auto program = [&]() -> Result {
