@@ -163,7 +163,10 @@ def as_module(example):
     if example.startswith("%w: "):  # an argument with its attributes
         return f"func.func @example({example}) {{\n  return\n}}\n"
     first = re.split(r"\n\^bb0", example)[0]
-    arguments = dict(operand_types(first)) if re.search(r"%\w+.*\s:\s", without_results(first), re.S) else {}
+    arguments = {}
+    for statement in re.split(r"\n(?=%)", first):
+        if re.search(r"%\w+.*\s:\s", without_results(statement), re.S):
+            arguments |= {n: t for n, t in operand_types(statement) if n not in arguments}
     for line in re.split(r"\^bb0[^\n]*\n", example)[1:]:
         inner = [s for s in line.split("\n") if " = " in s]
         bound = set(re.findall(r"%\w+", example.split("^bb0")[1].split("\n")[0]))
@@ -179,7 +182,9 @@ def as_module(example):
 def check_examples(build):
     page = (ROOT / "docs" / "reference" / "dialect.md").read_text()
     failed = ran = 0
-    for example in re.findall(r"```mlir\n(.*?)```", page, re.S):
+    blocks = re.findall(r"```mlir\n(.*?)```", page, re.S)
+    # What follows an op with a region at the margin is another example.
+    for example in (part for block in blocks for part in re.split(r"(?<=\n}\n)(?=%)", block)):
         module = as_module(example)
         if module is None:
             continue
