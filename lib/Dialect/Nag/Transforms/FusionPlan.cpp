@@ -14,7 +14,7 @@ public:
   FusionPlan(KernelGraph &kernelGraph, const FusionOptions &fusionOptions)
       : graph(kernelGraph), options(fusionOptions) {}
 
-  FusionResult run() {
+  void run() {
     if (options.joinProducts)
       joinProductsOfOneOperand();
     if (options.joinProducts || options.epilogues)
@@ -34,7 +34,6 @@ public:
       joinIndependent();
     if (options.remarks)
       explainApart();
-    return result;
   }
 
 private:
@@ -61,7 +60,6 @@ private:
 
   KernelGraph &graph;
   const FusionOptions &options;
-  FusionResult result;
 };
 
 /// Two products that one kernel may hold: the same op with the same attributes.
@@ -191,8 +189,6 @@ void FusionPlan::merge(unsigned into, unsigned other) {
         << getKernelName(graph.getGroup(other)) << "': saves " << savings.bytes
         << " bytes and " << savings.launches << " launch";
   }
-  bool product = hasProducts(into) && hasProducts(other);
-  ++(product ? result.fusedProducts : result.fusedOps);
   graph.merge(into, other);
 }
 
@@ -335,7 +331,6 @@ void FusionPlan::explainApart() {
   }
 }
 
-FusionResult nag::fuseKernels(KernelGraph &graph,
-                              const FusionOptions &options) {
-  return FusionPlan(graph, options).run();
+void nag::fuseKernels(KernelGraph &graph, const FusionOptions &options) {
+  FusionPlan(graph, options).run();
 }

@@ -19,13 +19,8 @@ struct FusionOptions {
   int64_t chipBytes;
 };
 
-struct FusionResult {
-  /// Row-wise ops that joined another's kernel; products that share one.
-  int64_t fusedOps = 0, fusedProducts = 0;
-};
-
 /// Merges groups of `graph` as the cost model finds it cheaper.
-FusionResult fuseKernels(KernelGraph &graph, const FusionOptions &options);
+void fuseKernels(KernelGraph &graph, const FusionOptions &options);
 
 } // namespace nag
 
