@@ -11,8 +11,9 @@ InterruptGuard::InterruptGuard() {
   noted = 0;
   struct sigaction action = {};
   action.sa_handler = note;
-  // The handler serves once: the next signal has its usual effect.
-  action.sa_flags = SA_RESTART | SA_RESETHAND;
+  // The handler serves once: the next signal has its usual effect. Products use
+  // the stack pointer for other things (Kernels.cpp): another stack.
+  action.sa_flags = SA_RESTART | SA_RESETHAND | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &oldInterrupt);
   sigaction(SIGTERM, &action, &oldTerminate);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <dnnl.h>
 #include <memory>
+#include <signal.h>
 
 namespace {
 
@@ -26,6 +27,36 @@ std::unique_ptr<double[]> transpose(int64_t n, int64_t k, const double *b,
   return packed;
 }
 
+/// A stack for signal handlers with SA_ONSTACK, for as long as the thread
+/// lives, where it has none. oneDNN's products (2.6, AVX-512) hold data in the
+/// stack pointer: a handler on the thread's own stack would write into the
+/// heap.
+class SignalStack {
+public:
+  SignalStack() {
+    stack_t present = {};
+    if (sigaltstack(nullptr, &present) != 0 || !(present.ss_flags & SS_DISABLE))
+      return;
+    memory.reset(new char[kBytes]);
+    stack_t own = {};
+    own.ss_sp = memory.get();
+    own.ss_size = kBytes;
+    sigaltstack(&own, nullptr);
+  }
+  ~SignalStack() {
+    if (!memory)
+      return;
+    stack_t none = {};
+    none.ss_flags = SS_DISABLE;
+    sigaltstack(&none, nullptr);
+  }
+
+private:
+  // A frame with AVX-512 and AMX state takes 11 KiB.
+  static constexpr size_t kBytes = 128 << 10;
+  std::unique_ptr<char[]> memory;
+};
+
 } // namespace
 
 void nag_gemm_f32(int64_t transA, int64_t transB, int64_t m, int64_t n,
@@ -36,6 +67,7 @@ void nag_gemm_f32(int64_t transA, int64_t transB, int64_t m, int64_t n,
     return;
   if (k <= 0)
     return scale(m, n, beta, c, ldc);
+  static thread_local SignalStack signalStack;
   dnnl_status_t status = dnnl_sgemm(transA ? 'T' : 'N', transB ? 'T' : 'N', m,
                                     n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   if (status == dnnl_success)

@@ -68,7 +68,11 @@ static Program compile(const driver::Model &model,
   options.functions = functions;
   options.differentiate = differentiate;
   options.recompute = parseRecompute(recompute);
-  options.target = {target, device, chip, precision, threads, /*schedule=*/""};
+  options.target.target = target;
+  options.target.device = device;
+  options.target.chip = chip;
+  options.target.precision = precision;
+  options.target.threads = threads;
   check(options.target.check(), ErrorKind::Argument);
   using Result = llvm::Expected<std::unique_ptr<runtime::Program>>;
   auto program = [&]() -> Result {

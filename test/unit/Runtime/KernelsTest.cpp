@@ -2,9 +2,11 @@
 #include "nag/Runtime/Kernels.h"
 #include "gtest/gtest.h"
 #include <cmath>
+#include <csignal>
 #include <fstream>
 #include <omp.h>
 #include <string>
+#include <sys/time.h>
 #include <tuple>
 #include <unistd.h>
 #include <vector>
@@ -138,6 +140,38 @@ TEST(OpenMP, OneThreadPool) {
   omp_set_num_threads(2);
   EXPECT_EQ(team, 3);
   EXPECT_EQ(countThreads(), 3);
+}
+
+volatile sig_atomic_t handled = 0, handledElsewhere = 0;
+
+void noteStack(int) {
+  stack_t stack = {};
+  sigaltstack(nullptr, &stack);
+  handled = handled + 1;
+  if (!(stack.ss_flags & SS_ONSTACK))
+    handledElsewhere = handledElsewhere + 1;
+}
+
+/// Products use the stack pointer for data; handlers must have another stack.
+TEST(Gemm, LeavesSignalsAStack) {
+  std::vector<float> a = makeMatrix<float>(256, 256, 1), c = a;
+  auto multiply = [&](bool transposed) {
+    nag_gemm_f32(transposed, !transposed, 96, 32, 16, 1, a.data(), 128,
+                 a.data(), 128, 0, c.data(), 32);
+  };
+  multiply(true);
+  struct sigaction action = {}, before;
+  action.sa_handler = noteStack;
+  action.sa_flags = SA_ONSTACK | SA_RESTART;
+  sigaction(SIGALRM, &action, &before);
+  itimerval often = {{0, 100}, {0, 100}}, never = {};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  while (handled < 50)
+    for (bool transposed : {false, true})
+      multiply(transposed);
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  EXPECT_EQ(handledElsewhere, 0);
 }
 
 } // namespace

@@ -172,6 +172,15 @@ TEST(Interrupt, NotesTheFirstSignal) {
   EXPECT_EQ(guard.pending(), SIGTERM);
 }
 
+TEST(Interrupt, UsesTheSignalStack) {
+  InterruptGuard guard;
+  for (int number : {SIGINT, SIGTERM}) {
+    struct sigaction action = {};
+    sigaction(number, nullptr, &action);
+    EXPECT_TRUE(action.sa_flags & SA_ONSTACK);
+  }
+}
+
 TEST(Interrupt, SecondSignalEndsTheProcess) {
   auto interruptTwice = [] {
     InterruptGuard guard;
