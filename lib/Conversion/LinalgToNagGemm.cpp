@@ -72,7 +72,7 @@ std::optional<Matrix> matchMatrix(OpOperand &operand, AffineMap map, Dims rows,
            rowRank = plain ? rows.size() : columns.size();
   SmallVector<int64_t> strides;
   int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)) ||
+  if (rank == 0 || failed(type.getStridesAndOffset(strides, offset)) ||
       strides.back() != 1 || !collapses(type.getShape(), strides, 0, rowRank) ||
       !collapses(type.getShape(), strides, rowRank, rank))
     return std::nullopt;
