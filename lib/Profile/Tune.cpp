@@ -78,9 +78,10 @@ public:
       : candidates(kernelCandidates), options(tuneOptions) {}
 
   void seeKernels(mlir::ModuleOp kernels) override {
-    GPUTarget target = *GPUTarget::get(options.measure.chip);
-    if (options.measure.precision == "tf32")
-      target.f32Contraction = F32Contraction::TF32;
+    // The command has checked the chip.
+    GPUTarget target = *GPUTarget::get(options.measure.chip,
+                                       options.measure.precision == "tf32",
+                                       [&] { return kernels.emitError(); });
     for (auto function : kernels.getOps<mlir::func::FuncOp>())
       if (function->hasAttr(kKernelAttrName))
         list(function, target);

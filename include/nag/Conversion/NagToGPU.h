@@ -35,8 +35,11 @@ struct GPUTarget {
   const GPUChip *chip;
   F32Contraction f32Contraction = F32Contraction::F32;
 
-  /// The target of a chip's name; nothing for others.
-  static std::optional<GPUTarget> get(llvm::StringRef chip);
+  /// The target of a chip's name, f32 contractions in tf32 where asked for;
+  /// fails, with an error that lists the chips, for other names.
+  static mlir::FailureOr<GPUTarget>
+  get(llvm::StringRef chip, bool tf32,
+      llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 };
 
 /// The size of a grid or block, x first.

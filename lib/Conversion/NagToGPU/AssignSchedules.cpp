@@ -198,14 +198,10 @@ struct NagAssignSchedulesPass
   using NagAssignSchedulesBase::NagAssignSchedulesBase;
 
   void runOnOperation() override {
-    std::optional<GPUTarget> target = GPUTarget::get(chip);
-    if (!target) {
-      getOperation().emitError("expected the chip ")
-          << listGPUChips() << ", but got '" << chip << "'";
+    FailureOr<GPUTarget> target =
+        GPUTarget::get(chip, tf32, [&] { return getOperation().emitError(); });
+    if (failed(target))
       return signalPassFailure();
-    }
-    if (tf32)
-      target->f32Contraction = F32Contraction::TF32;
     ScheduleFile schedules;
     if (!file.empty() && failed(read(schedules)))
       return signalPassFailure();

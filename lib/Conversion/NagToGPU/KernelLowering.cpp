@@ -11,11 +11,14 @@
 using namespace mlir;
 using namespace nag;
 
-std::optional<GPUTarget> GPUTarget::get(StringRef chip) {
+FailureOr<GPUTarget>
+GPUTarget::get(StringRef chip, bool tf32,
+               function_ref<InFlightDiagnostic()> emitError) {
   const GPUChip *found = lookupGPUChip(chip);
   if (!found)
-    return std::nullopt;
-  return GPUTarget{found};
+    return emitError() << "expected the chip " << listGPUChips()
+                       << ", but got '" << chip << "'";
+  return GPUTarget{found, tf32 ? F32Contraction::TF32 : F32Contraction::F32};
 }
 
 SmallVector<gpu::GPUFuncOp> nag::getDeviceKernels(gpu::GPUModuleOp device) {

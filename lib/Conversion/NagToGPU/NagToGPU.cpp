@@ -31,14 +31,10 @@ struct ConvertNagToGPUPass
   using ConvertNagToGPUBase::ConvertNagToGPUBase;
 
   void runOnOperation() override {
-    std::optional<GPUTarget> target = GPUTarget::get(chip);
-    if (!target) {
-      getOperation().emitError("expected the chip ")
-          << listGPUChips() << ", but got '" << chip << "'";
+    FailureOr<GPUTarget> target =
+        GPUTarget::get(chip, tf32, [&] { return getOperation().emitError(); });
+    if (failed(target))
       return signalPassFailure();
-    }
-    if (tf32)
-      target->f32Contraction = F32Contraction::TF32;
     if (failed(lowerKernels(getOperation(), *target)))
       signalPassFailure();
   }

@@ -289,15 +289,13 @@ struct LowerCachedAttention : OpRewritePattern<CachedAttentionOp> {
 
   LogicalResult matchAndRewrite(CachedAttentionOp op,
                                 PatternRewriter &rewriter) const override {
-    Value destination =
-        getDestination(rewriter, op.getResult(), op.getResult().getType());
+    SmallVector<Value> destinations = getDestinations(rewriter, op);
     auto lowered = StreamCachedAttentionOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), op.getKeyCache(), op.getValueCache(), op.getPositions(),
-        op.getRoute(), destination, op.getHeadsAttr(), op.getKvHeadsAttr(),
+        op.getRoute(), destinations[0], op.getHeadsAttr(), op.getKvHeadsAttr(),
         op.getWindowAttr());
-    replaceComputed(rewriter, op.getResult(), lowered->getResult(0));
-    rewriter.eraseOp(op);
+    replaceAllComputed(rewriter, op, lowered);
     return success();
   }
 };
@@ -324,18 +322,12 @@ void replaceByRuntimeCall(PatternRewriter &rewriter, Operation *op,
                           const Twine &name, Value like,
                           ArrayRef<int64_t> sizes) {
   Type element = getElementTypeOrSelf(like.getType());
-  SmallVector<Value> destinations;
-  for (Value result : op->getResults())
-    destinations.push_back(getDestination(
-        rewriter, result, cast<RankedTensorType>(result.getType())));
+  SmallVector<Value> destinations = getDestinations(rewriter, op);
   auto call =
       RuntimeCallOp::create(rewriter, op->getLoc(), op->getResultTypes(),
                             (name + (element.isF64() ? "_f64" : "_f32")).str(),
                             sizes, op->getOperands(), destinations);
-  for (auto [result, computed] :
-       llvm::zip(op->getResults(), call->getResults()))
-    replaceComputed(rewriter, result, computed);
-  rewriter.eraseOp(op);
+  replaceAllComputed(rewriter, op, call);
 }
 
 struct LowerRoute : OpRewritePattern<RouteOp> {

@@ -62,20 +62,28 @@ static bool diesAt(Value value, Operation *user,
   return dies && uses == 1;
 }
 
-/// The input that result `index` of `launch` may overwrite.
-static std::optional<unsigned> getSharedInput(LaunchOp launch, unsigned index,
-                                              SymbolTableCollection &symbols) {
+/// The input that the kernel of `launch` names, by the attribute `name`, for
+/// result `index`.
+static std::optional<unsigned> getNamedInput(LaunchOp launch, unsigned index,
+                                             StringRef name,
+                                             SymbolTableCollection &symbols) {
   auto kernel = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(
       launch, launch.getKernelAttr());
   if (!kernel)
     return std::nullopt;
-  auto shares = kernel.getArgAttrOfType<IntegerAttr>(
-      launch.getInputs().size() + index, kSharesAttrName);
-  if (!shares)
+  auto input = kernel.getArgAttrOfType<IntegerAttr>(
+      launch.getInputs().size() + index, name);
+  if (!input || uint64_t(input.getInt()) >= launch.getInputs().size())
     return std::nullopt;
-  unsigned input = shares.getInt();
-  if (input >= launch.getInputs().size() ||
-      bytesOf(launch.getInputs()[input]) != bytesOf(launch->getResult(index)))
+  return input.getInt();
+}
+
+/// The input that result `index` of `launch` may overwrite.
+static std::optional<unsigned> getSharedInput(LaunchOp launch, unsigned index,
+                                              SymbolTableCollection &symbols) {
+  auto input = getNamedInput(launch, index, kSharesAttrName, symbols);
+  if (!input ||
+      bytesOf(launch.getInputs()[*input]) != bytesOf(launch->getResult(index)))
     return std::nullopt;
   return input;
 }
@@ -83,15 +91,7 @@ static std::optional<unsigned> getSharedInput(LaunchOp launch, unsigned index,
 /// The input whose contents must stand where result `index` of `launch` does.
 static std::optional<unsigned> getUpdatedInput(LaunchOp launch, unsigned index,
                                                SymbolTableCollection &symbols) {
-  auto kernel = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(
-      launch, launch.getKernelAttr());
-  if (!kernel)
-    return std::nullopt;
-  auto updates = kernel.getArgAttrOfType<IntegerAttr>(
-      launch.getInputs().size() + index, kUpdatesAttrName);
-  if (!updates || updates.getInt() >= int64_t(launch.getInputs().size()))
-    return std::nullopt;
-  return updates.getInt();
+  return getNamedInput(launch, index, kUpdatesAttrName, symbols);
 }
 
 /// True when `insert` and the insertions below it put disjoint slices into an
