@@ -2,6 +2,7 @@
 """lit configuration: text tests here, gtest binaries under test/unit."""
 
 import os
+import subprocess
 
 import lit.formats
 
@@ -30,6 +31,8 @@ if os.path.exists("/usr/local/cuda/bin/ptxas"):
     config.environment["PATH"] += os.pathsep + "/usr/local/cuda/bin"
 if os.path.exists("/usr/local/cuda/bin/nvcc"):
     config.available_features.add("nvcc")
+if subprocess.run([config.python, "-c", "import triton"], capture_output=True).returncode == 0:
+    config.available_features.add("triton")
 # A library that needs the sanitizers' runtime cannot be loaded into a program that lacks it.
 if getattr(config, "nag_sanitize", False):
     config.available_features.add("sanitize")

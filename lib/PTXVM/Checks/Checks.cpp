@@ -59,7 +59,7 @@ void BlockChecks::startBlock() {
 
 uint32_t BlockChecks::access(Warp &warp, const Inst &inst, Space space,
                              uint32_t mask, unsigned bytes, AccessKind kind,
-                             const Access &where) {
+                             Access &where) {
   Launch &launch = *block.launch;
   if (launch.options.profile) {
     if (space == Space::Global)

@@ -29,7 +29,10 @@ public:
   /// Everything about one access in one space; returns the lanes that may do
   /// it.
   uint32_t access(Warp &warp, const Inst &inst, Space space, uint32_t mask,
-                  unsigned bytes, AccessKind kind, const Access &where);
+                  unsigned bytes, AccessKind kind, Access &where);
+  /// A store's value that another lane of the same instruction replaced by a
+  /// different one: `lane` wrote it at `address`.
+  void lostWrite(Warp &warp, const Inst &inst, unsigned lane, uint64_t address);
 
   void warpBarrier(Warp &warp) { clocks.tick(warp.index); }
   void arrive(Warp &warp, BarrierState &barrier);
@@ -56,7 +59,7 @@ private:
   void checkAsync(Warp &warp, const Inst &inst, unsigned lane, unsigned bytes,
                   AccessKind kind, uint64_t address);
   void races(Warp &warp, const Inst &inst, Space space, uint32_t mask,
-             unsigned bytes, AccessKind kind, const Access &where);
+             unsigned bytes, AccessKind kind, Access &where);
   bool orderedByFence(uint64_t other, uint32_t clock) const;
   void profileGlobal(uint32_t mask, unsigned bytes, AccessKind kind,
                      const Access &where);

@@ -49,6 +49,13 @@ public:
   void read(unsigned lane, uint64_t address, unsigned bytes);
   void write(unsigned lane, uint64_t address, unsigned bytes);
 
+  /// Lanes of one store that write the same bytes: no race while they agree,
+  /// which the store sees once it is done.
+  void allowOverlap(uint32_t lanes, Access &where) {
+    storing = lanes;
+    store = &where;
+  }
+
 private:
   Record self(unsigned lane, uint64_t at, uint64_t address,
               unsigned bytes) const {
@@ -79,12 +86,21 @@ private:
     return (before.bits & now.bits & 0x78) && !before.sameThread(now) &&
            !(isAtomic && before.atomic()) && !ordered(before);
   }
+  /// The record is of a lane before this one, of the same store.
+  bool sameStore(Record writer, unsigned lane, uint64_t at,
+                 unsigned bytes) const {
+    unsigned other = writer.thread() % warpSize;
+    return store && writer.sameBlock({base}) && writer.clock() == ownClock &&
+           writer.thread() / warpSize == warp.index && other < lane &&
+           (storing >> other & 1) && store->address[other] < at + granule &&
+           store->address[other] + bytes > at;
+  }
   void conflict(Record other, bool otherWrites, bool writes, unsigned lane,
                 uint64_t address);
-  static Record load(uint64_t *word) {
+  static Record recall(uint64_t *word) {
     return {__atomic_load_n(word, __ATOMIC_RELAXED)};
   }
-  static void store(uint64_t *word, Record record) {
+  static void remember(uint64_t *word, Record record) {
     __atomic_store_n(word, record.bits, __ATOMIC_RELAXED);
   }
 
@@ -97,6 +113,8 @@ private:
   const uint32_t *known;
   uint32_t ownClock;
   uint64_t base = 0; // of the records of this access
+  uint32_t storing = 0;
+  Access *store = nullptr;
 };
 
 /// Cells keep what earlier launches, and in shared memory earlier blocks, left
@@ -124,15 +142,19 @@ void RaceDetector::write(unsigned lane, uint64_t address, unsigned bytes) {
   uint64_t at = address / granule * granule;
   uint64_t *words = cell(at);
   for (; at < address + bytes; at += granule, words += 3) {
-    Record now = self(lane, at, address, bytes), writer = load(&words[0]);
+    Record now = self(lane, at, address, bytes), writer = recall(&words[0]);
     if (isAlone)
-      store(&words[0], now);
+      remember(&words[0], now);
     else
       writer = {__atomic_exchange_n(&words[0], now.bits, __ATOMIC_RELAXED)};
-    if (races(writer, now))
-      conflict(writer, true, true, lane, address);
+    if (races(writer, now)) {
+      if (sameStore(writer, lane, at, bytes))
+        store->overlaps = true;
+      else
+        conflict(writer, true, true, lane, address);
+    }
     for (unsigned k = 1; k < 3; ++k) {
-      Record reader = load(&words[k]);
+      Record reader = recall(&words[k]);
       if (races(reader, now))
         conflict(reader, false, true, lane, address);
     }
@@ -144,24 +166,26 @@ void RaceDetector::read(unsigned lane, uint64_t address, unsigned bytes) {
   uint64_t *words = cell(at);
   for (; at < address + bytes; at += granule, words += 3) {
     Record now = self(lane, at, address, bytes);
-    Record writer = load(&words[0]);
+    Record writer = recall(&words[0]);
     if (races(writer, now))
       conflict(writer, true, false, lane, address);
-    Record first = load(&words[1]);
+    Record first = recall(&words[1]);
     bool replaces = first.sameThread(now) || ordered(first);
-    store(&words[replaces ? 1 : 2], now);
+    remember(&words[replaces ? 1 : 2], now);
   }
 }
 
 void BlockChecks::races(Warp &warp, const Inst &inst, Space space,
                         uint32_t mask, unsigned bytes, AccessKind kind,
-                        const Access &where) {
+                        Access &where) {
   bool isAsync =
       kind == AccessKind::AsyncRead || kind == AccessKind::AsyncWrite;
   bool isStrong = (inst.flags & memory::strong) != 0;
   bool isWrite = kind != AccessKind::Read && kind != AccessKind::AsyncRead;
   RaceDetector detector(*this, warp, inst, space,
                         kind == AccessKind::Atomic || (isStrong && !isAsync));
+  if (kind == AccessKind::Write)
+    detector.allowOverlap(mask, where);
   if (space == Space::Global)
     hasSynchronized |= isStrong && kind != AccessKind::AsyncRead;
   const Launch &launch = *block.launch;
@@ -183,6 +207,18 @@ void BlockChecks::races(Warp &warp, const Inst &inst, Space space,
     if (!isInner)
       detector.read(lane, address, bytes);
   }
+}
+
+void BlockChecks::lostWrite(Warp &warp, const Inst &inst, unsigned lane,
+                            uint64_t address) {
+  Space space = static_cast<Space>(inst.space);
+  if (space == Space::Generic)
+    space = spaceOfGeneric(address);
+  block.report(space == Space::Shared ? FindingKind::SharedRace
+                                      : FindingKind::GlobalRace,
+               inst.line, warp.thread(lane), address,
+               "write races with a write of another value by a thread of the "
+               "same warp and instruction");
 }
 
 void BlockChecks::arrive(Warp &warp, BarrierState &barrier) {

@@ -6,7 +6,6 @@
 #include <xmmintrin.h>
 
 namespace ptxvm {
-namespace {
 
 Space spaceOfGeneric(uint64_t address) {
   switch (address >> 32) {
@@ -20,6 +19,8 @@ Space spaceOfGeneric(uint64_t address) {
     return Space::Global;
   }
 }
+
+namespace {
 
 void laneAddresses(const Warp &warp, const Inst &inst, uint64_t *address) {
   uint64_t offset = static_cast<uint64_t>(inst.imm);
@@ -194,6 +195,19 @@ void load(LaneState &lanes, const Inst &inst, uint32_t mask) {
       std::memset(&dst[lane], 0, sizeof(T));
 }
 
+/// Lanes of one store may write the same bytes only if they agree: which of
+/// them lasts is not specified (PTX ISA 9.0, section 8.7).
+template <typename Lasts>
+void checkOverlap(Warp &warp, const Inst &inst, const Access &access,
+                  uint32_t allowed, Lasts lasts) {
+  if (!access.overlaps)
+    return;
+  for (unsigned lane = 0; lane < warpSize; ++lane)
+    if ((allowed >> lane & 1) && !lasts(lane))
+      return warp.block->checks->lostWrite(warp, inst, lane,
+                                           access.address[lane]);
+}
+
 template <typename T>
 void store(LaneState &lanes, const Inst &inst, uint32_t mask) {
   Warp &warp = static_cast<Warp &>(lanes);
@@ -208,6 +222,9 @@ void store(LaneState &lanes, const Inst &inst, uint32_t mask) {
   for (unsigned lane = 0; lane < warpSize; ++lane)
     if (allowed >> lane & 1)
       std::memcpy(access.host[lane], &source[lane], sizeof(T));
+  checkOverlap(warp, inst, access, allowed, [&](unsigned lane) {
+    return std::memcmp(access.host[lane], &source[lane], sizeof(T)) == 0;
+  });
 }
 
 /// Writes a memory element into a register lane, widening as the type asks.
@@ -348,6 +365,14 @@ void storeAny(LaneState &lanes, const Inst &inst, uint32_t mask) {
           std::memcpy(access.host[lane] + k * inst.size,
                       source + lane * inst.regSize, inst.size);
   }
+  checkOverlap(warp, inst, access, allowed, [&](unsigned lane) {
+    for (unsigned k = 0; k < inst.count; ++k)
+      if (std::memcmp(access.host[lane] + k * inst.size,
+                      warp.at<uint8_t>(list[k]) + lane * inst.regSize,
+                      inst.size) != 0)
+        return false;
+    return true;
+  });
 }
 
 /// Every lane gets the same value.
@@ -412,9 +437,10 @@ void storeMatrix(LaneState &lanes, const Inst &inst, uint32_t) {
   uint32_t allowed = resolveRows(warp, inst, AccessKind::Write, access);
   const auto &list = warp.block->launch->program->lists[inst.ext];
   bool transposed = inst.flags & matrix::transposed;
+  uint16_t tiles[4][8][8];
   for (unsigned m = 0; m < inst.count; ++m) {
+    auto &tile = tiles[m];
     const uint32_t *source = warp.at<uint32_t>(list[m]);
-    uint16_t tile[8][8];
     for (unsigned lane = 0; lane < warpSize; ++lane) {
       unsigned a = lane / 4, b = lane % 4 * 2;
       (transposed ? tile[b][a] : tile[a][b]) =
@@ -426,6 +452,9 @@ void storeMatrix(LaneState &lanes, const Inst &inst, uint32_t) {
       if (allowed >> (8 * m + r) & 1)
         std::memcpy(access.host[8 * m + r], tile[r], 16);
   }
+  checkOverlap(warp, inst, access, allowed, [&](unsigned row) {
+    return std::memcmp(access.host[row], tiles[row / 8][row % 8], 16) == 0;
+  });
 }
 
 //===----------------------------------------------------------------------===//

@@ -212,8 +212,12 @@ struct Access {
   alignas(64) uint64_t address[warpSize];
   uint8_t *host[warpSize];
   bool contiguous = false; // all lanes, side by side from host[0]
+  bool overlaps = false;   // lanes of one store meet (if races are checked)
 };
 enum class AccessKind : uint8_t { Read, Write, Atomic, AsyncRead, AsyncWrite };
+
+/// The window that a generic address lies in (PTX ISA 9.0, section 5.2).
+Space spaceOfGeneric(uint64_t address);
 
 /// Addresses of an instruction's operand, checks included. Returns the lanes
 /// that may go on. `bytes` is what one lane touches, `align` its alignment.
