@@ -25,7 +25,6 @@ PAGES = {
     "precision.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Precision.td"],
     "generation.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/GenerationPasses.td"],
     "inspection.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/InspectionPasses.td"],
-    "routing.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/RoutingPasses.td"],
     "conversions.md": ["-gen-pass-doc", "nag/Conversion/Passes.td"],
 }
 

@@ -65,6 +65,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   NagFuseOptions fuse;
   fuse.joinProducts = fuse.epilogues = fuse.multiTensor = options.fuse;
   fuse.keepProducts = options.fuse && options.keepProducts;
+  fuse.gatherRows = options.fuse && options.gatherRows;
   fuse.tileColumns = options.tileColumns;
   fuse.remarks = options.remarks;
   manager.addNestedPass<func::FuncOp>(createNagFuse(fuse));

@@ -30,17 +30,6 @@ func.func @stream(%x: !nag.stream<2x4x8xf32>, %out: tensor<2x4x8xf32>) -> tensor
 
 // -----
 
-func.func @route(%g: tensor<2x8xf32>, %rate: tensor<f32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -> (tensor<16xi32>, tensor<3xi32>)
-    attributes {nag.kernel} {
-  // expected-error@+1 {{'nag.route' op expected a capacity whose rate is known when compiling on the target cuda (mod_policy capacity without mod_warmup and mod_ramp)}}
-  %0, %1 = nag.route %g dial %rate {routing = #nag.routing<capacity>} : (tensor<2x8xf32>, tensor<f32>) -> (tensor<16xi32>, tensor<3xi32>)
-  %2 = bufferization.materialize_in_destination %0 in %i : (tensor<16xi32>, tensor<16xi32>) -> tensor<16xi32>
-  %3 = bufferization.materialize_in_destination %1 in %o : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
-  return %2, %3 : tensor<16xi32>, tensor<3xi32>
-}
-
-// -----
-
 func.func @scores(%g: tensor<2x8xf64>, %i: tensor<12xi32>, %o: tensor<3xi32>) -> (tensor<12xi32>, tensor<3xi32>)
     attributes {nag.kernel} {
   // expected-error@+1 {{'nag.route' op expected f32 on the GPU, but got 'f64'}}
@@ -48,14 +37,4 @@ func.func @scores(%g: tensor<2x8xf64>, %i: tensor<12xi32>, %o: tensor<3xi32>) ->
   %2 = bufferization.materialize_in_destination %0 in %i : (tensor<12xi32>, tensor<12xi32>) -> tensor<12xi32>
   %3 = bufferization.materialize_in_destination %1 in %o : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
   return %2, %3 : tensor<12xi32>, tensor<3xi32>
-}
-
-// -----
-
-func.func @count(%x: tensor<16x8xf32>, %o: tensor<3xi32> {nag.row_count}, %out: tensor<16x8xf32>) -> tensor<16x8xf32>
-    attributes {nag.kernel} {
-  // expected-error@+1 {{'nag.relu2' op expected a number of rows that is known when compiling on the target cuda (mod_policy capacity without mod_warmup and mod_ramp)}}
-  %y = nag.relu2 %x : (tensor<16x8xf32>) -> tensor<16x8xf32>
-  %0 = bufferization.materialize_in_destination %y in %out : (tensor<16x8xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
-  return %0 : tensor<16x8xf32>
 }

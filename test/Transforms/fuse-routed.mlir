@@ -1,4 +1,5 @@
 // RUN: nag-opt %s --nag-fuse --nag-outline-kernels --nag-plan-buffers | FileCheck %s
+// RUN: nag-opt %s --nag-fuse="gather-rows join-products" --nag-outline-kernels --nag-plan-buffers | FileCheck %s --check-prefix=GATHER
 
 // Rows that are counted at run time: every kernel that has them takes the offsets, and so does one that is told by a
 // later op alone. The rest of what was taken is the tensor itself; the rows are put into its memory.
@@ -7,6 +8,11 @@
 // CHECK: %[[H:.*]] = nag.launch @kernels::@linear_kernel(%[[T]], %arg3, %arg2)
 // CHECK: nag.copy %arg0
 // CHECK: nag.launch @kernels::@relu2_put_kernel
+// A product that gathers them reads the tensor by the index instead: nothing makes the rows.
+// GATHER-LABEL: func.func @routed
+// GATHER-NEXT: %[[H:.*]] = nag.launch @kernels::@linear_kernel(%arg0, %arg1, %arg2, %arg3)
+// GATHER-NEXT: nag.copy %arg0
+// GATHER-NEXT: nag.launch @kernels::@relu2_put_kernel
 func.func @routed(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>) -> tensor<2x8x16xf32> {
   %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
   %h = nag.linear %r, %w : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
@@ -28,11 +34,43 @@ func.func @fixed(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>) -> tensor<8x16xf32> 
 // CHECK-LABEL: func.func @read_elsewhere
 // CHECK: nag.launch @kernels::@take_relu2_kernel
 // CHECK: nag.launch @kernels::@put_kernel
+// Where the same index names both, they are put where they were.
+// GATHER-LABEL: func.func @read_elsewhere
+// GATHER-NEXT: %[[X:.*]] = nag.copy %arg0
+// GATHER-NEXT: nag.launch @kernels::@take_relu2_put_kernel(%[[X]], %arg1, %arg2)
+// GATHER-NEXT: return
 func.func @read_elsewhere(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -> tensor<2x8x16xf32> {
   %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
   %a = nag.relu2 %r : (tensor<16x16xf32>) -> tensor<16x16xf32>
   %y = nag.put %a, %rest, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
   return %y : tensor<2x8x16xf32>
+}
+
+// By another index, not.
+// GATHER-LABEL: func.func @put_elsewhere
+// GATHER: nag.launch @kernels::@take_relu2_kernel
+// GATHER: nag.launch @kernels::@put_kernel
+func.func @put_elsewhere(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %j: tensor<16xi32>, %o: tensor<3xi32>) -> tensor<2x8x16xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.relu2 %r : (tensor<16x16xf32>) -> tensor<16x16xf32>
+  %y = nag.put %a, %x, %j, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  return %y : tensor<2x8x16xf32>
+}
+
+// Products of the same rows share a kernel, and so do the gradients of their weights.
+// GATHER-LABEL: func.func @products
+// GATHER: nag.launch @kernels::@linear_kernel
+// GATHER-NEXT: nag.launch @kernels::@weight_grad_kernel
+// GATHER-NEXT: return
+func.func @products(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>, %w: tensor<16x16xf32>, %v: tensor<16x16xf32>, %d: tensor<8x16xf32>)
+    -> (tensor<8x16xf32>, tensor<8x16xf32>, tensor<16x16xf32>, tensor<16x16xf32>) {
+  %o = arith.constant dense<[0, 4, 8]> : tensor<3xi32>
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> (tensor<8x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.linear %r, %w : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+  %b = nag.linear %r, %v : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+  %dw = nag.weight_grad %d, %r : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<16x16xf32>
+  %dv = nag.weight_grad %a, %r : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<16x16xf32>
+  return %a, %b, %dw, %dv : tensor<8x16xf32>, tensor<8x16xf32>, tensor<16x16xf32>, tensor<16x16xf32>
 }
 
 // As many rows in all, but not as many that count: two kernels.

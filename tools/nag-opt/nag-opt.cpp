@@ -8,7 +8,6 @@
 #include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
-#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Pipelines/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"
@@ -35,7 +34,6 @@ int main(int argc, char **argv) {
   nag::registerNagPrecisionPasses();
   nag::registerNagGenerationPasses();
   nag::registerNagInspectionPasses();
-  nag::registerNagRoutingPasses();
   nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

@@ -145,7 +145,7 @@ llvm::FailureOr<unsigned> emitAttention(KernelLowering &kernel,
 llvm::FailureOr<unsigned>
 emitEmbeddingVJP(KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
 
-/// nag.route by a capacity that is known when compiling, nag.quantile.
+/// nag.route, nag.quantile.
 llvm::FailureOr<unsigned> emitSelection(KernelLowering &kernel,
                                         llvm::ArrayRef<mlir::Operation *> ops);
 
@@ -178,10 +178,9 @@ llvm::ArrayRef<KernelFamily> getKernelFamilies();
 llvm::SmallVector<mlir::Operation *>
 collectComputation(mlir::func::FuncOp kernel);
 
-/// Fails, with an error at the first op, where the rows that count are counted
-/// at run time (nag.row_count): these have no kernels yet.
-llvm::LogicalResult refuseCounts(mlir::func::FuncOp kernel,
-                                 llvm::ArrayRef<mlir::Operation *> ops);
+/// The offsets whose last says how many rows of the kernel of `op` count
+/// (nag.row_count); null where all of them do.
+mlir::Value findRowCount(mlir::Operation *op);
 
 /// The device functions of a gpu.module in the order in which launches number
 /// them.

@@ -83,6 +83,10 @@ struct ProgramPipelineOptions
       llvm::cl::desc("columns of a product that ops behind it may need "
                      "together; 1 for elementwise ops only"),
       llvm::cl::init(128)};
+  Option<bool> gatherRows{
+      *this, "gather-rows",
+      llvm::cl::desc("let products read the rows of nag.take where they are"),
+      llvm::cl::init(false)};
   Option<bool> keepProducts{
       *this, "keep-products",
       llvm::cl::desc("run a product before the ops that follow it in its "

@@ -176,8 +176,6 @@ LogicalResult Assigner::assignFirst(ArrayRef<Operation *> ops,
 
 LogicalResult Assigner::assign() {
   SmallVector<Operation *> ops = collectComputation(kernel);
-  if (failed(refuseCounts(kernel, ops)))
-    return failure();
   ArrayRef<Operation *> rest(ops);
   while (!rest.empty()) {
     unsigned numOps = 0;

@@ -44,17 +44,17 @@ struct TiledLaunch {
 };
 } // namespace
 
-static ArrayRef<TiledLaunch> getLaunches(ScheduleFamily family) {
-  static const TiledLaunch forward[] = {{"", kForwardNeeds}};
-  static const TiledLaunch backward[] = {{"key_", kKeyGradNeeds},
-                                         {"query_", kQueryGradNeeds}};
-  return family == ScheduleFamily::Attention ? ArrayRef(forward)
-                                             : ArrayRef(backward);
+static SmallVector<TiledLaunch> getLaunches(const Sizes &sizes,
+                                            ScheduleFamily family) {
+  if (family == ScheduleFamily::Attention)
+    return {{"", getForwardNeeds(sizes)}};
+  return {{"key_", getKeyGradNeeds(sizes)},
+          {"query_", getQueryGradNeeds(sizes)}};
 }
 
 static ScheduleAttr chooseSchedule(const Sizes &sizes, ScheduleFamily family) {
   SmallVector<int64_t> values;
-  for (const TiledLaunch &launch : getLaunches(family)) {
+  for (const TiledLaunch &launch : getLaunches(sizes, family)) {
     TileSizes tile = chooseTileSizes(sizes, launch.needs);
     values.append({tile.rows, tile.columns, tile.warps});
   }
@@ -63,7 +63,7 @@ static ScheduleAttr chooseSchedule(const Sizes &sizes, ScheduleFamily family) {
 
 static std::string findFault(const Sizes &sizes, ScheduleAttr schedule,
                              const GPUChip &chip) {
-  for (const TiledLaunch &launch : getLaunches(schedule.getFamily())) {
+  for (const TiledLaunch &launch : getLaunches(sizes, schedule.getFamily())) {
     TileSizes tile = TileSizes::from(schedule, launch.prefix.str());
     std::string fault = attention::findFault(sizes, launch.needs, tile);
     if (!fault.empty())
@@ -122,6 +122,13 @@ getSchedule(const GPUTarget &target, AttentionLike op, ScheduleFamily family) {
 // Launches
 //===----------------------------------------------------------------------===//
 
+/// The buffers of an op's indices and offsets.
+static SmallVector<Value> getBuffers(KernelLowering &kernel,
+                                     OperandRange route) {
+  return llvm::map_to_vector(
+      route, [&](Value tensor) { return kernel.getBuffer(tensor); });
+}
+
 static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
   auto schedule =
       getSchedule(kernel.getTarget(), op, ScheduleFamily::Attention);
@@ -130,7 +137,7 @@ static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
   Forward buffers{
       kernel.getBuffer(op.getQuery()), kernel.getBuffer(op.getKey()),
       kernel.getBuffer(op.getValue()), kernel.getBuffer(op.getResult()),
-      kernel.getBuffer(op.getLse())};
+      kernel.getBuffer(op.getLse()),   getBuffers(kernel, op.getRoute())};
   emitForward(kernel, Sizes::of(op), buffers, *schedule);
   return success();
 }
@@ -142,16 +149,15 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
     return failure();
   Sizes sizes = Sizes::of(op);
   Value delta = kernel.allocateScratch(
-      MemRefType::get({sizes.batch, sizes.heads, sizes.length},
+      MemRefType::get(cast<RankedTensorType>(op.getLse().getType()).getShape(),
                       Float32Type::get(op.getContext())));
   Backward buffers{
       kernel.getBuffer(op.getQuery()),      kernel.getBuffer(op.getKey()),
       kernel.getBuffer(op.getValue()),      kernel.getBuffer(op.getLse()),
       kernel.getBuffer(op.getResultGrad()), delta,
       kernel.getBuffer(op.getQueryGrad()),  kernel.getBuffer(op.getKeyGrad()),
-      kernel.getBuffer(op.getValueGrad())};
-  emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers.resultGrad,
-            delta);
+      kernel.getBuffer(op.getValueGrad()),  getBuffers(kernel, op.getRoute())};
+  emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers);
   emitBackward(kernel, sizes, buffers, *schedule);
   return success();
 }

@@ -8,7 +8,10 @@
 #include "ThreadCode.h"
 #include "nag/Conversion/NagToGPU.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <cmath>
+#include <limits>
 #include <optional>
 
 namespace nag::attention {
@@ -18,24 +21,49 @@ struct Sizes {
   int64_t batch, length, heads, kvHeads, headDim;
   std::optional<int64_t> window;
   mlir::FloatType element;
+  /// Routed queries, of all sequences together; 0 where all tokens are queries.
+  int64_t routedRows = 0;
+  /// Keys and values are those of routed tokens too; `length` is `routedRows`.
+  bool routesKeys = false;
 
   template <typename AttentionLike> static Sizes of(AttentionLike op) {
     auto type = mlir::cast<mlir::RankedTensorType>(op.getQuery().getType());
-    return {type.getDimSize(0),
-            type.getDimSize(1),
-            int64_t(op.getHeads()),
-            int64_t(op.getKvHeads()),
-            op.getHeadDim(),
-            op.getWindow(),
-            mlir::cast<mlir::FloatType>(type.getElementType())};
+    Sizes sizes{type.getDimSize(0),
+                type.getDimSize(1),
+                int64_t(op.getHeads()),
+                int64_t(op.getKvHeads()),
+                op.getHeadDim(),
+                op.getWindow(),
+                mlir::cast<mlir::FloatType>(type.getElementType())};
+    if (op.getRoute().empty() || type.getRank() != 2)
+      return sizes;
+    auto keys = mlir::cast<mlir::RankedTensorType>(op.getKey().getType());
+    auto offsets =
+        mlir::cast<mlir::RankedTensorType>(op.getRoute()[1].getType());
+    sizes.routedRows = type.getDimSize(0);
+    sizes.routesKeys = keys.getRank() == 2;
+    sizes.batch = offsets.getDimSize(0) - 1;
+    sizes.length = sizes.routesKeys ? sizes.routedRows : keys.getDimSize(1);
+    return sizes;
   }
 
   /// Query heads that read the same keys.
   int64_t getGroup() const { return heads / kvHeads; }
-  /// How many keys a query sees at most: query q sees key k where
-  /// 0 <= q - k < span.
+  bool isRouted() const { return routedRows > 0; }
+  /// How many tiles of `rows` rows a launch has for one head's routed rows, as
+  /// every sequence may end within one.
+  int64_t countRoutedTiles(int64_t rows) const {
+    return llvm::divideCeil(routedRows, rows) + batch - 1;
+  }
+  /// Query q sees key k where 0 <= q - k < span. Routed keys stand further
+  /// apart than they are many.
   int64_t getSpan() const {
+    if (routesKeys)
+      return window ? *window + 1 : std::numeric_limits<int32_t>::max();
     return window ? std::min(*window, length - 1) + 1 : length;
+  }
+  bool hasWindow() const {
+    return routesKeys ? window.has_value() : getSpan() < length;
   }
   int64_t getElementBytes() const {
     return element.getIntOrFloatBitWidth() / 8;
@@ -46,15 +74,18 @@ struct Sizes {
 };
 
 /// Buffers of an op's operands and results, [B, T, heads*hd] but for
-/// `lse` and `delta`, [B, heads, T].
+/// `lse` and `delta`, [B, heads, T]. With routed queries, [M, heads*hd] and
+/// [heads, M]; `route` holds their indices and offsets.
 struct Forward {
   mlir::Value query, key, value, result, lse;
+  llvm::SmallVector<mlir::Value> route;
 };
 struct Backward {
   mlir::Value query, key, value, lse, resultGrad;
   /// The sums <result, result_grad> of every row and head.
   mlir::Value delta;
   mlir::Value queryGrad, keyGrad, valueGrad;
+  llvm::SmallVector<mlir::Value> route;
 };
 
 /// The widest heads that the kernels take: their tiles fit in shared memory,
@@ -70,7 +101,7 @@ void emitBackward(KernelLowering &kernel, const Sizes &sizes,
                   const Backward &buffers, ScheduleAttr schedule);
 /// Launches the sums <result, result_grad> over every row's heads.
 void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
-               mlir::Value resultGrad, mlir::Value delta);
+               const Backward &buffers);
 
 /// Launches the kernel of one new token per sequence: `sizes.batch` sequences
 /// with caches of `sizes.length` rows. `buffers` are the op's operands, then

@@ -14,17 +14,20 @@ public:
   GradKernel(AttentionTiles &tiles, const TileSchedule &tileSchedule,
              ArrayRef<Value> launchArguments)
       : code(tiles), sizes(code.getSizes()), schedule(tileSchedule),
-        arguments(launchArguments) {}
+        arguments(launchArguments) {
+    if (sizes.isRouted())
+      code.setRoute(arguments.take_back(2));
+  }
 
 protected:
   /// Places of operands among the launch's arguments.
   enum { kQuery, kKey, kValue, kResultGrad, kLse, kDelta, kGrad0, kGrad1 };
 
   Head queryHead(int64_t argument) {
-    return code.head(arguments[argument], sizes.heads, batch, head);
+    return code.head(arguments[argument], sizes.heads, queryRows, head);
   }
   Head kvHead(int64_t argument) {
-    return code.head(arguments[argument], sizes.kvHeads, batch, keyHead);
+    return code.head(arguments[argument], sizes.kvHeads, keyRows, keyHead);
   }
   /// The probability of a product of query and key, and the gradient of its
   /// score.
@@ -44,6 +47,10 @@ protected:
   const TileSchedule &schedule;
   ArrayRef<Value> arguments;
   Value batch, head, keyHead;
+  RowSet queryRows, keyRows;
+  /// The rows that the block keeps, and the positions of the thread's.
+  RowRange range;
+  Values positions;
 };
 
 /// dq of a tile of queries (rows: q and do), over tiles of keys (columns: k
@@ -54,12 +61,12 @@ public:
   void build();
 
 private:
-  /// Per row of the thread, the value at its position; the last one's behind
-  /// the end.
+  void buildTile();
+  /// Per row of the thread, its value; the last one's behind the end.
   Values loadValues(Value from);
   Part scoreGrads(const ColumnTile &keys);
 
-  Value firstQuery, queries, resultGrads;
+  Value queries, resultGrads;
   Values log2Sums, deltas;
 };
 
@@ -71,10 +78,11 @@ public:
   void build();
 
 private:
+  void buildTile();
   Values addHead(ValueRange state);
   Values addTile(const ColumnTile &queries, ValueRange state);
 
-  Value firstKey, keys, values;
+  Value keys, values;
 };
 } // namespace
 
@@ -83,38 +91,49 @@ private:
 //===----------------------------------------------------------------------===//
 
 void QueryGradKernel::build() {
-  int64_t tiles = llvm::divideCeil(sizes.length, schedule.getRows());
-  Value block = code.blockIndex();
-  // The last queries see the most keys: they start first.
-  Value tile = code.sub(code.constant(tiles - 1), code.rem(block, tiles));
-  head = code.rem(code.div(block, tiles), sizes.heads);
-  batch = code.div(block, tiles * sizes.heads);
+  QueryTile place = findQueryTile(code, schedule);
+  batch = place.batch;
+  head = place.head;
   keyHead = code.div(head, sizes.getGroup());
-  firstQuery = code.mul(tile, schedule.getRows());
-  queries = code.copyRows(queryHead(kQuery), firstQuery);
-  resultGrads = code.copyRows(queryHead(kResultGrad), firstQuery);
-  log2Sums = loadValues(code.headSums(arguments[kLse], batch, head));
+  queryRows = code.getQueries(batch);
+  keyRows = code.getKeys(batch);
+  range.first = place.first;
+  if (!sizes.isRouted())
+    return buildTile();
+  code.ifTrue(code.less(place.first, queryRows.count), [&] { buildTile(); });
+}
+
+void QueryGradKernel::buildTile() {
+  range = code.range(queryRows, range.first, schedule.getRows());
+  positions = code.loadPositions(range);
+  queries = code.copyRows(queryHead(kQuery), range.first);
+  resultGrads = code.copyRows(queryHead(kResultGrad), range.first);
+  log2Sums = loadValues(code.headSums(arguments[kLse], queryRows, batch, head));
   for (Value &sum : log2Sums)
     sum = code.mulf(sum, code.number(M_LOG2E));
-  deltas = loadValues(code.headSums(arguments[kDelta], batch, head));
+  deltas = loadValues(code.headSums(arguments[kDelta], queryRows, batch, head));
 
   Head heads[] = {kvHead(kKey), kvHead(kValue)};
+  Values values;
+  if (keyRows.isRouted())
+    values.push_back(keyRows.indices);
   auto [begin, end] =
-      code.keyRange(firstQuery, schedule.getRows(), schedule.getColumns());
+      code.keyRange(range, schedule.getRows(), keyRows, schedule.getColumns());
   Values sums =
-      code.stream(begin, end, heads, {}, code.zeroSums(),
+      code.stream(begin, end, heads, values, code.zeroSums(),
                   [&](const ColumnTile &tileOfKeys, ValueRange state) {
                     return code.addWeighted(state, scoreGrads(tileOfKeys),
                                             tileOfKeys.tiles[0]);
                   });
-  code.storeSums(sums, repeat(sizes.getScale()), queryHead(kGrad0), firstQuery);
+  code.storeSums(sums, repeat(sizes.getScale()), queryHead(kGrad0),
+                 range.first);
 }
 
 Values QueryGradKernel::loadValues(Value from) {
   Values loaded;
   for (int64_t i = 0; i < code.getThreadRows(); ++i) {
-    Value place = code.smaller(code.add(firstQuery, code.getRow(i)),
-                               code.constant(sizes.length - 1));
+    Value place = code.smaller(code.add(range.first, code.getRow(i)),
+                               code.sub(queryRows.count, code.constant(1)));
     Value at = code.mul(code.extend(place), sizeof(float));
     loaded.push_back(code.load(code.getBuilder().getF32Type(),
                                code.offset(from, at), sizeof(float)));
@@ -127,8 +146,8 @@ Part QueryGradKernel::scoreGrads(const ColumnTile &keys) {
   for (auto [i, row] : llvm::enumerate(part))
     for (Value &value : row)
       value = probability(value, log2Sums[i]);
-  part = code.mask(part, AttentionTiles::Rows::Queries, firstQuery, keys.first,
-                   /*invisible=*/0);
+  part = code.mask(part, AttentionTiles::Rows::Queries, range, positions,
+                   keyRows, keys, /*invisible=*/0);
   Part grads = code.multiply(resultGrads, keys.tiles[1]);
   for (auto [i, row] : llvm::enumerate(grads))
     for (auto [j, value] : llvm::enumerate(row))
@@ -140,15 +159,37 @@ Part QueryGradKernel::scoreGrads(const ColumnTile &keys) {
 // dk and dv
 //===----------------------------------------------------------------------===//
 
+/// Of all sequences where keys are routed, else of each.
+static int64_t countKeyTiles(const Sizes &sizes, const TileSchedule &schedule) {
+  int64_t rows = schedule.getRows();
+  return sizes.routesKeys ? sizes.countRoutedTiles(rows)
+                          : llvm::divideCeil(sizes.length, rows);
+}
+
 void KeyGradKernel::build() {
-  int64_t tiles = llvm::divideCeil(sizes.length, schedule.getRows());
-  Value block = code.blockIndex();
-  keyHead = code.rem(code.div(block, tiles), sizes.kvHeads);
-  batch = code.div(block, tiles * sizes.kvHeads);
+  int64_t tiles = countKeyTiles(sizes, schedule);
+  Value block = code.blockIndex(), tile = code.rem(block, tiles);
   // The first keys are seen by the most queries: they start first.
-  firstKey = code.mul(code.rem(block, tiles), schedule.getRows());
-  keys = code.copyRows(kvHead(kKey), firstKey);
-  values = code.copyRows(kvHead(kValue), firstKey);
+  if (sizes.routesKeys) {
+    std::tie(batch, tile) = code.findRoutedTile(tile, schedule.getRows());
+    keyHead = code.div(block, tiles);
+  } else {
+    keyHead = code.rem(code.div(block, tiles), sizes.kvHeads);
+    batch = code.div(block, tiles * sizes.kvHeads);
+  }
+  range.first = code.mul(tile, schedule.getRows());
+  queryRows = code.getQueries(batch);
+  keyRows = code.getKeys(batch);
+  if (!sizes.routesKeys)
+    return buildTile();
+  code.ifTrue(code.less(range.first, keyRows.count), [&] { buildTile(); });
+}
+
+void KeyGradKernel::buildTile() {
+  range = code.range(keyRows, range.first, schedule.getRows());
+  positions = code.loadPositions(range);
+  keys = code.copyRows(kvHead(kKey), range.first);
+  values = code.copyRows(kvHead(kValue), range.first);
 
   Values state = code.zeroSums();
   state.append(code.zeroSums());
@@ -166,19 +207,21 @@ void KeyGradKernel::build() {
   ValueRange sums(state);
   size_t half = sums.size() / 2;
   code.storeSums(sums.take_front(half), repeat(sizes.getScale()),
-                 kvHead(kGrad0), firstKey);
-  code.storeSums(sums.drop_front(half), repeat(1), kvHead(kGrad1), firstKey);
+                 kvHead(kGrad0), range.first);
+  code.storeSums(sums.drop_front(half), repeat(1), kvHead(kGrad1), range.first);
 }
 
 Values KeyGradKernel::addHead(ValueRange state) {
   Head heads[] = {queryHead(kQuery), queryHead(kResultGrad)};
-  Value rows[] = {code.headSums(arguments[kLse], batch, head),
-                  code.headSums(arguments[kDelta], batch, head)};
-  auto [begin, end] = code.queryRange(firstKey, schedule.getRows());
-  return code.stream(begin, end, heads, rows, state,
-                     [&](const ColumnTile &queries, ValueRange current) {
-                       return addTile(queries, current);
-                     });
+  Values rows{code.headSums(arguments[kLse], queryRows, batch, head),
+              code.headSums(arguments[kDelta], queryRows, batch, head)};
+  if (queryRows.isRouted())
+    rows.push_back(queryRows.indices);
+  auto [begin, end] = code.queryRange(range, schedule.getRows(), queryRows);
+  return code.streamAny(begin, end, heads, rows, state,
+                        [&](const ColumnTile &queries, ValueRange current) {
+                          return addTile(queries, current);
+                        });
 }
 
 Values KeyGradKernel::addTile(const ColumnTile &queries, ValueRange state) {
@@ -189,8 +232,8 @@ Values KeyGradKernel::addTile(const ColumnTile &queries, ValueRange state) {
     for (Values &row : part)
       row[j] = probability(row[j], log2Sum);
   }
-  part = code.mask(part, AttentionTiles::Rows::Keys, firstKey, queries.first,
-                   /*invisible=*/0);
+  part = code.mask(part, AttentionTiles::Rows::Keys, range, positions,
+                   queryRows, queries, /*invisible=*/0);
   size_t half = state.size() / 2;
   Values valueSums =
       code.addWeighted(state.drop_front(half), part, queries.tiles[1]);
@@ -213,13 +256,13 @@ Values KeyGradKernel::addTile(const ColumnTile &queries, ValueRange state) {
 template <typename Kernel>
 static void emitGrad(KernelLowering &kernel, const Sizes &sizes,
                      const TileNeeds &needs, StringRef suffix,
-                     ValueRange operands, int64_t heads,
+                     ValueRange operands,
+                     function_ref<int64_t(const TileSchedule &)> countBlocks,
                      ScheduleAttr schedule) {
   auto tiling = createSchedule(sizes, needs,
                                TileSizes::from(schedule, (suffix + "_").str()));
-  int64_t tiles = llvm::divideCeil(sizes.length, tiling->getRows());
   DeviceFunction device = kernel.createLaunch(
-      suffix, operands, {tiles * heads * sizes.batch, 1, 1},
+      suffix, operands, {countBlocks(*tiling), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
   device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
@@ -233,9 +276,20 @@ void attention::emitBackward(KernelLowering &kernel, const Sizes &sizes,
                   buffers.resultGrad, buffers.lse, buffers.delta};
   Values keyOperands = operands;
   keyOperands.append({buffers.keyGrad, buffers.valueGrad});
-  emitGrad<KeyGradKernel>(kernel, sizes, kKeyGradNeeds, "key", keyOperands,
-                          sizes.kvHeads, schedule);
+  llvm::append_range(keyOperands, buffers.route);
+  emitGrad<KeyGradKernel>(
+      kernel, sizes, getKeyGradNeeds(sizes), "key", keyOperands,
+      [&](const TileSchedule &tiling) {
+        int64_t sequences = sizes.routesKeys ? 1 : sizes.batch;
+        return countKeyTiles(sizes, tiling) * sizes.kvHeads * sequences;
+      },
+      schedule);
   operands.push_back(buffers.queryGrad);
-  emitGrad<QueryGradKernel>(kernel, sizes, kQueryGradNeeds, "query", operands,
-                            sizes.heads, schedule);
+  llvm::append_range(operands, buffers.route);
+  emitGrad<QueryGradKernel>(
+      kernel, sizes, getQueryGradNeeds(sizes), "query", operands,
+      [&](const TileSchedule &tiling) {
+        return countQueryTiles(sizes, tiling);
+      },
+      schedule);
 }

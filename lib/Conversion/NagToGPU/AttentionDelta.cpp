@@ -9,6 +9,12 @@ using namespace nag::attention;
 
 static constexpr int64_t kWarpSize = 32, kThreads = 128;
 
+static int64_t countHeads(const Sizes &sizes) {
+  int64_t rows =
+      sizes.isRouted() ? sizes.routedRows : sizes.batch * sizes.length;
+  return rows * sizes.heads;
+}
+
 static void buildDelta(DeviceFunction &device, const Sizes &sizes) {
   AttentionCode code(device.builder, sizes);
   ArrayRef<Value> arguments = device.arguments;
@@ -16,10 +22,14 @@ static void buildDelta(DeviceFunction &device, const Sizes &sizes) {
   Value lane = code.rem(thread, kWarpSize);
   Value head = code.add(code.mul(code.blockIndex(), kThreads / kWarpSize),
                         code.div(thread, kWarpSize));
-  int64_t heads = sizes.batch * sizes.length * sizes.heads;
+  Value heads = code.constant(countHeads(sizes));
+  if (sizes.isRouted())
+    heads = code.mul(code.loadAt(device.builder.getI32Type(), arguments[4],
+                                 code.constant(sizes.batch)),
+                     sizes.heads);
   code.ifTrue(code.less(head, heads), [&] {
     int64_t bytes = sizes.getElementBytes();
-    // In [B, T, heads], a head's elements lie together.
+    // In [B, T, heads] and [M, heads], a head's elements lie together.
     Value first = code.mul(code.extend(head), sizes.headDim * bytes);
     Value a = code.offset(code.pointer(arguments[0], Space::Global), first);
     Value b = code.offset(code.pointer(arguments[1], Space::Global), first);
@@ -34,23 +44,23 @@ static void buildDelta(DeviceFunction &device, const Sizes &sizes) {
         })[0];
     sum = code.reduce(sum, kWarpSize,
                       [&](Value x, Value y) { return code.addf(x, y); });
-    Value position = code.rem(code.div(head, sizes.heads), sizes.length);
-    Value sums =
-        code.headSums(arguments[2], code.div(head, sizes.heads * sizes.length),
-                      code.rem(head, sizes.heads));
-    code.ifTrue(code.less(lane, 1), [&] {
-      Value at = code.mul(code.extend(position), sizeof(float));
-      code.store(sum, code.offset(sums, at), sizeof(float));
-    });
+    // All routed rows are one row of each head.
+    int64_t length = sizes.isRouted() ? sizes.routedRows : sizes.length;
+    Value row = code.div(head, sizes.heads);
+    Value sums = code.mul(code.div(row, length), sizes.heads);
+    sums = code.add(sums, code.rem(head, sizes.heads));
+    Value place = code.add(code.mul(sums, length), code.rem(row, length));
+    code.ifTrue(code.less(lane, 1),
+                [&] { code.storeAt(sum, arguments[2], place); });
   });
 }
 
 void attention::emitDelta(KernelLowering &kernel, const Sizes &sizes,
-                          Value result, Value resultGrad, Value delta) {
-  int64_t heads = sizes.batch * sizes.length * sizes.heads;
-  DeviceFunction device = kernel.createLaunch(
-      "delta", {result, resultGrad, delta},
-      {int64_t(llvm::divideCeil(heads, kThreads / kWarpSize)), 1, 1},
-      {kThreads, 1, 1});
+                          Value result, const Backward &buffers) {
+  Values operands{result, buffers.resultGrad, buffers.delta};
+  llvm::append_range(operands, buffers.route);
+  int64_t blocks = llvm::divideCeil(countHeads(sizes), kThreads / kWarpSize);
+  DeviceFunction device =
+      kernel.createLaunch("delta", operands, {blocks, 1, 1}, {kThreads, 1, 1});
   buildDelta(device, sizes);
 }

@@ -81,7 +81,7 @@ protected:
 
 private:
   void copyTile(const Head &head, Value first, int64_t lines, Value tile);
-  void copyValues(Value from, Value first, Value to);
+  void copyValues(Value from, Value first, Value count, Value to);
   void storeWeights(const Part &part);
   /// Four floats of a line of a tile, and four weights of a row.
   Values loadChunk(Value tile, Value line, Value element);
@@ -188,19 +188,19 @@ static int64_t getVectorWidth(int64_t headDim) {
   return headDim % 4 == 0 ? 4 : headDim % 2 == 0 ? 2 : 1;
 }
 
-/// All threads copy `lines` positions; those behind the end and elements behind
-/// the head's become 0.
+/// All threads copy `lines` rows; those behind the end and elements behind the
+/// head's become 0.
 void FMATiles::copyTile(const Head &head, Value first, int64_t lines,
                         Value tile) {
   int64_t width = getVectorWidth(sizes.headDim);
   int64_t vectors = shape.depth / width;
-  Value zero = number(0), last = constant(sizes.length - 1);
+  Value zero = number(0), last = sub(head.count, constant(1));
   bool hasTail = sizes.headDim != shape.depth;
   loop(thread, constant(lines * vectors), shape.threads, [&](Value unit) {
     Value line = div(unit, vectors);
     Value element = mul(rem(unit, vectors), width);
     Value position = add(first, line);
-    Value exists = less(position, sizes.length);
+    Value exists = less(position, head.count);
     Value from = element;
     if (hasTail) {
       exists = both(exists, less(element, sizes.headDim));
@@ -217,9 +217,9 @@ void FMATiles::copyTile(const Head &head, Value first, int64_t lines,
   });
 }
 
-void FMATiles::copyValues(Value from, Value first, Value to) {
+void FMATiles::copyValues(Value from, Value first, Value count, Value to) {
   ifTrue(less(thread, shape.columns), [&] {
-    Value place = smaller(add(first, thread), constant(sizes.length - 1));
+    Value place = smaller(add(first, thread), sub(count, constant(1)));
     Value source = offset(from, mul(extend(place), sizeof(float)));
     Value value = load(getBuilder().getF32Type(), source, sizeof(float));
     store(value, offset(to, mul(thread, sizeof(float))), sizeof(float));
@@ -242,7 +242,7 @@ FMATiles::stream(Value begin, Value end, ArrayRef<Head> heads,
         for (auto [head, tile] : llvm::zip_equal(heads, columnTile.tiles))
           copyTile(head, first, shape.columns, tile);
         for (auto [from, to] : llvm::zip_equal(values, columnTile.values))
-          copyValues(from, first, to);
+          copyValues(from, first, heads.front().count, to);
         barrier();
         ColumnTile tile = columnTile;
         tile.first = first;
@@ -334,7 +334,7 @@ void FMATiles::storeSums(ValueRange sums, ValueRange factors, const Head &head,
   int64_t rowSums = shape.getSumChunks() * kStep;
   for (int64_t i = 0; i < shape.threadRows; ++i) {
     Value position = add(first, getRow(i));
-    ifTrue(less(position, sizes.length), [&] {
+    ifTrue(less(position, head.count), [&] {
       Value start = row(head, position);
       for (int64_t at = 0; at < rowSums; at += width) {
         Value chunk = add(columnLane, at / kStep * shape.columnLanes);

@@ -38,41 +38,56 @@ private:
     }
   };
 
+  void buildTile();
   State start();
   State addTile(State state, Value queries, const ColumnTile &keys);
   void addRow(State &state, int64_t i, Values &scores, Value scale);
-  void storeResults(const State &state, Value batch, Value head);
+  void storeResults(const State &state);
 
   AttentionTiles &code;
   const Sizes &sizes;
   const TileSchedule &schedule;
   ArrayRef<Value> arguments;
   const int64_t rows;
-  Value firstQuery;
+  Value batch, head;
+  RowSet queryRows, keyRows;
+  RowRange range;
+  Values positions;
 };
 } // namespace
 
 void ForwardKernel::build() {
-  int64_t tiles = llvm::divideCeil(sizes.length, schedule.getRows());
-  Value block = code.blockIndex();
-  // The last queries see the most keys: they start first.
-  Value tile = code.sub(code.constant(tiles - 1), code.rem(block, tiles));
-  Value head = code.rem(code.div(block, tiles), sizes.heads);
-  Value batch = code.div(block, tiles * sizes.heads);
+  code.setRoute(arguments.drop_front(5));
+  QueryTile place = findQueryTile(code, schedule);
+  batch = place.batch;
+  head = place.head;
+  queryRows = code.getQueries(batch);
+  keyRows = code.getKeys(batch);
+  range.first = place.first;
+  if (!sizes.isRouted())
+    return buildTile();
+  code.ifTrue(code.less(place.first, queryRows.count), [&] { buildTile(); });
+}
+
+void ForwardKernel::buildTile() {
   Value kvHead = code.div(head, sizes.getGroup());
-  firstQuery = code.mul(tile, schedule.getRows());
+  range = code.range(queryRows, range.first, schedule.getRows());
+  positions = code.loadPositions(range);
   Value queries = code.copyRows(
-      code.head(arguments[0], sizes.heads, batch, head), firstQuery);
-  Head heads[] = {code.head(arguments[1], sizes.kvHeads, batch, kvHead),
-                  code.head(arguments[2], sizes.kvHeads, batch, kvHead)};
+      code.head(arguments[0], sizes.heads, queryRows, head), range.first);
+  Head heads[] = {code.head(arguments[1], sizes.kvHeads, keyRows, kvHead),
+                  code.head(arguments[2], sizes.kvHeads, keyRows, kvHead)};
+  Values values;
+  if (keyRows.isRouted())
+    values.push_back(keyRows.indices);
   auto [begin, end] =
-      code.keyRange(firstQuery, schedule.getRows(), schedule.getColumns());
+      code.keyRange(range, schedule.getRows(), keyRows, schedule.getColumns());
   Values last =
-      code.stream(begin, end, heads, {}, start().join(),
+      code.stream(begin, end, heads, values, start().join(),
                   [&](const ColumnTile &keys, ValueRange state) {
                     return addTile(State(state, rows), queries, keys).join();
                   });
-  storeResults(State(last, rows), batch, head);
+  storeResults(State(last, rows));
 }
 
 ForwardKernel::State ForwardKernel::start() {
@@ -86,8 +101,8 @@ ForwardKernel::State ForwardKernel::start() {
 ForwardKernel::State ForwardKernel::addTile(State state, Value queries,
                                             const ColumnTile &keys) {
   Part scores = code.mask(code.multiply(queries, keys.tiles[0]),
-                          AttentionTiles::Rows::Queries, firstQuery, keys.first,
-                          AttentionCode::kInvisible);
+                          AttentionTiles::Rows::Queries, range, positions,
+                          keyRows, keys, AttentionCode::kInvisible);
   Value scale = code.number(sizes.getLog2Scale());
   for (auto [i, row] : llvm::enumerate(scores))
     addRow(state, i, row, scale);
@@ -121,37 +136,38 @@ void ForwardKernel::addRow(State &state, int64_t i, Values &scores,
   state.total[i] = total;
 }
 
-void ForwardKernel::storeResults(const State &state, Value batch, Value head) {
-  Value logSums = code.headSums(arguments[4], batch, head);
+void ForwardKernel::storeResults(const State &state) {
+  Value logSums = code.headSums(arguments[4], queryRows, batch, head);
   Values factors;
   for (int64_t i = 0; i < rows; ++i) {
     Value total = code.reduceRow(
         state.total[i], [&](Value a, Value b) { return code.addf(a, b); });
     factors.push_back(code.reciprocal(total));
-    Value position = code.add(firstQuery, code.getRow(i));
-    Value stores = code.both(code.less(position, sizes.length),
+    Value number = code.add(range.first, code.getRow(i));
+    Value stores = code.both(code.less(number, queryRows.count),
                              code.less(code.getColumn(0), 1));
     Value logSum = code.fma(state.highest[i], code.number(sizes.getScale()),
                             code.mulf(code.log2(total), code.number(M_LN2)));
     code.ifTrue(stores, [&] {
-      Value at = code.mul(code.extend(position), sizeof(float));
+      Value at = code.mul(code.extend(number), sizeof(float));
       code.store(logSum, code.offset(logSums, at), sizeof(float));
     });
   }
   code.storeSums(state.sums, factors,
-                 code.head(arguments[3], sizes.heads, batch, head), firstQuery);
+                 code.head(arguments[3], sizes.heads, queryRows, head),
+                 range.first);
 }
 
 void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
                             const Forward &buffers, ScheduleAttr schedule) {
-  auto tiling =
-      createSchedule(sizes, kForwardNeeds, TileSizes::from(schedule, ""));
-  int64_t tiles = llvm::divideCeil(sizes.length, tiling->getRows());
+  auto tiling = createSchedule(sizes, getForwardNeeds(sizes),
+                               TileSizes::from(schedule, ""));
+  Values operands{buffers.query, buffers.key, buffers.value, buffers.result,
+                  buffers.lse};
+  llvm::append_range(operands, buffers.route);
   DeviceFunction device = kernel.createLaunch(
-      "",
-      {buffers.query, buffers.key, buffers.value, buffers.result, buffers.lse},
-      {tiles * sizes.heads * sizes.batch, 1, 1}, {tiling->getThreads(), 1, 1},
-      tiling->getSharedBytes());
+      "", operands, {countQueryTiles(sizes, *tiling), 1, 1},
+      {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
   device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
   auto code = tiling->create(device.builder);

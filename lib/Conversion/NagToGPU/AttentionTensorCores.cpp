@@ -89,7 +89,7 @@ private:
   /// The bytes of a line and chunk, both small, in a tile.
   Value place(Value line, Value chunk);
   void copyTile(const Head &head, Value first, int64_t lines, Value tile);
-  void copyValues(Value from, Value first, Value to);
+  void copyValues(Value from, Value first, Value count, Value to);
   void copyColumns(ArrayRef<Head> heads, ValueRange values, Value first,
                    Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(getBuilder()); }
@@ -227,8 +227,8 @@ void TensorCoreTiles::copyTile(const Head &head, Value first, int64_t lines,
     for (int64_t at = 0; at < lines; at += step) {
       Value position = add(add(first, line), at);
       Value exists =
-          both(less(position, sizes.length), less(chunk, lastChunk + 1));
-      Value from = smaller(position, constant(sizes.length - 1));
+          both(less(position, head.count), less(chunk, lastChunk + 1));
+      Value from = smaller(position, sub(head.count, constant(1)));
       // What does not exist is filled with zeros.
       Value count = select(exists, constant(kChunkBytes), constant(0));
       NVVM::CpAsyncOp::create(ops, offset(to, at * shape.getLineBytes()),
@@ -242,8 +242,9 @@ void TensorCoreTiles::copyTile(const Head &head, Value first, int64_t lines,
   ifTrue(less(chunk, used), copy);
 }
 
-void TensorCoreTiles::copyValues(Value from, Value first, Value to) {
-  Value place = smaller(add(first, thread), constant(sizes.length - 1));
+void TensorCoreTiles::copyValues(Value from, Value first, Value count,
+                                 Value to) {
+  Value place = smaller(add(first, thread), sub(count, constant(1)));
   Value source = offset(from, mul(extend(place), sizeof(float)));
   NVVM::CpAsyncOp::create(getBuilder(), offset(to, mul(thread, sizeof(float))),
                           source, sizeof(float),
@@ -273,7 +274,7 @@ void TensorCoreTiles::copyColumns(ArrayRef<Head> heads, ValueRange values,
     return;
   ifTrue(less(thread, shape.columns), [&] {
     for (auto [from, to] : llvm::zip_equal(values, tile.values))
-      copyValues(from, first, to);
+      copyValues(from, first, heads.front().count, to);
   });
 }
 
@@ -383,7 +384,7 @@ void TensorCoreTiles::storeSums(ValueRange sums, ValueRange factors,
                                 const Head &head, Value first) {
   for (int64_t i = 0; i < 2; ++i) {
     Value position = add(first, getRow(i));
-    ifTrue(less(position, sizes.length), [&] {
+    ifTrue(less(position, head.count), [&] {
       Value start = offset(row(head, position),
                            mul(threadColumn, sizes.getElementBytes()));
       for (int64_t block = 0; block < sizes.headDim / kColumns; ++block) {

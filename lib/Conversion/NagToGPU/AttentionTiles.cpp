@@ -27,35 +27,104 @@ std::string attention::findFault(const Sizes &sizes, const TileNeeds &needs,
                                 : findFMAFault(sizes, needs, tile);
 }
 
+int64_t attention::countQueryTiles(const Sizes &sizes,
+                                   const TileSchedule &schedule) {
+  int64_t rows = schedule.getRows();
+  int64_t tiles = sizes.isRouted()
+                      ? sizes.countRoutedTiles(rows)
+                      : llvm::divideCeil(sizes.length, rows) * sizes.batch;
+  return tiles * sizes.heads;
+}
+
+QueryTile attention::findQueryTile(AttentionCode &code,
+                                   const TileSchedule &schedule) {
+  const Sizes &sizes = code.getSizes();
+  int64_t rows = schedule.getRows();
+  Value block = code.blockIndex();
+  if (sizes.isRouted()) {
+    int64_t tiles = sizes.countRoutedTiles(rows);
+    auto [batch, tile] = code.findRoutedTile(code.rem(block, tiles), rows);
+    return {batch, code.div(block, tiles), code.mul(tile, rows)};
+  }
+  int64_t tiles = llvm::divideCeil(sizes.length, rows);
+  // The last queries see the most keys: they start first.
+  Value tile = code.sub(code.constant(tiles - 1), code.rem(block, tiles));
+  return {code.div(block, tiles * sizes.heads),
+          code.rem(code.div(block, tiles), sizes.heads), code.mul(tile, rows)};
+}
+
 Value AttentionTiles::takeShared(int64_t bytes) {
   Value start = offset(dynamicShared(), sharedBytes);
   sharedBytes += bytes;
   return start;
 }
 
-/// Whether all pairs of existing queries and keys are visible, and all queries
-/// exist.
-Value AttentionTiles::isWhollyVisible(Value firstQuery, int64_t queries,
-                                      Value firstKey, int64_t keys) {
-  // The first query sees the last key; signed, as the difference is negative
-  // where it does not.
-  Value nearest = sub(firstQuery, add(firstKey, keys - 1));
-  Value visible = getBuilder().createOrFold<arith::CmpIOp>(
-      arith::CmpIPredicate::sge, nearest, constant(0));
-  visible = both(visible, less(firstQuery, sizes.length - queries + 1));
-  if (sizes.getSpan() == sizes.length)
-    return visible;
-  return both(visible, less(add(nearest, queries + keys - 2), sizes.getSpan()));
+Values AttentionTiles::streamAny(
+    Value begin, Value end, ArrayRef<Head> heads, ValueRange values,
+    ValueRange initial,
+    function_ref<Values(const ColumnTile &, ValueRange)> body) {
+  if (!sizes.isRouted())
+    return stream(begin, end, heads, values, initial, body);
+  ImplicitLocOpBuilder &ops = getBuilder();
+  auto branch = scf::IfOp::create(ops, initial.getTypes(), less(begin, end),
+                                  /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(ops);
+  ops.setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(ops, stream(begin, end, heads, values, initial, body));
+  ops.setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(ops, initial);
+  return llvm::to_vector_of<Value>(branch.getResults());
 }
 
-Part AttentionTiles::mask(const Part &part, Rows rows, Value firstRow,
-                          Value firstColumn, double invisible) {
+/// Of rows behind the end, that of the last.
+Values AttentionTiles::loadPositions(const RowRange &rows) {
+  Values positions;
+  for (int64_t i = 0; i < getThreadRows(); ++i) {
+    Value number = add(rows.first, getRow(i));
+    if (rows.set.isRouted())
+      number = smaller(number, sub(rows.set.count, constant(1)));
+    positions.push_back(position(rows.set, number));
+  }
+  return positions;
+}
+
+/// Whether `count` rows from the first on exist.
+Value AttentionTiles::hasRows(const RowRange &range, int64_t count) {
+  if (range.set.isRouted())
+    return less(add(range.first, count - 1), range.set.count);
+  return less(range.first, sizes.length - count + 1);
+}
+
+/// Whether all pairs of existing queries and keys are visible, and all queries
+/// exist.
+Value AttentionTiles::isWhollyVisible(const RowRange &queries,
+                                      int64_t queryCount, const RowRange &keys,
+                                      int64_t keyCount) {
+  // The first query sees the last key; signed, as the difference is negative
+  // where it does not.
+  Value nearest = sub(queries.firstPosition, keys.lastPosition);
+  Value visible = getBuilder().createOrFold<arith::CmpIOp>(
+      arith::CmpIPredicate::sge, nearest, constant(0));
+  visible = both(visible, hasRows(queries, queryCount));
+  if (keys.set.isRouted())
+    visible = both(visible, hasRows(keys, keyCount));
+  if (!sizes.hasWindow())
+    return visible;
+  return both(visible, less(sub(queries.lastPosition, keys.firstPosition),
+                            sizes.getSpan()));
+}
+
+Part AttentionTiles::mask(const Part &part, Rows rows, const RowRange &range,
+                          ValueRange positions, const RowSet &columnSet,
+                          const ColumnTile &columns, double invisible) {
   ImplicitLocOpBuilder &ops = getBuilder();
   bool rowsAreQueries = rows == Rows::Queries;
+  RowRange columnRange =
+      AttentionCode::range(columnSet, columns.first, getColumns());
   Value whole =
       rowsAreQueries
-          ? isWhollyVisible(firstRow, getRows(), firstColumn, getColumns())
-          : isWhollyVisible(firstColumn, getColumns(), firstRow, getRows());
+          ? isWhollyVisible(range, getRows(), columnRange, getColumns())
+          : isWhollyVisible(columnRange, getColumns(), range, getRows());
   if (sizes.length < std::max(getRows(), getColumns()))
     whole = arith::ConstantOp::create(ops, ops.getBoolAttr(false));
   Values original;
@@ -68,25 +137,34 @@ Part AttentionTiles::mask(const Part &part, Rows rows, Value firstRow,
   scf::YieldOp::create(ops, original);
   ops.setInsertionPointToStart(branch.elseBlock());
   Value replacement = number(invisible);
+  // Queries behind the end have no row of sums to spoil where they are rows; as
+  // columns they would be summed. No query sees keys behind the end, but for
+  // routed ones, whose positions are not known there.
+  bool mayEnd = !rowsAreQueries || columnSet.isRouted();
+  int64_t columnCount = part.front().size();
+  Values columnPositions, exist;
+  for (int64_t j = 0; j < columnCount; ++j) {
+    Value number = add(columns.first, getColumn(j));
+    exist.push_back(mayEnd ? less(number, columnSet.count) : Value());
+    columnPositions.push_back(
+        columnSet.isRouted()
+            ? load(ops.getI32Type(),
+                   offset(columns.values.back(), mul(getColumn(j), 4)), 4)
+            : position(columnSet, number));
+  }
   Values masked;
   for (auto [i, row] : llvm::enumerate(part))
     for (auto [j, value] : llvm::enumerate(row)) {
-      Value rowPosition = add(firstRow, getRow(i));
-      Value columnPosition = add(firstColumn, getColumn(j));
-      Value query = rowsAreQueries ? rowPosition : columnPosition;
-      Value key = rowsAreQueries ? columnPosition : rowPosition;
-      Value visible = sees(query, key);
-      // Queries behind the end have no row of sums to spoil where they are
-      // rows; as columns they would be summed.
-      if (!rowsAreQueries)
-        visible = both(visible, less(query, sizes.length));
+      Value visible = rowsAreQueries ? sees(positions[i], columnPositions[j])
+                                     : sees(columnPositions[j], positions[i]);
+      if (exist[j])
+        visible = both(visible, exist[j]);
       masked.push_back(select(visible, value, replacement));
     }
   scf::YieldOp::create(ops, masked);
   Part result;
-  int64_t columns = part.front().size();
   ValueRange results = branch.getResults();
   for (size_t i = 0; i < part.size(); ++i)
-    result.emplace_back(results.slice(i * columns, columns));
+    result.emplace_back(results.slice(i * columnCount, columnCount));
   return result;
 }

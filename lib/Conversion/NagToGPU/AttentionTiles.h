@@ -17,13 +17,20 @@ struct TileNeeds {
   int64_t rowTiles, columnTiles, columnValues, sums;
 };
 
-/// Of the forward pass, of the gradients of keys and values, of queries.
-inline constexpr TileNeeds kForwardNeeds = {
-    /*rowTiles=*/1, /*columnTiles=*/2, /*columnValues=*/0, /*sums=*/1};
-inline constexpr TileNeeds kKeyGradNeeds = {
-    /*rowTiles=*/2, /*columnTiles=*/2, /*columnValues=*/2, /*sums=*/2};
-inline constexpr TileNeeds kQueryGradNeeds = {
-    /*rowTiles=*/2, /*columnTiles=*/2, /*columnValues=*/0, /*sums=*/1};
+/// Of the forward pass, of the gradients of keys and values, of queries. Tiles
+/// of routed columns hold their positions too.
+inline TileNeeds getForwardNeeds(const Sizes &sizes) {
+  return {/*rowTiles=*/1, /*columnTiles=*/2, /*columnValues=*/sizes.routesKeys,
+          /*sums=*/1};
+}
+inline TileNeeds getKeyGradNeeds(const Sizes &sizes) {
+  return {/*rowTiles=*/2, /*columnTiles=*/2,
+          /*columnValues=*/2 + sizes.isRouted(), /*sums=*/2};
+}
+inline TileNeeds getQueryGradNeeds(const Sizes &sizes) {
+  return {/*rowTiles=*/2, /*columnTiles=*/2, /*columnValues=*/sizes.routesKeys,
+          /*sums=*/1};
+}
 
 /// How a kernel's blocks are cut: rows that a block keeps, columns that it
 /// meets at a time, and its warps.
@@ -40,8 +47,8 @@ struct TileSizes {
 /// A thread's part of a rows x columns matrix, by row and then column.
 using Part = llvm::SmallVector<Values>;
 
-/// A tile of columns in shared memory: its first position, and the starts of
-/// its operands and values.
+/// A tile of columns in shared memory: the number of its first row, and the
+/// starts of its operands and values.
 struct ColumnTile {
   mlir::Value first;
   Values tiles, values;
@@ -62,11 +69,11 @@ public:
             llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join) = 0;
 
   /// Copies the rows from `first` on to a tile, which the first column tile of
-  /// a stream makes visible. Positions behind the end are 0.
+  /// a stream makes visible. Rows behind the end are 0.
   virtual mlir::Value copyRows(const Head &head, mlir::Value first) = 0;
   /// Goes through the tiles of columns [begin, end): `heads` are their operands
-  /// and `values` rows of [B, heads, T]. Not empty. Behind the end, operands
-  /// are 0 and values any.
+  /// and `values` point to four bytes per column. Not empty. Behind the end,
+  /// operands are 0 and values any.
   virtual Values
   stream(mlir::Value begin, mlir::Value end, llvm::ArrayRef<Head> heads,
          mlir::ValueRange values, mlir::ValueRange initial,
@@ -91,11 +98,21 @@ public:
                 offset(values, mul(getColumn(j), sizeof(float))),
                 sizeof(float));
   }
+  /// The same where there may be no columns.
+  Values streamAny(
+      mlir::Value begin, mlir::Value end, llvm::ArrayRef<Head> heads,
+      mlir::ValueRange values, mlir::ValueRange initial,
+      llvm::function_ref<Values(const ColumnTile &, mlir::ValueRange)> body);
+  /// Of a tile of rows, the positions of the thread's rows.
+  Values loadPositions(const RowRange &rows);
+
   /// Puts `invisible` where row i must not be joined with column j. Rows and
-  /// columns are queries and keys, or keys and queries.
+  /// columns are queries and keys, or keys and queries. Columns that are routed
+  /// have their positions as the last of the tile's values.
   enum class Rows { Queries, Keys };
-  Part mask(const Part &part, Rows rows, mlir::Value firstRow,
-            mlir::Value firstColumn, double invisible);
+  Part mask(const Part &part, Rows rows, const RowRange &range,
+            mlir::ValueRange positions, const RowSet &columnSet,
+            const ColumnTile &columns, double invisible);
 
 protected:
   /// Takes the next bytes of the shared memory.
@@ -105,8 +122,9 @@ protected:
   virtual int64_t getColumns() const = 0;
 
 private:
-  mlir::Value isWhollyVisible(mlir::Value firstQuery, int64_t queries,
-                              mlir::Value firstKey, int64_t keys);
+  mlir::Value isWhollyVisible(const RowRange &queries, int64_t queryCount,
+                              const RowRange &keys, int64_t keyCount);
+  mlir::Value hasRows(const RowRange &range, int64_t count);
 
   int64_t sharedBytes = 0;
 };
@@ -122,6 +140,15 @@ public:
   virtual std::unique_ptr<AttentionTiles>
   create(mlir::ImplicitLocOpBuilder &builder) const = 0;
 };
+
+/// The tile of queries that a block keeps: their sequence and head, and the
+/// number of the first. Tiles of routed queries may lie behind their
+/// sequence's.
+struct QueryTile {
+  mlir::Value batch, head, first;
+};
+int64_t countQueryTiles(const Sizes &sizes, const TileSchedule &schedule);
+QueryTile findQueryTile(AttentionCode &code, const TileSchedule &schedule);
 
 /// Products with fused multiply-adds in f32.
 TileSizes chooseFMASizes(const Sizes &sizes, const TileNeeds &needs);

@@ -12,6 +12,14 @@ static int64_t countElements(ArrayRef<int64_t> shape) {
   return ShapedType::getNumElements(shape);
 }
 
+/// Rows that nag.take picks are read where they are.
+static Operand describeOperand(Value tensor, bool kContiguous) {
+  auto take = tensor.getDefiningOp<TakeOp>();
+  if (!take)
+    return {tensor, kContiguous};
+  return {take.getSource(), kContiguous, take.getIndices()};
+}
+
 /// A row of the result is a row of the input.
 static Problem describeProduct(LinearOp op) {
   ArrayRef<int64_t> input = op.getInput().getType().getShape();
@@ -19,7 +27,7 @@ static Problem describeProduct(LinearOp op) {
   problem.m = countElements(input.drop_back());
   problem.n = op.getResult().getType().getShape().back();
   problem.k = input.back();
-  problem.a = {op.getInput(), /*kContiguous=*/true};
+  problem.a = describeOperand(op.getInput(), /*kContiguous=*/true);
   problem.b = {op.getWeight(), /*kContiguous=*/!op.getTransposeWeight()};
   problem.result = op.getResult();
   return problem;
@@ -32,8 +40,8 @@ static Problem describeProduct(WeightGradOp op) {
   problem.m = result[0];
   problem.n = result[1];
   problem.k = countElements(op.getInput().getType().getShape().drop_back());
-  problem.a = {op.getResultGrad(), /*kContiguous=*/false};
-  problem.b = {op.getInput(), /*kContiguous=*/false};
+  problem.a = describeOperand(op.getResultGrad(), /*kContiguous=*/false);
+  problem.b = describeOperand(op.getInput(), /*kContiguous=*/false);
   problem.result = op.getWeightGrad();
   return problem;
 }
@@ -70,6 +78,8 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
     return op->emitOpError("expected a sum of at least one product for a GPU "
                            "kernel");
   problem.unit = chooseUnit(problem, target);
+  problem.offsets = findRowCount(op);
+  problem.countsK = problem.offsets && !linear;
   return problem;
 }
 

@@ -17,10 +17,12 @@ namespace nag::gemm {
 enum class Unit { FMA, BF16, TF32 };
 
 /// An operand of a product over k. In memory it is [rows, k] where k is
-/// contiguous, else [k, rows].
+/// contiguous, else [k, rows]. With `indices`, row (or k) i is the one of the
+/// tensor that element i names (nag.take).
 struct Operand {
   mlir::Value tensor;
   bool kContiguous;
+  mlir::Value indices = nullptr;
 
   mlir::Type getElementType() const {
     return mlir::cast<mlir::RankedTensorType>(tensor.getType())
@@ -37,6 +39,12 @@ struct Problem {
   Operand a, b;
   mlir::Value result;
   Unit unit;
+  /// The offsets whose last says how many of the m rows count, or, with
+  /// `countsK`, how many of the k terms; null: all of them.
+  mlir::Value offsets = nullptr;
+  bool countsK = false;
+
+  bool countsRows() const { return offsets && !countsK; }
 
   /// True when tiles of both have the same unit and lie in a result alike.
   bool hasTilesOf(const Problem &other) const {
@@ -116,15 +124,25 @@ struct BlockPlace {
   mlir::Value row, column, k;
 };
 
+/// Where the operand of a copy lies, and what of it counts.
+struct CopySource {
+  /// The pointers to the tensor's start, and to its indices or null.
+  mlir::Value start, indices;
+  /// The operand's rows; where they are known at run time only, how many there
+  /// are, and of its k: i32, else null.
+  int64_t extent;
+  mlir::Value rowLimit, depthLimit;
+};
+
 /// Copies tiles of one operand from global to shared memory, asynchronously
 /// where rows are aligned to 4 bytes.
 class TileCopy {
 public:
-  /// `extent` is the operand's number of rows, `firstRow` the tile's first.
+  /// `firstRow` is the tile's first.
   TileCopy(ThreadCode &code, const Operand &operand, const SharedTile &tile,
-           int64_t extent, mlir::Value firstRow, const Problem &problem,
-           const Schedule &schedule, const BlockPlace &place,
-           mlir::Value globalStart, mlir::Value sharedStart);
+           const CopySource &source, mlir::Value firstRow,
+           const Problem &problem, const Schedule &schedule,
+           const BlockPlace &place, mlir::Value sharedStart);
 
   /// Where this thread starts to read the first tile, and the bytes from one
   /// tile to the next along k.
@@ -136,14 +154,20 @@ public:
 private:
   void copy(mlir::Value from, mlir::Value to, mlir::Value inside);
   mlir::Value isInside(mlir::Value k, int64_t line, int64_t element);
+  mlir::Value getNamedLine(mlir::Value number);
+  mlir::Value getSource(mlir::Value from, mlir::Value k, int64_t unit);
 
   ThreadCode &code;
   const SharedTile tile;
+  const CopySource source;
   bool kContiguous;
   int64_t extent, depth;
   bool rowEdge, kEdge;
   int64_t elementBytes, width, units, threads, lineStride, stepBytes;
   mlir::Value firstRow, line, element, active, first, shared, threadOffset;
+  /// Of rows that indices name, where those of the thread's units start, in
+  /// bytes.
+  llvm::SmallVector<mlir::Value> namedRows;
 };
 
 /// Columns that lanes of a warp hold together, whatever the unit: results of no
@@ -236,6 +260,8 @@ public:
                    mlir::ValueRange vectorBuffers);
   /// Moves the outputs' start.
   void skip(mlir::Value bytes);
+  /// Only so many rows are stored; null for all.
+  void setRowLimit(mlir::Value limit) { rowLimit = limit; }
 
   /// The most consecutive columns that one store takes to memory.
   int64_t getWidth() const;
@@ -284,7 +310,7 @@ private:
   RowSpan span;
   llvm::SmallVector<Epilogue::Elements> vectorElements;
   const Epilogue *epilogue = nullptr;
-  mlir::Value threadRow, threadColumn;
+  mlir::Value threadRow, threadColumn, rowLimit;
 };
 
 /// Multiplies tiles in shared memory.
@@ -326,6 +352,11 @@ void emit(KernelLowering &kernel, llvm::ArrayRef<Product> products,
 void emitSplitSum(KernelLowering &kernel, const Problem &problem,
                   const Schedule &schedule, const Epilogue &epilogue,
                   mlir::Value parts);
+
+/// How many rows or terms of a problem count: the last of its offsets, which
+/// are in `buffer`.
+mlir::Value loadCount(ThreadCode &code, const Problem &problem,
+                      mlir::Value buffer);
 
 /// The buffers of an epilogue as arguments of a launch, and an output that
 /// reads them from the arguments of a device function.

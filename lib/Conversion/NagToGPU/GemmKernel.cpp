@@ -42,8 +42,8 @@ namespace {
 /// Builds what the blocks of one product do.
 class Kernel {
 public:
-  /// `blockNumber` counts the product's blocks; `buffers` are its operands, two
-  /// per term, and where it puts its sums.
+  /// `blockNumber` counts the product's blocks; `buffers` are those of
+  /// getProductBuffers.
   Kernel(ThreadCode &owner, const Product &gemmProduct,
          const Schedule &gemmSchedule, Value blockNumber,
          ArrayRef<Value> buffers)
@@ -55,7 +55,11 @@ public:
 
 private:
   void findPlace();
-  void createCopies(const Problem &term, Value a, Value b);
+  void buildTile();
+  Value takeArgument();
+  CopySource takeSource(const Operand &operand, int64_t extent);
+  void createCopies(const Problem &term);
+  Value countTiles();
   SmallVector<Value> buildLoop(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> issue(ValueRange copyState);
   Value advanceSlot(Value slot);
@@ -74,6 +78,8 @@ private:
   int64_t tiles = 0;
   BlockPlace place;
   Value split, sharedA, sharedB;
+  /// How many rows or terms count, where that is known at run time only.
+  Value count;
   int64_t slotBytes = 0;
   std::optional<TileCopy> copyA, copyB;
 };
@@ -106,7 +112,24 @@ void Kernel::findPlace() {
   split = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
 }
 
-void Kernel::createCopies(const Problem &term, Value a, Value b) {
+Value Kernel::takeArgument() {
+  Value argument = arguments.front();
+  arguments = arguments.drop_front();
+  return argument;
+}
+
+CopySource Kernel::takeSource(const Operand &operand, int64_t extent) {
+  CopySource source;
+  source.start = code.pointer(takeArgument(), Space::Global);
+  if (operand.indices)
+    source.indices = code.pointer(takeArgument(), Space::Global);
+  source.extent = extent;
+  if (problem.countsK)
+    source.depthLimit = count;
+  return source;
+}
+
+void Kernel::createCopies(const Problem &term) {
   tiles = countSteps(term, schedule);
   place.k = code.mul(split, tiles * schedule.tileK);
   SharedTile tileA =
@@ -116,10 +139,26 @@ void Kernel::createCopies(const Problem &term, Value a, Value b) {
   slotBytes = tileA.getBytes() + tileB.getBytes();
   sharedA = code.dynamicShared();
   sharedB = code.offset(sharedA, tileA.getBytes());
-  copyA.emplace(code, term.a, tileA, term.m, place.row, term, schedule, place,
-                code.pointer(a, Space::Global), sharedA);
-  copyB.emplace(code, term.b, tileB, term.n, place.column, term, schedule,
-                place, code.pointer(b, Space::Global), sharedB);
+  CopySource a = takeSource(term.a, term.m);
+  if (problem.countsRows())
+    a.rowLimit = count;
+  copyA.emplace(code, term.a, tileA, a, place.row, term, schedule, place,
+                sharedA);
+  copyB.emplace(code, term.b, tileB, takeSource(term.b, term.n), place.column,
+                term, schedule, place, sharedB);
+}
+
+/// How many of the tiles along k hold terms that count.
+Value Kernel::countTiles() {
+  if (!problem.countsK)
+    return code.constant(tiles);
+  auto atMost = [&](Value a, Value b) -> Value {
+    return arith::MinSIOp::create(builder, a, b);
+  };
+  Value begin = atMost(place.k, count);
+  Value left = arith::SubIOp::create(builder, count, begin);
+  return atMost(code.div(code.add(left, schedule.tileK - 1), schedule.tileK),
+                code.constant(tiles));
 }
 
 /// The state of copies: both sources, the first k, and the slot to fill.
@@ -152,8 +191,9 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   }
   state.push_back(code.constant64(0));
   llvm::append_range(state, sums);
-  auto loop = scf::ForOp::create(builder, code.constant(0),
-                                 code.constant(tiles), code.constant(1), state);
+  Value steps = countTiles();
+  auto loop = scf::ForOp::create(builder, code.constant(0), steps,
+                                 code.constant(1), state);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   NVVM::CpAsyncWaitGroupOp::create(builder, ahead - 1);
@@ -161,7 +201,9 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   ValueRange inputs = loop.getRegionIterArgs();
   SmallVector<Value> next(inputs.take_front(4));
   if (tiles > ahead) {
-    Value left = code.less(loop.getInductionVar(), tiles - ahead);
+    Value left = problem.countsK
+                     ? code.less(code.add(loop.getInductionVar(), ahead), steps)
+                     : code.less(loop.getInductionVar(), tiles - ahead);
     code.ifTrue(left, [&] { issue(inputs.take_front(4)); });
     next = {code.offset(inputs[0], copyA->getStepBytes()),
             code.offset(inputs[1], copyB->getStepBytes()),
@@ -176,19 +218,30 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
 }
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
-  ArrayRef<Value> buffers = arguments.drop_front(2 * product.terms.size());
+  Value limit = problem.countsRows() ? count : Value();
   if (schedule.splitK == 1) {
     Output output =
-        createOutput(code, problem, schedule, product.epilogue, buffers);
+        createOutput(code, problem, schedule, product.epilogue, arguments);
+    output.setRowLimit(limit);
     return multiplier.store(accumulators, output);
   }
-  Output parts(code, problem, schedule, buffers.front());
+  Output parts(code, problem, schedule, arguments.front());
+  parts.setRowLimit(limit);
   parts.skip(code.mul(code.extend(split), problem.m * problem.n * 4));
   multiplier.store(accumulators, parts);
 }
 
 void Kernel::build() {
   findPlace();
+  if (problem.offsets)
+    count = loadCount(code, problem, takeArgument());
+  if (problem.countsRows())
+    code.ifTrue(code.less(place.row, count), [&] { buildTile(); });
+  else
+    buildTile();
+}
+
+void Kernel::buildTile() {
   auto create = problem.unit == Unit::FMA ? createFMAMultiplier
                                           : createTensorCoreMultiplier;
   std::unique_ptr<Multiplier> multiplier;
@@ -197,7 +250,7 @@ void Kernel::build() {
     // The last tiles of the term before may still be read.
     if (index > 0)
       code.barrier();
-    createCopies(term, arguments[2 * index], arguments[2 * index + 1]);
+    createCopies(term);
     multiplier = create(code, term, schedule, place, sharedA, sharedB);
     if (index == 0)
       sums = multiplier->getZeros();
@@ -211,14 +264,27 @@ static int64_t countTiles(const Product &product, const Schedule &schedule) {
          llvm::divideCeilSigned(product.getFirst().n, schedule.tileN);
 }
 
-/// The buffers of a product: the operands of its terms, and where its sums go.
+Value gemm::loadCount(ThreadCode &code, const Problem &problem, Value buffer) {
+  auto type = cast<RankedTensorType>(problem.offsets.getType());
+  Value last = code.offset(code.pointer(buffer, Space::Global),
+                           (type.getDimSize(0) - 1) * 4);
+  return code.load(code.getBuilder().getI32Type(), last, 4);
+}
+
+/// The buffers of a product: of what counts its rows, the operands of its terms
+/// with their indices, and where its sums go.
 static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
                                             const Product &product,
                                             const Schedule &schedule) {
   SmallVector<Value> buffers;
+  if (Value offsets = product.getFirst().offsets)
+    buffers.push_back(kernel.getBuffer(offsets));
   for (const Problem &term : product.terms)
-    buffers.append(
-        {kernel.getBuffer(term.a.tensor), kernel.getBuffer(term.b.tensor)});
+    for (const Operand &operand : {term.a, term.b}) {
+      buffers.push_back(kernel.getBuffer(operand.tensor));
+      if (operand.indices)
+        buffers.push_back(kernel.getBuffer(operand.indices));
+    }
   if (schedule.splitK == 1) {
     buffers.append(getBuffers(kernel, product.epilogue));
     return buffers;

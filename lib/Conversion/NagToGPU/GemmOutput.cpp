@@ -69,7 +69,9 @@ void Output::moveTo(Value row, Value column) {
 /// Null where all elements of the tile are inside.
 Value Output::isInside(int64_t row, int64_t column, bool anyRow) {
   Value inside;
-  if (rowEdge && !anyRow)
+  if (rowLimit && !anyRow)
+    inside = code.less(code.add(threadRow, row), rowLimit);
+  else if (rowEdge && !anyRow)
     inside = code.less(code.add(threadRow, row), rows);
   if (columnEdge) {
     Value insideRow = code.less(code.add(threadColumn, column), columns);

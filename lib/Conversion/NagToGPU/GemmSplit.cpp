@@ -33,6 +33,8 @@ void gemm::emitSplitSum(KernelLowering &kernel, const Problem &problem,
   int64_t width = problem.n % 4 == 0 ? 4 : 1;
   int64_t vectors = elements / width;
   SmallVector<Value> buffers = {parts};
+  if (problem.countsRows())
+    buffers.push_back(kernel.getBuffer(problem.offsets));
   buffers.append(getBuffers(kernel, epilogue));
   DeviceFunction device = kernel.createLaunch(
       "sum", buffers, {llvm::divideCeilSigned(vectors, kThreads), 1, 1},
@@ -40,21 +42,29 @@ void gemm::emitSplitSum(KernelLowering &kernel, const Problem &problem,
   ThreadCode code(device.builder);
   Value index =
       code.add(code.mul(code.blockIndex(), kThreads), code.threadIndex());
+  auto arguments = ArrayRef<Value>(device.arguments).drop_front();
+  // Parts of rows that do not count are not there.
+  Value limit, last = code.constant(vectors);
+  if (problem.countsRows()) {
+    limit = loadCount(code, problem, arguments.front());
+    last = code.mul(limit, problem.n / width);
+    arguments = arguments.drop_front();
+  }
   auto body = [&] {
     Value from = code.offset(code.pointer(device.arguments[0], Space::Global),
                              code.mul(code.extend(index), 4 * width));
     Value sum = buildSum(code, from, schedule.splitK, width, elements * 4);
     Value first = code.mul(index, width);
-    Output output =
-        createOutput(code, problem, Schedule{1, 1, 1, 1, 1, 1, 1}, epilogue,
-                     ArrayRef<Value>(device.arguments).drop_front());
+    Output output = createOutput(code, problem, Schedule{1, 1, 1, 1, 1, 1, 1},
+                                 epilogue, arguments);
+    output.setRowLimit(limit);
     output.moveTo(code.div(first, problem.n), code.rem(first, problem.n));
     output.store(
         0, 0,
         vector::ToElementsOp::create(code.getBuilder(), sum).getResults());
   };
-  if (vectors % kThreads == 0)
+  if (vectors % kThreads == 0 && !limit)
     body();
   else
-    code.ifTrue(code.less(index, vectors), body);
+    code.ifTrue(code.less(index, last), body);
 }

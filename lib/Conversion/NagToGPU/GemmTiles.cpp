@@ -2,6 +2,7 @@
 // Tiles of GEMM operands in shared memory, and the copies that fill them.
 #include "Gemm.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
@@ -69,14 +70,14 @@ static int64_t getCopyWidth(int64_t lineBytes) {
 }
 
 TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
-                   const SharedTile &sharedTile, int64_t rows,
+                   const SharedTile &sharedTile, const CopySource &copySource,
                    Value tileFirstRow, const Problem &problem,
                    const Schedule &schedule, const BlockPlace &place,
-                   Value globalStart, Value sharedStart)
-    : code(owner), tile(sharedTile), kContiguous(operand.kContiguous),
-      extent(rows), depth(problem.k), elementBytes(operand.getElementBytes()),
-      threads(schedule.getThreads()), firstRow(tileFirstRow),
-      shared(sharedStart) {
+                   Value sharedStart)
+    : code(owner), tile(sharedTile), source(copySource),
+      kContiguous(operand.kContiguous), extent(source.extent), depth(problem.k),
+      elementBytes(operand.getElementBytes()), threads(schedule.getThreads()),
+      firstRow(tileFirstRow), shared(sharedStart) {
   int64_t tileRows = kContiguous ? tile.lines : tile.lineBytes / elementBytes;
   rowEdge = extent % tileRows != 0;
   kEdge =
@@ -96,9 +97,43 @@ TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
 
   Value outer = kContiguous ? firstRow : place.k;
   Value inner = kContiguous ? place.k : firstRow;
-  Value start = code.mul(code.extend(code.add(outer, line)), lineStride);
   Value column = code.mul(code.extend(code.add(inner, element)), elementBytes);
-  first = code.offset(code.offset(globalStart, start), column);
+  first = code.offset(source.start, column);
+  if (!source.indices) {
+    Value start = code.mul(code.extend(code.add(outer, line)), lineStride);
+    first = code.offset(first, start);
+  } else if (kContiguous) {
+    for (int64_t unit = 0; unit < units; unit += threads)
+      namedRows.push_back(getNamedLine(
+          code.add(code.add(firstRow, line), unit / unitsPerLine)));
+  } else {
+    stepBytes = 0;
+  }
+}
+
+/// Where the line starts, in bytes, that index `number` names; anywhere in the
+/// tensor where the line does not count.
+Value TileCopy::getNamedLine(Value number) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  Value last = code.constant((kContiguous ? extent : depth) - 1);
+  number = builder.createOrFold<arith::MinSIOp>(number, last);
+  Value place = code.offset(source.indices, code.mul(code.extend(number), 4));
+  Value line = code.load(builder.getI32Type(), place, 4);
+  line = builder.createOrFold<arith::MaxSIOp>(line, code.constant(0));
+  return code.mul(code.extend(line), lineStride);
+}
+
+/// The pointer to the thread's unit that is `unit` units behind its first one.
+Value TileCopy::getSource(Value from, Value k, int64_t unit) {
+  int64_t unitsPerLine = tile.lineBytes / width;
+  int64_t lineOffset = unit / unitsPerLine;
+  int64_t byteOffset = unit % unitsPerLine * width;
+  if (!source.indices)
+    return code.offset(from, lineOffset * lineStride + byteOffset);
+  Value start = kContiguous
+                    ? namedRows[unit / threads]
+                    : getNamedLine(code.add(code.add(k, line), lineOffset));
+  return code.offset(code.offset(from, start), byteOffset);
 }
 
 /// Whether the unit at a constant distance from the thread's first is inside
@@ -109,10 +144,14 @@ Value TileCopy::isInside(Value k, int64_t lineOffset, int64_t elementOffset) {
   Value row = code.add(kContiguous ? lineIndex : elementIndex, firstRow);
   Value depthIndex = code.add(kContiguous ? elementIndex : lineIndex, k);
   Value inside;
-  if (rowEdge)
+  if (source.rowLimit)
+    inside = code.less(row, source.rowLimit);
+  else if (rowEdge)
     inside = code.less(row, extent);
-  if (kEdge) {
-    Value insideDepth = code.less(depthIndex, depth);
+  if (source.depthLimit || kEdge) {
+    Value insideDepth = source.depthLimit
+                            ? code.less(depthIndex, source.depthLimit)
+                            : code.less(depthIndex, depth);
     inside = inside ? code.both(inside, insideDepth) : insideDepth;
   }
   return inside;
@@ -148,8 +187,8 @@ void TileCopy::issue(Value from, Value k, Value slot) {
       int64_t byteOffset = unit % unitsPerLine * width;
       Value to =
           tile.getPointer(code, base, threadOffset, lineOffset, byteOffset);
-      Value source = code.offset(from, lineOffset * lineStride + byteOffset);
-      copy(source, to, isInside(k, lineOffset, byteOffset / elementBytes));
+      copy(getSource(from, k, unit), to,
+           isInside(k, lineOffset, byteOffset / elementBytes));
     }
   };
   if (active)

@@ -18,6 +18,14 @@ ArrayRef<KernelFamily> nag::getKernelFamilies() {
   return families;
 }
 
+/// True for a nag.take whose rows products alone read: where they are.
+static bool isGathered(Operation *op) {
+  auto take = dyn_cast<TakeOp>(op);
+  return take && take.getRest().use_empty() && !take.getRows().use_empty() &&
+         llvm::all_of(take.getRows().getUsers(),
+                      llvm::IsaPred<RowProductOpInterface>);
+}
+
 /// The parts of streams compute nothing.
 SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
   SmallVector<Operation *> ops;
@@ -25,20 +33,17 @@ SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
     if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
              MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
             op) &&
-        !op.hasTrait<OpTrait::ConstantLike>())
+        !op.hasTrait<OpTrait::ConstantLike>() && !isGathered(&op))
       ops.push_back(&op);
   return ops;
 }
 
-LogicalResult nag::refuseCounts(func::FuncOp kernel,
-                                ArrayRef<Operation *> ops) {
-  for (unsigned index = 0; index < kernel.getNumArguments(); ++index)
-    if (kernel.getArgAttr(index, kRowCountAttrName))
-      return (ops.empty() ? kernel.getOperation() : ops.front())
-          ->emitOpError("expected a number of rows that is known when "
-                        "compiling on the target cuda (mod_policy capacity "
-                        "without mod_warmup and mod_ramp)");
-  return success();
+Value nag::findRowCount(Operation *op) {
+  auto kernel = op->getParentOfType<func::FuncOp>();
+  for (BlockArgument argument : kernel.getArguments())
+    if (kernel.getArgAttr(argument.getArgNumber(), kRowCountAttrName))
+      return argument;
+  return Value();
 }
 
 FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,

@@ -23,6 +23,12 @@ void RowThreads::emit() {
         !isa<RankedTensorType>(argument.value.getType()))
       uniforms[argument.value] =
           loadUniform(memories.lookup(argument.value), constant(0), false);
+  if (rowCount) {
+    int64_t last = cast<MemRefType>(rowCount.getType()).getNumElements() - 1;
+    Value count = loadUniform(rowCount, constant(last), false);
+    rowLimit =
+        arith::IndexCastOp::create(builder, builder.getIndexType(), count);
+  }
   hoist();
   emitPasses();
 }
@@ -143,7 +149,9 @@ void RowThreads::emitPasses() {
 RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
   row = rowIndex;
   isActive = {};
-  if (geometry.passes * geometry.getNumSlots() != geometry.numRows)
+  if (rowLimit)
+    isActive = isBelow(row, rowLimit);
+  else if (geometry.passes * geometry.getNumSlots() != geometry.numRows)
     isActive = isBelow(row, constant(geometry.numRows));
   scalars.map(program.getRowIndex(), row);
   for (const RowArgument &argument : program.getArguments()) {
@@ -220,6 +228,12 @@ RowThreads::Values RowThreads::emitResults(ValueRange sums) {
   SmallVector<unsigned> rows;
   Values added(sums);
   Value *sum = added.begin();
+  // A row may be put where it was taken: its threads have read it by then.
+  auto hasPlace = [&](unsigned index) { return bool(program.getPlace(index)); };
+  if (geometry.threadsPerRow > 1 &&
+      llvm::any_of(llvm::seq<unsigned>(0, program.getOutputs().size()),
+                   hasPlace))
+    synchronize();
   for (auto [index, output] : llvm::enumerate(program.getOutputs())) {
     Value result = program.getResults()[index];
     bool isTensor = isa<RankedTensorType>(result.getType());

@@ -43,6 +43,8 @@ public:
   RowThreads(DeviceFunction &function, RowProgram &program,
              const RowGeometry &geometry, mlir::Value block);
 
+  /// Only as many rows count as the last element of `memory`, an i32, says.
+  void setRowCount(mlir::Value memory) { rowCount = memory; }
   void setArgument(mlir::Value argument, mlir::Value memory) {
     memories[argument] = memory;
   }
@@ -163,6 +165,9 @@ private:
   const RowGeometry &geometry;
   llvm::DenseMap<mlir::Value, mlir::Value> memories;
   Values destinations;
+  /// The memory that holds the number of rows that count, then that number as
+  /// an index; null where all of them do.
+  mlir::Value rowCount, rowLimit;
 
   // The thread: its block, its number in the row, its lane, the row's place in
   // the block.

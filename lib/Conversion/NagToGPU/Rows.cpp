@@ -164,7 +164,8 @@ public:
   /// Null where parts have to agree.
   ScheduleAttr getSchedule(MLIRContext *context) const;
   std::string getFault(ScheduleAttr given) const;
-  void emit(KernelLowering &kernel);
+  /// `offsets` counts the rows, or is null.
+  void emit(KernelLowering &kernel, Value offsets);
 
 private:
   void chooseGeometry(ScheduleAttr given);
@@ -176,6 +177,8 @@ private:
   SmallVector<RowPart> parts;
   SmallVector<Value> operands;
   SmallVector<PartialSum> sums;
+  /// The function's argument that counts the rows, or null.
+  Value count;
 };
 
 } // namespace
@@ -244,6 +247,7 @@ void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
 void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
                          ArrayRef<Value> arguments, Value block) {
   RowThreads threads(function, *part.program, *part.geometry, block);
+  threads.setRowCount(count);
   for (const RowArgument &argument : part.program->getArguments()) {
     threads.setArgument(argument.value, arguments.front());
     arguments = arguments.drop_front();
@@ -253,7 +257,7 @@ void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
   threads.emit();
 }
 
-void RowLaunch::emit(KernelLowering &kernel) {
+void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
   for (RowPart &part : parts)
     addOperands(kernel, part);
   Dim3 grid = parts.front().geometry->getGrid();
@@ -263,6 +267,8 @@ void RowLaunch::emit(KernelLowering &kernel) {
     if (&part != &parts.front())
       grid[0] += part.geometry->getGrid()[0];
   }
+  if (offsets)
+    operands.push_back(getFlatBuffer(kernel, offsets));
   DeviceFunction function = kernel.createLaunch(
       "", operands, grid, parts.front().geometry->getBlock(), heldBytes);
   ImplicitLocOpBuilder &builder = function.builder;
@@ -273,6 +279,8 @@ void RowLaunch::emit(KernelLowering &kernel) {
     function.function->setAttr(kScheduleAttrName, schedule);
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   ArrayRef<Value> arguments = function.arguments;
+  if (offsets)
+    count = arguments.back();
   for (RowPart &part : parts) {
     size_t count =
         part.program->getArguments().size() + part.program->getOutputs().size();
@@ -321,6 +329,6 @@ FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
   if (failed(given) || failed(launch.build(groups.getGroups(), *given)) ||
       failed(verifySchedule(ops.front(), {0, *given, launch.getFault(*given)})))
     return failure();
-  launch.emit(kernel);
+  launch.emit(kernel, findRowCount(ops.front()));
   return groups.getNumOps();
 }

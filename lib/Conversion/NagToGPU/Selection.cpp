@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Depth routing: which tokens are executed (nag.route), and thresholds
 // (nag.quantile). A warp takes a sequence, or a slice: the k-th largest
-// magnitude is found bit by bit, then one pass lists what is executed.
+// magnitude is found bit by bit, then one pass lists what is executed. Where
+// sequences keep different numbers of tokens, each counts those before it.
 #include "KernelCode.h"
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
@@ -74,6 +75,20 @@ public:
                   return {select(enough, candidate, state[0])};
                 })[0];
   }
+  /// Whether |score| is not below a threshold; NaN is not.
+  Value reaches(Value bits, Value threshold) {
+    Value score =
+        arith::BitcastOp::create(getBuilder(), getBuilder().getF32Type(), bits);
+    return arith::CmpFOp::create(getBuilder(), arith::CmpFPredicate::UGE, score,
+                                 threshold);
+  }
+  /// How many of the scores reach the threshold.
+  Value countReaching(Value threshold);
+  /// Writes first + t for these, ascending, from `destination` of `indices` on.
+  /// Returns the place behind them.
+  Value listReaching(Value threshold, Value indices, Value destination);
+  /// Writes -1 to the places [begin, end).
+  void clear(Value indices, Value begin, int64_t end);
   /// Writes first + t for the `kept` largest scores, ascending, from
   /// `destination` of `indices` on; of equals the earlier ones count.
   void listLargest(Value kept, Value indices, Value destination);
@@ -114,6 +129,36 @@ void SelectionCode::listLargest(Value kept, Value indices, Value destination) {
       });
 }
 
+Value SelectionCode::countReaching(Value threshold) {
+  Value own = forEachScore(
+      constant(0),
+      [&](Value, Value inside, Value bits, ValueRange state) -> Values {
+        Value selected = both(inside, reaches(bits, threshold));
+        return {add(state[0], toInteger(selected))};
+      })[0];
+  return reduce(own, kWarpSize, [&](Value a, Value b) { return add(a, b); });
+}
+
+Value SelectionCode::listReaching(Value threshold, Value indices,
+                                  Value destination) {
+  return forEachScore(
+      destination,
+      [&](Value index, Value inside, Value bits, ValueRange state) -> Values {
+        Value selected = both(inside, reaches(bits, threshold));
+        Value before = inclusiveSum(toInteger(selected), lane);
+        ifTrue(selected, [&] {
+          storeAt(add(first, index), indices,
+                  add(state[0], sub(before, constant(1))));
+        });
+        return {add(state[0], lastOf(before))};
+      })[0];
+}
+
+void SelectionCode::clear(Value indices, Value begin, int64_t end) {
+  loop(add(begin, lane), constant(end), kWarpSize,
+       [&](Value place) { storeAt(constant(-1), indices, place); });
+}
+
 static LogicalResult verifyScores(Operation *op, Value scores) {
   Type element = getElementTypeOrSelf(scores.getType());
   if (element.isF32())
@@ -124,36 +169,6 @@ static LogicalResult verifyScores(Operation *op, Value scores) {
 static Value getFlatBuffer(KernelLowering &kernel, Value tensor) {
   return kernel.getBuffer(
       tensor, {cast<RankedTensorType>(tensor.getType()).getNumElements()});
-}
-
-static FailureOr<unsigned> emitRoute(KernelLowering &kernel, RouteOp op) {
-  if (op.getDial())
-    return op.emitOpError("expected a capacity whose rate is known when "
-                          "compiling on the target cuda (mod_policy capacity "
-                          "without mod_warmup and mod_ramp)");
-  if (failed(verifyScores(op, op.getScores())))
-    return failure();
-  ArrayRef<int64_t> shape = op.getScores().getType().getShape();
-  int64_t kept = op.getRouting().getKept(shape[1]);
-  Value operands[] = {getFlatBuffer(kernel, op.getScores()),
-                      getFlatBuffer(kernel, op.getIndices()),
-                      getFlatBuffer(kernel, op.getOffsets())};
-  DeviceFunction device =
-      kernel.createLaunch("", operands, {shape[0], 1, 1}, {kWarpSize, 1, 1});
-  ThreadCode threads(device.builder);
-  Value sequence = threads.blockIndex();
-  SelectionCode code(device.builder, device.arguments[0],
-                     threads.mul(sequence, shape[1]), shape[1]);
-  code.listLargest(code.constant(kept), device.arguments[1],
-                   code.mul(sequence, kept));
-  code.ifTrue(code.less(code.getLane(), 1), [&] {
-    Value next = code.add(sequence, 1);
-    code.storeAt(code.mul(next, kept), device.arguments[2], next);
-    code.ifTrue(code.less(sequence, 1), [&] {
-      code.storeAt(code.constant(0), device.arguments[2], code.constant(0));
-    });
-  });
-  return 1u;
 }
 
 /// How many of `count` scores a rate keeps, as nag_quantile_f32 has it.
@@ -174,6 +189,97 @@ static Value countKept(KernelCode &code, Value rate, int64_t count) {
   skipped = code.select(isLess, skipped, number(double(count - 1)));
   Value whole = arith::FPToSIOp::create(builder, builder.getI32Type(), skipped);
   return code.sub(code.constant(count), whole);
+}
+
+namespace {
+/// The selection of one sequence, whose number the block's is.
+class RouteKernel {
+public:
+  RouteKernel(ImplicitLocOpBuilder &builder, RouteOp routeOp,
+              ArrayRef<Value> launchArguments)
+      : op(routeOp), arguments(launchArguments), threads(builder),
+        length(op.getScores().getType().getDimSize(1)),
+        sequences(op.getScores().getType().getDimSize(0)),
+        rows(op.getIndices().getType().getDimSize(0)),
+        sequence(threads.blockIndex()) {}
+
+  void build() {
+    if (op.getRouting().getPolicy() == Policy::Capacity)
+      buildCapacity();
+    else
+      buildThreshold();
+  }
+
+private:
+  enum { kScores, kIndices, kOffsets, kDial };
+
+  SelectionCode select(Value which) {
+    return SelectionCode(threads.getBuilder(), arguments[kScores],
+                         threads.mul(which, length), length);
+  }
+  Value loadDial(KernelCode &code) {
+    return code.loadAt(threads.getBuilder().getF32Type(), arguments[kDial],
+                       code.constant(0));
+  }
+  void buildCapacity();
+  void buildThreshold();
+  /// `end` is the place behind the sequence's indices.
+  void finish(SelectionCode &code, Value end);
+
+  RouteOp op;
+  ArrayRef<Value> arguments;
+  ThreadCode threads;
+  int64_t length, sequences, rows;
+  Value sequence;
+};
+} // namespace
+
+void RouteKernel::finish(SelectionCode &code, Value end) {
+  code.ifTrue(code.less(code.getLane(), 1), [&] {
+    code.storeAt(end, arguments[kOffsets], code.add(sequence, 1));
+    code.ifTrue(code.less(sequence, 1), [&] {
+      code.storeAt(code.constant(0), arguments[kOffsets], code.constant(0));
+    });
+  });
+  code.ifTrue(code.compare(arith::CmpIPredicate::eq, sequence,
+                           code.constant(sequences - 1)),
+              [&] { code.clear(arguments[kIndices], end, rows); });
+}
+
+void RouteKernel::buildCapacity() {
+  SelectionCode code = select(sequence);
+  Value kept = op.getDial() ? countKept(code, loadDial(code), length)
+                            : code.constant(op.getRouting().getKept(length));
+  Value begin = arith::MulIOp::create(code.getBuilder(), sequence, kept);
+  code.listLargest(kept, arguments[kIndices], begin);
+  finish(code, code.add(begin, kept));
+}
+
+void RouteKernel::buildThreshold() {
+  SelectionCode code = select(sequence);
+  Value threshold = loadDial(code);
+  Value begin =
+      code.loop(code.constant(0), sequence, 1, code.constant(0),
+                [&](Value other, ValueRange state) -> KernelCode::Values {
+                  Value found = select(other).countReaching(threshold);
+                  return {code.add(state[0], found)};
+                })[0];
+  finish(code, code.listReaching(threshold, arguments[kIndices], begin));
+}
+
+static FailureOr<unsigned> emitRoute(KernelLowering &kernel, RouteOp op) {
+  if (failed(verifyScores(op, op.getScores())))
+    return failure();
+  SmallVector<Value> operands{getFlatBuffer(kernel, op.getScores()),
+                              getFlatBuffer(kernel, op.getIndices()),
+                              getFlatBuffer(kernel, op.getOffsets())};
+  if (Value dial = op.getDial())
+    operands.push_back(getFlatBuffer(kernel, dial));
+  int64_t sequences = op.getScores().getType().getDimSize(0);
+  DeviceFunction device =
+      kernel.createLaunch("", operands, {sequences, 1, 1}, {kWarpSize, 1, 1});
+  RouteKernel(device.builder, op, device.arguments).build();
+  return 1u;
 }
 
 static FailureOr<unsigned> emitQuantile(KernelLowering &kernel, QuantileOp op) {

@@ -88,6 +88,10 @@ Value ThreadCode::less(Value a, int64_t b) {
                                              constantLike(a, b));
 }
 
+Value ThreadCode::less(Value a, Value b) {
+  return builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult, a, b);
+}
+
 Value ThreadCode::both(Value a, Value b) { return fold<arith::AndIOp>(a, b); }
 
 Value ThreadCode::select(Value condition, Value a, Value b) {

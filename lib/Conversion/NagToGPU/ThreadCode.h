@@ -39,6 +39,7 @@ public:
   mlir::Value shiftRight(mlir::Value a, int64_t bits);
   /// a < b, unsigned.
   mlir::Value less(mlir::Value a, int64_t b);
+  mlir::Value less(mlir::Value a, mlir::Value b);
   mlir::Value both(mlir::Value a, mlir::Value b);
   mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
   /// An i32 that is not negative, as i64.

@@ -5,7 +5,6 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Launches.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
-#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Target/Lowering.h"
 
 #include "mlir/IR/Matchers.h"
@@ -113,9 +112,8 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   // only what others read goes to memory.
   plan.tileColumns = 32;
   plan.keepProducts = false;
+  plan.gatherRows = true;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
-        manager.addPass(createNagExpandBlocks());
-        manager.addPass(createNagSpreadAttention());
         if (options.differentiate && needsTraining(program, options.training))
           buildTrainingPipeline(manager, options.training);
         else

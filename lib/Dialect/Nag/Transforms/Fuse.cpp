@@ -6,6 +6,7 @@
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -113,6 +114,45 @@ static void eraseDeadOps(Block &block) {
       op.erase();
 }
 
+/// `value` of all rows instead of the rows taken, where the block computes that
+/// anyway: casts of both.
+static Value findCastOfAll(Operation *cast, TakeOp take) {
+  for (Operation *user : take.getSource().getUsers())
+    if (user->getName() == cast->getName() &&
+        user->getBlock() == take->getBlock() &&
+        getElementTypeOrSelf(user->getResult(0)) ==
+            getElementTypeOrSelf(cast->getResult(0)))
+      return user->getResult(0);
+  return Value();
+}
+
+/// Gives each product a nag.take of its own for rows that it reads, which then
+/// is no more than the index by which it finds them.
+static void isolateTakes(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    if (!isa<RowProductOpInterface>(op))
+      continue;
+    for (OpOperand &operand : op.getOpOperands()) {
+      TakeOp take = findTake(operand.get());
+      Operation *cast = operand.get().getDefiningOp();
+      Value source;
+      if (take)
+        source = take.getSource();
+      else if (isa_and_nonnull<arith::TruncFOp, arith::ExtFOp>(cast) &&
+               (take = findTake(cast->getOperand(0))))
+        source = findCastOfAll(cast, take);
+      if (!source || (source.getDefiningOp() &&
+                      source.getDefiningOp()->getBlock() == &block &&
+                      !source.getDefiningOp()->isBeforeInBlock(&op)))
+        continue;
+      OpBuilder builder(&op);
+      auto own = TakeOp::create(builder, take.getLoc(), source,
+                                take.getIndices(), take.getOffsets());
+      operand.set(own.getRows());
+    }
+  }
+}
+
 namespace {
 struct FusePass : nag::impl::NagFuseBase<FusePass> {
   using NagFuseBase::NagFuseBase;
@@ -124,13 +164,15 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
         return signalPassFailure();
       isolateFills(block);
       uniqueStreamParts(block);
+      if (gatherRows)
+        isolateTakes(block);
       eraseDeadOps(block);
       formKernels(block);
     }
   }
 
   void formKernels(Block &block) {
-    KernelGraph graph(block);
+    KernelGraph graph(block, gatherRows);
     // Where products keep their results, they run chunk by chunk, and sums over
     // other rows have other chunks.
     bool joinSums = joinProducts && multiTensor && !keepProducts;

@@ -67,9 +67,15 @@ bool isSameKind(Operation *a, Operation *b) {
   return a->getName() == b->getName() && a->getAttrs() == b->getAttrs();
 }
 
-Value getSharedOperand(Operation *product) {
+/// The rows that several products may share: a tensor, or the rows of it that
+/// indices name.
+std::pair<Value, Value> getSharedRows(Operation *product) {
   auto op = cast<RowProductOpInterface>(product);
-  return product->getOperand(op.getSharedRowOperand());
+  Value operand = product->getOperand(op.getSharedRowOperand());
+  auto take = findTake(operand);
+  if (take)
+    return {take.getSource(), take.getIndices()};
+  return {operand, Value()};
 }
 
 /// True when one reads what the other writes.
@@ -88,7 +94,7 @@ bool sumsOtherRows(const KernelGroup &left, const KernelGroup &right) {
     return false;
   auto product = cast<RowProductOpInterface>(left.products.front());
   return product.getResultRole(0) == RowRole::Sum &&
-         getSharedOperand(product) != getSharedOperand(right.products.front());
+         getSharedRows(product) != getSharedRows(right.products.front());
 }
 
 /// True when `group` reads what a kernel makes and `other` does not read.
@@ -131,7 +137,7 @@ bool FusionPlan::bothSummed(unsigned a, unsigned b) const {
 StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
   for (Operation *op : group.ops) {
     auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-    if (!rowwise)
+    if (!rowwise || isGathered(group, op))
       continue;
     if (!isSumOp(op) && !options.epilogues)
       return "products take no row-wise ops";
@@ -200,8 +206,8 @@ void FusionPlan::joinProductsOfOneOperand() {
     Operation *product = graph.getGroup(id).products.front();
     for (unsigned other : graph.getNeighbours(id))
       if (hasProducts(other) &&
-          getSharedOperand(graph.getGroup(other).products.front()) ==
-              getSharedOperand(product) &&
+          getSharedRows(graph.getGroup(other).products.front()) ==
+              getSharedRows(product) &&
           getObstacle(id, other).empty())
         merge(id, other);
   }

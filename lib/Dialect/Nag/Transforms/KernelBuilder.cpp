@@ -114,10 +114,13 @@ private:
     OpBuilder builder = OpBuilder::atBlockEnd(body);
     for (Operation *op : llvm::reverse(repeated))
       builder.clone(*op, mapping);
+    for (Operation *op : group.ops)
+      if (isGathered(group, op))
+        builder.clone(*op, mapping);
     for (Operation *op : group.products)
       builder.clone(*op, mapping);
     for (Operation *op : group.ops)
-      if (!llvm::is_contained(group.products, op))
+      if (!llvm::is_contained(group.products, op) && !isGathered(group, op))
         builder.clone(*op, mapping);
     SmallVector<Value> yields;
     for (Value output : outputs)
@@ -149,7 +152,7 @@ std::string nag::getKernelName(const KernelGroup &group) {
   };
   llvm::for_each(group.products, add);
   for (Operation *op : group.ops)
-    if (!llvm::is_contained(group.products, op))
+    if (!llvm::is_contained(group.products, op) && !isGathered(group, op))
       add(op);
   if (names.size() > 4)
     names.erase(names.begin() + 2, names.end() - 2);

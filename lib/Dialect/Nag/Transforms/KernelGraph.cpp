@@ -17,9 +17,32 @@ static SetVector<Value> getUsedValues(Operation *op) {
   return values;
 }
 
+TakeOp nag::findTake(Value operand) {
+  auto take = operand.getDefiningOp<TakeOp>();
+  return take && operand == take.getRows() ? take : TakeOp();
+}
+
+bool nag::isGathered(const KernelGroup &group, Operation *op) {
+  return isa<TakeOp>(op) && llvm::any_of(op->getUsers(), [&](Operation *user) {
+           return llvm::is_contained(group.products, user);
+         });
+}
+
+/// The product that alone reads rows of `take`, or null.
+static Operation *findGatheringProduct(TakeOp take) {
+  if (!take.getRest().use_empty() || !take.getRows().hasOneUse())
+    return nullptr;
+  Operation *user = *take.getRows().user_begin();
+  return isa<RowProductOpInterface>(user) ? user : nullptr;
+}
+
 /// The op whose group `op` belongs to: itself, or the one whose stream it packs
-/// or unpacks, or the one whose destination it fills.
-static Operation *getAnchor(Operation *op) {
+/// or unpacks, or the one whose destination it fills, or the product that
+/// gathers its rows.
+Operation *KernelGraph::getAnchor(Operation *op) const {
+  if (auto take = dyn_cast<TakeOp>(op); take && gatherRows)
+    if (Operation *product = findGatheringProduct(take))
+      return product;
   if (isa<MakeStreamOp>(op))
     return *op->user_begin();
   if (isa<DirectionOp, LogNormOp>(op))
@@ -32,7 +55,8 @@ static Operation *getAnchor(Operation *op) {
   return op;
 }
 
-KernelGraph::KernelGraph(Block &block) {
+KernelGraph::KernelGraph(Block &block, bool gathersRows)
+    : gatherRows(gathersRows) {
   for (Operation &op : block.without_terminator())
     if (getAnchor(&op) == &op) {
       groupOf[&op] = groups.size();
@@ -69,6 +93,15 @@ template <typename OpTy> static Value findPart(Value stream) {
   return Value();
 }
 
+/// What is read in two ways is read whole, but a base is no matter of others.
+static void addRead(KernelGroup &group, Value value, RowRole role) {
+  auto [entry, isNew] = group.reads.insert({value, role});
+  if (!isNew && entry->second != role)
+    entry->second = entry->second == RowRole::Base || role == RowRole::Base
+                        ? RowRole::Base
+                        : RowRole::Whole;
+}
+
 template <typename InterfaceTy>
 void KernelGraph::addAccesses(KernelGroup &group, InterfaceTy op) {
   for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
@@ -77,10 +110,13 @@ void KernelGraph::addAccesses(KernelGroup &group, InterfaceTy op) {
       group.reads.insert({pair.getLogNorm(), RowRole::Lane});
       continue;
     }
-    RowRole role = op.getOperandRole(index);
-    auto [entry, isNew] = group.reads.insert({operand, role});
-    if (!isNew && entry->second != role)
-      entry->second = RowRole::Whole;
+    auto take = findTake(operand);
+    if (take && getAnchor(take) == op.getOperation()) {
+      addRead(group, take.getSource(), RowRole::Indexed);
+      addRead(group, take.getIndices(), RowRole::Lane);
+      continue;
+    }
+    addRead(group, operand, op.getOperandRole(index));
   }
   for (auto [index, result] : llvm::enumerate(op->getResults())) {
     if (!isa<StreamType>(result.getType())) {
@@ -181,12 +217,38 @@ static bool mixesSumsAndPlaces(const KernelGroup &a, const KernelGroup &b) {
   return writes(RowRole::Sum) && writes(RowRole::Indexed);
 }
 
-/// Rows are put over the base, so no other op of the kernel may read it.
-static bool readsBase(const KernelGroup &writer, const KernelGroup &reader) {
+/// Collects the indices by which row-wise ops of `group` take rows of `base` or
+/// put rows over it. False where an op reads it otherwise.
+static bool collectIndices(const KernelGroup &group, Value base,
+                           llvm::SmallSetVector<Value, 2> &indices) {
+  for (Operation *op : group.ops)
+    for (OpOperand &operand : op->getOpOperands()) {
+      if (operand.get() != base)
+        continue;
+      auto rowwise = dyn_cast<RowwiseOpInterface>(op);
+      if (!rowwise)
+        return false;
+      RowRole role = rowwise.getOperandRole(operand.getOperandNumber());
+      if (role != RowRole::Indexed && role != RowRole::Base)
+        return false;
+      indices.insert(op->getOperand(*rowwise.getIndexOperand()));
+    }
+  return true;
+}
+
+/// Rows are put over the base, so no other op of the kernel may read it, unless
+/// it reads just the rows that are put.
+bool KernelGraph::readsBase(const KernelGroup &writer,
+                            const KernelGroup &reader) const {
   return llvm::any_of(writer.reads, [&](auto &base) {
     auto read = reader.reads.find(base.first);
-    return base.second == RowRole::Base && read != reader.reads.end() &&
-           read->second != RowRole::Base;
+    if (base.second != RowRole::Base || read == reader.reads.end())
+      return false;
+    if (!gatherRows)
+      return read->second != RowRole::Base;
+    llvm::SmallSetVector<Value, 2> indices;
+    return !collectIndices(writer, base.first, indices) ||
+           !collectIndices(reader, base.first, indices) || indices.size() > 1;
   });
 }
 
@@ -259,11 +321,8 @@ void KernelGraph::merge(unsigned a, unsigned b) {
   llvm::sort(into.ops, [](Operation *left, Operation *right) {
     return left->isBeforeInBlock(right);
   });
-  for (auto &[value, role] : from.reads) {
-    auto [entry, isNew] = into.reads.insert({value, role});
-    if (!isNew && entry->second != role)
-      entry->second = RowRole::Whole;
-  }
+  for (auto &[value, role] : from.reads)
+    addRead(into, value, role);
   for (auto &write : from.writes)
     into.writes.insert(write);
 }

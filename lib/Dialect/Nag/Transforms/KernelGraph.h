@@ -32,14 +32,21 @@ struct KernelGroup {
   llvm::MapVector<mlir::Value, RowRole> reads, writes;
 };
 
+/// The nag.take whose rows a product reads as its operand, or null.
+TakeOp findTake(mlir::Value operand);
+/// True for a nag.take whose rows the group's products gather.
+bool isGathered(const KernelGroup &group, mlir::Operation *op);
+
 class RoutedRows;
 
 class KernelGraph {
 public:
   /// Puts every op of `block` but the terminator into a group of its own. Each
   /// nag.make_stream has one user and joins it; nag.direction and nag.log_norm
-  /// join the op that makes their stream.
-  explicit KernelGraph(mlir::Block &block);
+  /// join the op that makes their stream. With `gatherRows`, a nag.take joins
+  /// the product that alone reads it, and an index may name rows that a kernel
+  /// both reads and overwrites.
+  explicit KernelGraph(mlir::Block &block, bool gatherRows = false);
 
   /// Group ids that are still in use, in program order.
   llvm::SmallVector<unsigned> getGroups() const;
@@ -68,10 +75,13 @@ private:
   void addOp(unsigned id, mlir::Operation *op, const RoutedRows &routed);
   template <typename InterfaceTy>
   void addAccesses(KernelGroup &group, InterfaceTy op);
+  mlir::Operation *getAnchor(mlir::Operation *op) const;
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
+  bool readsBase(const KernelGroup &writer, const KernelGroup &reader) const;
   llvm::SetVector<unsigned> getProducers(unsigned id) const;
   bool dependsThroughOthers(unsigned from, unsigned on) const;
 
+  bool gatherRows;
   llvm::SmallVector<KernelGroup> groups;
   llvm::DenseMap<mlir::Operation *, unsigned> groupOf;
 };

@@ -119,6 +119,24 @@ private:
     return cast<BlockArgument>(op->getOperand(*operand));
   }
 
+  /// True when `writer` reads `value` once, and others at most the rows that
+  /// the same index names for `writer`.
+  static bool isReadInPlace(Value value, RowwiseOpInterface writer) {
+    std::optional<unsigned> index = writer.getIndexOperand();
+    unsigned own = 0;
+    bool othersInPlace = llvm::all_of(value.getUses(), [&](OpOperand &use) {
+      if (use.getOwner() == writer.getOperation())
+        return ++own == 1;
+      auto reader = dyn_cast<RowwiseOpInterface>(use.getOwner());
+      return index && reader && reader.getIndexOperand() &&
+             reader.getOperandRole(use.getOperandNumber()) ==
+                 RowRole::Indexed &&
+             reader->getOperand(*reader.getIndexOperand()) ==
+                 writer->getOperand(*index);
+    });
+    return othersInPlace && own == 1;
+  }
+
   /// The input whose memory `value` may overwrite: it is read once, by the op
   /// that makes `value` or the start of a chain of such ops.
   static std::optional<BlockArgument> findSharedInput(Value value) {
@@ -127,7 +145,7 @@ private:
       std::optional<unsigned> operand;
       if (op)
         operand = op.getSharedOperand(result.getResultNumber());
-      if (!operand || !op->getOperand(*operand).hasOneUse())
+      if (!operand || !isReadInPlace(op->getOperand(*operand), op))
         return std::nullopt;
       value = op->getOperand(*operand);
     }

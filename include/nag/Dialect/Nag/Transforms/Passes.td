@@ -185,7 +185,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Of routed rows (nag.take) only the first offsets[B] count. The rows of an op's operands and results are the same (RowwiseOpInterface,
     RowSpaceOpInterface); by these ties the offsets are found, and a kernel with such rows takes them as an operand, whose number is its
     attribute `nag.row_count`: it loops over so many rows. The rest that nag.put completes is the tensor that nag.take took the rows
-    from: no other row is touched.
+    from: no other row is touched. With `gather-rows`, a product reads taken rows through the index where they are, so that nothing makes them
+    for its sake, and a kernel may put rows over those that it takes by the same index.
 
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).
@@ -202,6 +203,7 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"remarks", "remarks", "bool", "false", "Say what joined, what did not, and why">,
     Option<"joinProducts", "join-products", "bool", "false", "Join products that share an operand or are summed">,
     Option<"epilogues", "epilogues", "bool", "false", "Run row-wise ops in the kernel of the product they follow">,
+    Option<"gatherRows", "gather-rows", "bool", "false", "Let products read the rows of nag.take where they are">,
     Option<"keepProducts", "keep-products", "bool", "false", "Give every product's result that cannot be overwritten a place in memory">,
     Option<"multiTensor", "multi-tensor", "bool", "false", "Run independent row-wise ops of a kind in one kernel">,
     Option<"tileColumns", "tile-columns", "int64_t", "128", "Columns of a product that an epilogue may need together">,
