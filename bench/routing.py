@@ -6,8 +6,8 @@
 
 Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
 are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
-process, the smallest of several rounds, taken in turns. A second table counts a step of a smaller model on the PTX machine
-(`nagc profile`): launches, bytes of global memory, operations.
+process, the smallest of several rounds, taken in turns. A second table counts, on the PTX machine (`nagc profile`), what one layer
+adds to a step's passes: launches, bytes of global memory, operations, beside the bars 1 - rate + 5 % (bytes) and + 1 % (operations).
 """
 
 import argparse
@@ -131,28 +131,44 @@ def rows(variants):
                    flops=executed(variant) / base, skipped=float(variant.skipped()))
 
 
-def machine_rows(folder, kv):
-    """Counts of a step's kernels on the PTX machine, against the dense model's."""
-    sizes = dict(layers=4, width=128, heads=4, seq=128, batch=2)
-    base = None
-    for rate in (None, *RATES):
-        routed = {} if rate is None else dict(mod_exempt=0, mod_kv=kv, mod_policy="capacity", mod_rate=rate)
-        model = folder / "machine.mlir"
-        nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in (sizes | routed).items()), "-o", model)
-        totals = json.loads(nagc("profile", model, "--json"))["totals"]
-        base = base or totals
-        yield dict(name="dense" if rate is None else f"capacity {rate:.1%}", launches=totals["launches"],
-                   more_per_sub_layer=(totals["launches"] - base["launches"]) / (2 * sizes["layers"]),
-                   requested=totals["bytes_requested"] / base["bytes_requested"],
-                   unique=totals["bytes_unique"] / base["bytes_unique"], flops=totals["flops"] / base["flops"])
+MACHINE = dict(width=128, heads=4, seq=256, batch=4)
+OPTIMIZER = ("adamw", "squared_norm", "constrain")
+
+
+def count_passes(folder, layers, settings):
+    """Launches, bytes and operations of a step's passes on the PTX machine."""
+    model = folder / "machine.mlir"
+    nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in (MACHINE | dict(layers=layers) | settings).items()), "-o", model)
+    kernels = json.loads(nagc("profile", model, "--json"))["kernels"]
+    passes = [k for k in kernels if not k["name"].startswith(OPTIMIZER)]
+    return {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes)
+            for key in ("launches", "bytes_requested", "bytes_unique", "flops")}
+
+
+def machine_rows(folder, rates=RATES):
+    """Counts of one layer's kernels on the PTX machine, against the dense layer's: what a second dense layer adds to the first, and
+    what routing adds to that or saves of it."""
+    one, two = (count_passes(folder, layers, {}) for layers in (1, 2))
+    dense = {key: two[key] - one[key] for key in one}
+    yield dict(name="dense", rate=0.0, launches=dense["launches"], more_per_sub_layer=0.0, requested=1.0, unique=1.0, flops=1.0)
+    for kv in ("all", "routed"):
+        for rate in rates:
+            routed = count_passes(folder, 1, dict(mod_exempt=0, mod_kv=kv, mod_policy="capacity", mod_rate=rate))
+            counts = {key: dense[key] + routed[key] - one[key] for key in dense}
+            yield dict(name=f"capacity {rate:.1%}, kv {kv}", rate=rate, launches=counts["launches"],
+                       more_per_sub_layer=(counts["launches"] - dense["launches"]) / 2,
+                       requested=counts["bytes_requested"] / dense["bytes_requested"],
+                       unique=counts["bytes_unique"] / dense["bytes_unique"], flops=counts["flops"] / dense["flops"])
 
 
 def show_machine(table):
-    print("on the PTX machine, layers = 4, width 128, T = 128, batch 2, the optimizer included; against dense in the same run")
-    print(f"{'':18} {'launches':>8} {'more per sub-layer':>18} {'requested':>9} {'unique':>7} {'operations':>10}")
+    sizes = ", ".join(f"{key} {value}" for key, value in MACHINE.items())
+    print(f"one layer's passes on the PTX machine (f32; {sizes}), against the dense layer's in the same run")
+    print(f"{'':24} {'launches':>8} {'more per sub-layer':>18} {'requested':>9} {'unique':>7} {'bar':>6} {'operations':>10} {'bar':>6}")
     for row in table:
-        print(f"{row['name']:18} {row['launches']:8} {row['more_per_sub_layer']:18.2f} {row['requested']:9.3f} "
-              f"{row['unique']:7.3f} {row['flops']:10.3f}")
+        kept = 1.0 - row["rate"]
+        print(f"{row['name']:24} {row['launches']:8} {row['more_per_sub_layer']:18.2f} {row['requested']:9.3f} "
+              f"{row['unique']:7.3f} {kept + 0.05:6.3f} {row['flops']:10.3f} {kept + 0.01:6.3f}")
 
 
 def main():
@@ -164,26 +180,32 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="threads that wait for others take processor time too")
+    parser.add_argument("--machine-only", action="store_true", help="leave the CPU out")
     parser.add_argument("--no-machine", action="store_true", help="leave the PTX machine out")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.update(NAG_BUILD=options.build, OMP_NUM_THREADS=str(options.threads))
     with tempfile.TemporaryDirectory() as folder:
-        variants = build(Path(folder), options.seq, options.batch, options.kv)
+        variants = [] if options.machine_only else build(Path(folder), options.seq, options.batch, options.kv)
         for _ in range(options.rounds):
             for variant in variants:
                 variant.measure(options.steps)
-        table = list(rows(variants))
-        machine = [] if options.no_machine or options.kv == "routed" else list(machine_rows(Path(folder), options.kv))
+        table = list(rows(variants)) if variants else []
+        machine = [] if options.no_machine else list(machine_rows(Path(folder)))
     if options.json:
         print(json.dumps({"cpu": table, "machine": machine}, indent=1))
         return
+    if table:
+        show_cpu(table, options)
+    if machine:
+        show_machine(machine)
+
+
+def show_cpu(table, options):
     print(f"small, T = {options.seq}, batch {options.batch}, kv = {options.kv}; against dense in the same run")
     print(f"{'':18} {'skipped':>8} {'ms/step':>9} {'time':>6} {'FLOPs':>6}")
     for row in table:
         print(f"{row['name']:18} {row['skipped']:8.3f} {1e3 * row['seconds']:9.1f} {row['time']:6.3f} {row['flops']:6.3f}")
-    if machine:
-        show_machine(machine)
 
 
 if __name__ == "__main__":

@@ -178,17 +178,31 @@ void Recorder::finish(const StringMap<Counters> &counters) {
 // Calls
 //===----------------------------------------------------------------------===//
 
-/// Numbers below `limit` for tokens and the like; all other buffers hold zeros.
-static Error fill(runtime::Device &device, const TensorInfo &argument,
-                  const Buffer &buffer, int64_t limit) {
-  if (argument.dtype != runtime::DType::I32)
-    return Error::success();
-  std::mt19937 random(argument.shape.size());
-  std::vector<int32_t> values(runtime::getNumElements(argument.shape));
-  for (int32_t &value : values)
-    value = static_cast<int32_t>(random() % limit);
+template <typename T>
+static Error fillWith(runtime::Device &device, const TensorInfo &argument,
+                      const Buffer &buffer, function_ref<T()> next) {
+  std::vector<T> values(runtime::getNumElements(argument.shape));
+  for (T &value : values)
+    value = next();
   return device.copyToDevice(buffer.get(), values.data(),
                              argument.getByteSize());
+}
+
+/// Numbers below `limit` for tokens and the like, and small ones of f32: with
+/// equal gates, depth routing would always choose the first tokens. All other
+/// buffers hold zeros.
+static Error fill(runtime::Device &device, const TensorInfo &argument,
+                  const Buffer &buffer, int64_t limit) {
+  std::mt19937 random(argument.shape.size());
+  if (argument.dtype == runtime::DType::F32)
+    return fillWith<float>(device, argument, buffer, [&] {
+      return static_cast<float>(random()) * 0x1p-35f - 0x1p-4f;
+    });
+  if (argument.dtype != runtime::DType::I32)
+    return Error::success();
+  return fillWith<int32_t>(device, argument, buffer, [&] {
+    return static_cast<int32_t>(random() % limit);
+  });
 }
 
 static Error callOnce(runtime::Program &program, StringRef name) {

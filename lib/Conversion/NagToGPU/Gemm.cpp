@@ -103,6 +103,7 @@ private:
   bool addUp(Operation *op);
   bool append(RowwiseOpInterface op);
   Product *findWhole(Value value);
+  Product *findSum(Value value);
 
   const GPUTarget &target;
   ArrayRef<Operation *> ops, following;
@@ -132,18 +133,39 @@ Product *ProductLaunch::findWhole(Value value) {
   return found != products.end() && value.hasOneUse() ? &*found : nullptr;
 }
 
-/// Lets a sum of two products be one sum over the terms of both.
+/// The product whose sum, with other tensors added, is `value`.
+Product *ProductLaunch::findSum(Value value) {
+  auto found = llvm::find_if(products, [&](const Product &product) {
+    return product.epilogue.isSum(value);
+  });
+  return found != products.end() ? &*found : nullptr;
+}
+
+/// Lets a sum of two products be one sum over the terms of both; what else is
+/// added comes last.
 bool ProductLaunch::addUp(Operation *op) {
   auto sum = dyn_cast<arith::AddFOp>(op);
   if (!sum)
     return false;
   Product *left = findWhole(sum.getLhs()), *right = findWhole(sum.getRhs());
+  Value added;
+  for (auto [own, other] : {std::pair(sum.getLhs(), sum.getRhs()),
+                            std::pair(sum.getRhs(), sum.getLhs())})
+    if (Product *product = findSum(own); product && !added) {
+      added = own;
+      left = product;
+      right = findWhole(other);
+    }
   if (!left || !right || left == right ||
       !left->getFirst().hasTilesOf(right->getFirst()))
     return false;
   left->terms.append(right->terms);
-  left->terms.front().result = sum.getResult();
-  left->epilogue = Epilogue(left->getFirst());
+  if (added) {
+    left->epilogue.pass(sum, added);
+  } else {
+    left->terms.front().result = sum.getResult();
+    left->epilogue = Epilogue(left->getFirst());
+  }
   products.erase(right);
   return true;
 }

@@ -190,7 +190,14 @@ public:
   explicit Epilogue(const Problem &problem);
 
   /// Takes the op if it is of that kind and reads what is computed so far.
+  /// nag.put lets rows go where its indices say.
   bool append(RowwiseOpInterface op);
+  /// True when `value` is the contraction's result plus other tensors, and
+  /// nothing else reads what leads to it.
+  bool isSum(mlir::Value value) const;
+  /// Lets the result of `op` be the value `computed` that is known: the terms
+  /// that it adds are added by the contraction.
+  void pass(mlir::Operation *op, mlir::Value known);
   /// To be called after the last append.
   void collectOutputs();
 
@@ -208,8 +215,12 @@ public:
   llvm::ArrayRef<mlir::Value> getVectors() const {
     return vectors.getArrayRef();
   }
-  /// Tensors that are stored.
+  /// Tensors that are stored, and the indices of those whose rows are put here
+  /// and there.
   llvm::ArrayRef<mlir::Value> getOutputs() const { return outputs; }
+  mlir::Value getIndices(mlir::Value output) const {
+    return indices.lookup(output);
+  }
 
   /// For some places of a row: from their sums, and per input and vector their
   /// elements, per output its elements, or its one scalar of the row. All are
@@ -228,7 +239,11 @@ private:
     std::unique_ptr<mlir::Block> program;
     llvm::SmallVector<mlir::Value> results;
     bool spansRow = false;
+    /// Where there is no program, the value that the op's result is.
+    mlir::Value passed;
   };
+
+  bool appendPut(PutOp op);
 
   std::unique_ptr<mlir::Block>
   buildProgram(RowwiseOpInterface op, llvm::SmallVector<mlir::Value> &results);
@@ -237,6 +252,7 @@ private:
   llvm::SmallVector<Step> steps;
   llvm::SetVector<mlir::Value> computed, inputs, scalars, vectors;
   llvm::SmallVector<mlir::Value> outputs;
+  llvm::DenseMap<mlir::Value, mlir::Value> indices;
 };
 
 /// One result of a launch: the sum of one product or of several, of the same
@@ -257,7 +273,8 @@ public:
          mlir::ValueRange outputBuffers);
   void setEpilogue(const Epilogue &program, mlir::ValueRange inputBuffers,
                    mlir::ValueRange scalarBuffers,
-                   mlir::ValueRange vectorBuffers);
+                   mlir::ValueRange vectorBuffers,
+                   mlir::ValueRange indexBuffers);
   /// Moves the outputs' start.
   void skip(mlir::Value bytes);
   /// Only so many rows are stored; null for all.
@@ -285,6 +302,8 @@ private:
     mlir::Type elementType;
     int64_t bytes;
     bool isLane = false;
+    /// The pointer to the rows' indices, where these name the rows.
+    mlir::Value indices = nullptr;
   };
 
   Place getPlace(mlir::Value buffer);
@@ -294,7 +313,8 @@ private:
                                               int64_t offset, int64_t count);
   void storeElements(const Place &place, int64_t offset,
                      mlir::ValueRange values);
-  void storeAll(int64_t offset, mlir::ValueRange sums);
+  void storeAll(int64_t row, int64_t column, mlir::ValueRange sums);
+  Place findRow(const Place &place, int64_t row);
   void loadVectors(llvm::ArrayRef<int64_t> columns);
   void storeRowElements(const Place &place, int64_t row,
                         llvm::ArrayRef<int64_t> columns,

@@ -121,7 +121,38 @@ bool Epilogue::spansRows() const {
   return llvm::any_of(steps, [](const Step &step) { return step.spansRow; });
 }
 
+bool Epilogue::appendPut(PutOp op) {
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  bool fits = computed.contains(op.getRows()) && !spansRows() &&
+              problem.n > kSpanColumns && op.getNumRows() == problem.m &&
+              type.getShape().back() == problem.n && type.getRank() == 3 &&
+              getProgramType(op.getRows(), RowRole::Row, problem);
+  if (!fits)
+    return false;
+  pass(op, op.getRows());
+  indices[op.getResult()] = op.getIndices();
+  return true;
+}
+
+void Epilogue::pass(Operation *op, Value known) {
+  Step step;
+  step.op = op;
+  step.passed = known;
+  computed.insert(op->getResult(0));
+  steps.push_back(std::move(step));
+}
+
+bool Epilogue::isSum(Value value) const {
+  auto isAdded = [](const Step &step) {
+    return isa<arith::AddFOp>(step.op) && step.op->hasOneUse();
+  };
+  return !steps.empty() && problem.result.hasOneUse() &&
+         llvm::all_of(steps, isAdded) && value == steps.back().op->getResult(0);
+}
+
 bool Epilogue::append(RowwiseOpInterface op) {
+  if (auto put = dyn_cast<PutOp>(op.getOperation()))
+    return appendPut(put);
   auto isKnown = [&](Value operand) { return computed.contains(operand); };
   if (llvm::none_of(op->getOperands(), isKnown))
     return false;
@@ -144,7 +175,8 @@ bool Epilogue::append(RowwiseOpInterface op) {
   step.spansRow = !isElementwise(*step.program) || !newVectors.empty();
   // Where lanes exchange elements, none may wait for a row at the edge.
   if ((step.spansRow || spansRows()) &&
-      (problem.n > kSpanColumns || !inputs.empty() || !newInputs.empty()))
+      (problem.n > kSpanColumns || !indices.empty() || !inputs.empty() ||
+       !newInputs.empty()))
     return false;
   inputs.insert_range(newInputs);
   scalars.insert_range(newScalars);
@@ -276,6 +308,11 @@ Epilogue::apply(ThreadCode &code, ValueRange sums,
   IRMapping scalarMap;
   scalarMap.map(scalars.getArrayRef(), scalarValues);
   for (const Step &step : steps) {
+    if (!step.program) {
+      Elements passed = values.find(step.passed)->second;
+      values[step.op->getResult(0)] = std::move(passed);
+      continue;
+    }
     ProgramRunner runner(code.getBuilder(), sums.size(), span);
     for (auto [operand, argument] :
          llvm::zip(step.op->getOperands(), step.program->getArguments())) {

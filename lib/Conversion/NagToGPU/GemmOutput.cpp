@@ -19,11 +19,18 @@ Output::Output(ThreadCode &owner, const Problem &problem,
 }
 
 void Output::setEpilogue(const Epilogue &program, ValueRange inputBuffers,
-                         ValueRange scalarBuffers, ValueRange vectorBuffers) {
+                         ValueRange scalarBuffers, ValueRange vectorBuffers,
+                         ValueRange indexBuffers) {
   epilogue = &program;
-  for (auto [place, tensor] : llvm::zip_equal(outputs, program.getOutputs()))
+  for (auto [place, tensor] : llvm::zip_equal(outputs, program.getOutputs())) {
+    if (program.getIndices(tensor)) {
+      place.indices = code.pointer(indexBuffers.front(), Space::Global);
+      indexBuffers = indexBuffers.drop_front();
+      continue;
+    }
     place.isLane = cast<RankedTensorType>(tensor.getType()).getNumElements() !=
                    rows * columns;
+  }
   for (Value buffer : vectorBuffers)
     vectors.push_back(getPlace(buffer));
   for (Value buffer : inputBuffers)
@@ -114,7 +121,23 @@ void Output::storeElements(const Place &place, int64_t offset,
              std::min<int64_t>(16, bytes * count));
 }
 
-void Output::storeAll(int64_t offset, ValueRange sums) {
+/// The thread's place in row `row` from its first on, as if that were the row.
+Output::Place Output::findRow(const Place &place, int64_t row) {
+  if (!place.indices)
+    return place;
+  Value number = code.extend(code.add(threadRow, row));
+  Value index = code.load(code.getBuilder().getI32Type(),
+                          code.offset(place.indices, code.mul(number, 4)), 4);
+  Value element = code.add(code.mul(code.extend(index), columns),
+                           code.extend(threadColumn));
+  Place found = place;
+  found.thread = code.offset(
+      place.start, code.mul(code.add(element, -row * columns), place.bytes));
+  return found;
+}
+
+void Output::storeAll(int64_t row, int64_t column, ValueRange sums) {
+  int64_t offset = row * columns + column;
   if (!epilogue)
     return storeElements(outputs.front(), offset, sums);
   SmallVector<SmallVector<Value>> elements;
@@ -123,7 +146,7 @@ void Output::storeAll(int64_t offset, ValueRange sums) {
   for (auto [place, values] :
        llvm::zip_equal(outputs, epilogue->apply(code, sums, elements, scalars,
                                                 {}, RowSpan())))
-    storeElements(place, offset, values);
+    storeElements(findRow(place, row), offset, values);
 }
 
 /// The vectors' elements in this thread's columns, where they have any.
@@ -190,11 +213,10 @@ void Output::store(int64_t row, int64_t column, ValueRange sums) {
       store(row, column + index, sum);
     return;
   }
-  int64_t offset = row * columns + column;
   Value inside = isInside(row, column);
   if (!inside)
-    return storeAll(offset, sums);
-  code.ifTrue(inside, [&] { storeAll(offset, sums); });
+    return storeAll(row, column, sums);
+  code.ifTrue(inside, [&] { storeAll(row, column, sums); });
 }
 
 SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
@@ -204,6 +226,9 @@ SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
                                   epilogue.getScalars(), epilogue.getVectors()})
     for (Value tensor : tensors)
       buffers.push_back(kernel.getBuffer(tensor));
+  for (Value output : epilogue.getOutputs())
+    if (Value indices = epilogue.getIndices(output))
+      buffers.push_back(kernel.getBuffer(indices));
   return buffers;
 }
 
@@ -215,8 +240,10 @@ Output gemm::createOutput(ThreadCode &code, const Problem &problem,
   Output output(code, problem, schedule, arguments.take_front(outputs));
   arguments = arguments.drop_front(outputs);
   size_t scalars = epilogue.getScalars().size();
+  size_t vectors = epilogue.getVectors().size();
   output.setEpilogue(epilogue, arguments.take_front(inputs),
                      arguments.slice(inputs, scalars),
-                     arguments.drop_front(inputs + scalars));
+                     arguments.slice(inputs + scalars, vectors),
+                     arguments.drop_front(inputs + scalars + vectors));
   return output;
 }

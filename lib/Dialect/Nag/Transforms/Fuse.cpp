@@ -126,24 +126,29 @@ static Value findCastOfAll(Operation *cast, TakeOp take) {
   return Value();
 }
 
-/// Gives each product a nag.take of its own for rows that it reads, which then
-/// is no more than the index by which it finds them.
+/// The rows that `op` takes as `operand`: of what, and by which nag.take.
+static std::pair<Value, TakeOp> findTaken(Operation &op, Value operand) {
+  if (TakeOp take = findTake(operand))
+    return {take.getSource(), take};
+  Operation *cast = operand.getDefiningOp();
+  if (!isa<RowProductOpInterface>(op) ||
+      !isa_and_nonnull<arith::TruncFOp, arith::ExtFOp>(cast))
+    return {};
+  TakeOp take = findTake(cast->getOperand(0));
+  Value source = take ? findCastOfAll(cast, take) : Value();
+  bool isBefore = source && source.getDefiningOp()->isBeforeInBlock(&op);
+  return isBefore ? std::pair(source, take) : std::pair(Value(), TakeOp());
+}
+
+/// Gives each op a nag.take of its own for rows that it reads, which then is no
+/// more than the index by which it finds them.
 static void isolateTakes(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block)) {
-    if (!isa<RowProductOpInterface>(op))
+    if (!isa<RowProductOpInterface, RowwiseOpInterface, MakeStreamOp>(op))
       continue;
     for (OpOperand &operand : op.getOpOperands()) {
-      TakeOp take = findTake(operand.get());
-      Operation *cast = operand.get().getDefiningOp();
-      Value source;
-      if (take)
-        source = take.getSource();
-      else if (isa_and_nonnull<arith::TruncFOp, arith::ExtFOp>(cast) &&
-               (take = findTake(cast->getOperand(0))))
-        source = findCastOfAll(cast, take);
-      if (!source || (source.getDefiningOp() &&
-                      source.getDefiningOp()->getBlock() == &block &&
-                      !source.getDefiningOp()->isBeforeInBlock(&op)))
+      auto [source, take] = findTaken(op, operand.get());
+      if (!source)
         continue;
       OpBuilder builder(&op);
       auto own = TakeOp::create(builder, take.getLoc(), source,
@@ -176,8 +181,9 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
     // Where products keep their results, they run chunk by chunk, and sums over
     // other rows have other chunks.
     bool joinSums = joinProducts && multiTensor && !keepProducts;
-    FusionOptions options{joinProducts, joinSums,    epilogues,   multiTensor,
-                          remarks,      tileColumns, launchBytes, chipBytes};
+    FusionOptions options{joinProducts, joinSums,    keepProducts, gatherRows,
+                          epilogues,    multiTensor, remarks,      tileColumns,
+                          launchBytes,  chipBytes};
     fuseKernels(graph, options);
     DenseMap<Value, Value> replaced;
     OpBuilder builder(block.getTerminator());

@@ -97,12 +97,23 @@ bool sumsOtherRows(const KernelGroup &left, const KernelGroup &right) {
          getSharedRows(product) != getSharedRows(right.products.front());
 }
 
-/// True when `group` reads what a kernel makes and `other` does not read.
-bool needsOthers(const KernelGroup &group, const KernelGroup &other) {
-  return llvm::any_of(group.reads, [&](auto &read) {
-    Operation *producer = read.first.getDefiningOp();
-    return producer && !isHostOp(producer) && !other.reads.count(read.first);
+/// True when `id` waits for a kernel that `other` does not wait for.
+bool needsOthers(const KernelGraph &graph, unsigned id, unsigned other) {
+  SetVector<unsigned> known = graph.getProducers(other);
+  return llvm::any_of(graph.getProducers(id), [&](unsigned producer) {
+    return !graph.getGroup(producer).isHost && !known.contains(producer);
   });
+}
+
+/// The length of the longest rows that `op` reads.
+int64_t countColumns(RowwiseOpInterface op) {
+  int64_t columns = 1;
+  for (OpOperand &operand : op->getOpOperands())
+    if (op.getOperandRole(operand.getOperandNumber()) == RowRole::Row)
+      columns = std::max(
+          columns,
+          cast<RankedTensorType>(operand.get().getType()).getShape().back());
+  return columns;
 }
 
 /// True when a product of `group` reads what `other` writes.
@@ -144,6 +155,12 @@ StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
     if (isSumOp(op) && !options.joinProducts && !options.epilogues)
       return "products take no sums";
     int64_t span = rowwise.getColumnSpan();
+    // Where rows go is no matter of their columns.
+    if (options.gatherRows && isa<PutOp>(op))
+      span = 1;
+    // Sums that are not kept in memory have whole rows together or none.
+    if (span > 1 && !options.keepProducts)
+      span = countColumns(rowwise);
     if (span == 0 || span > options.tileColumns)
       return "it needs more columns than a tile of the product has";
     for (unsigned index = 0; index < op->getNumResults(); ++index)
@@ -261,7 +278,10 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
   if (left.isHost || right.isHost || hasProducts(a) || hasProducts(b) ||
       left.rows == 0 || right.rows == 0)
     return "one is not row-wise";
-  if (needsOthers(left, right) && needsOthers(right, left))
+  // Queries of executed tokens and keys of all read the same tables.
+  bool sharesTables = options.gatherRows && left.rows != right.rows &&
+                      getSavings(graph, a, b).bytes > 0;
+  if (!sharesTables && needsOthers(graph, a, b) && needsOthers(graph, b, a))
     return "what one reads would wait in memory for the other";
   StringRef unrelated = graph.getObstacleOfIndependent(a, b);
   if (!unrelated.empty())
@@ -315,6 +335,15 @@ void FusionPlan::joinIndependent() {
       if (other > id && graph.getGroup(id).rows > 1 &&
           graph.getGroup(id).rows == graph.getGroup(other).rows &&
           isFree(id, other))
+        merge(id, other);
+  if (!options.gatherRows)
+    return;
+  // Beside ops over several numbers of rows, those over any.
+  for (unsigned id : ids)
+    for (unsigned other : ids)
+      if (other > id && isFree(id, other) &&
+          (graph.getGroup(id).rows == KernelGroup::kMixedRows ||
+           graph.getGroup(other).rows == KernelGroup::kMixedRows))
         merge(id, other);
 }
 

@@ -11,6 +11,8 @@ namespace nag {
 struct FusionOptions {
   bool joinProducts;
   bool joinSums;
+  bool keepProducts;
+  bool gatherRows;
   bool epilogues;
   bool multiTensor;
   bool remarks;

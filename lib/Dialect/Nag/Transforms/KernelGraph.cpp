@@ -28,21 +28,25 @@ bool nag::isGathered(const KernelGroup &group, Operation *op) {
          });
 }
 
-/// The product that alone reads rows of `take`, or null.
-static Operation *findGatheringProduct(TakeOp take) {
+/// The op that alone reads rows of `take`, a product or row-wise, or null.
+static Operation *findReader(TakeOp take) {
   if (!take.getRest().use_empty() || !take.getRows().hasOneUse())
     return nullptr;
   Operation *user = *take.getRows().user_begin();
-  return isa<RowProductOpInterface>(user) ? user : nullptr;
+  if (isa<MakeStreamOp>(user))
+    user = *user->user_begin();
+  bool reads = isa<RowProductOpInterface, RowwiseOpInterface>(user) &&
+               !isHostOp(user) && !isa<TakeOp>(user);
+  return reads ? user : nullptr;
 }
 
 /// The op whose group `op` belongs to: itself, or the one whose stream it packs
-/// or unpacks, or the one whose destination it fills, or the product that
-/// gathers its rows.
+/// or unpacks, or the one whose destination it fills, or the one that finds
+/// rows by its index.
 Operation *KernelGraph::getAnchor(Operation *op) const {
   if (auto take = dyn_cast<TakeOp>(op); take && gatherRows)
-    if (Operation *product = findGatheringProduct(take))
-      return product;
+    if (Operation *reader = findReader(take))
+      return reader;
   if (isa<MakeStreamOp>(op))
     return *op->user_begin();
   if (isa<DirectionOp, LogNormOp>(op))
@@ -105,20 +109,24 @@ static void addRead(KernelGroup &group, Value value, RowRole role) {
 template <typename InterfaceTy>
 void KernelGraph::addAccesses(KernelGroup &group, InterfaceTy op) {
   for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
-    if (auto pair = operand.template getDefiningOp<MakeStreamOp>()) {
-      group.reads.insert({pair.getDirection(), RowRole::Row});
-      group.reads.insert({pair.getLogNorm(), RowRole::Lane});
-      continue;
-    }
-    auto take = findTake(operand);
-    if (take && getAnchor(take) == op.getOperation()) {
+    auto read = [&](Value value, RowRole role) {
+      auto take = findTake(value);
+      if (!take || getAnchor(take) != op.getOperation())
+        return addRead(group, value, role);
       addRead(group, take.getSource(), RowRole::Indexed);
       addRead(group, take.getIndices(), RowRole::Lane);
-      continue;
+    };
+    if (auto pair = operand.template getDefiningOp<MakeStreamOp>()) {
+      read(pair.getDirection(), RowRole::Row);
+      read(pair.getLogNorm(), RowRole::Lane);
+    } else {
+      read(operand, op.getOperandRole(index));
     }
-    addRead(group, operand, op.getOperandRole(index));
   }
   for (auto [index, result] : llvm::enumerate(op->getResults())) {
+    // A rest that nobody reads is no tensor.
+    if (gatherRows && isa<TakeOp>(op) && result.use_empty())
+      continue;
     if (!isa<StreamType>(result.getType())) {
       group.writes.insert({result, op.getResultRole(index)});
       continue;
@@ -226,7 +234,8 @@ static bool collectIndices(const KernelGroup &group, Value base,
       if (operand.get() != base)
         continue;
       auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-      if (!rowwise)
+      // Blocks of products read rows that are other blocks' to put.
+      if (!rowwise || isGathered(group, op))
         return false;
       RowRole role = rowwise.getOperandRole(operand.getOperandNumber());
       if (role != RowRole::Indexed && role != RowRole::Base)

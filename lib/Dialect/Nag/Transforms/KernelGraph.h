@@ -44,7 +44,7 @@ public:
   /// Puts every op of `block` but the terminator into a group of its own. Each
   /// nag.make_stream has one user and joins it; nag.direction and nag.log_norm
   /// join the op that makes their stream. With `gatherRows`, a nag.take joins
-  /// the product that alone reads it, and an index may name rows that a kernel
+  /// the op that alone reads it, and an index may name rows that a kernel
   /// both reads and overwrites.
   explicit KernelGraph(mlir::Block &block, bool gatherRows = false);
 
@@ -55,6 +55,9 @@ public:
   llvm::SmallVector<unsigned> getNeighbours(unsigned id) const;
   /// True when some op outside the groups `ids` reads `value`.
   bool isReadOutside(mlir::Value value, llvm::ArrayRef<unsigned> ids) const;
+
+  /// Groups that make what group `id` reads.
+  llvm::SetVector<unsigned> getProducers(unsigned id) const;
 
   /// Why the two cannot run as one kernel; empty when they can: the same rows,
   /// as many of which count,
@@ -78,7 +81,6 @@ private:
   mlir::Operation *getAnchor(mlir::Operation *op) const;
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
   bool readsBase(const KernelGroup &writer, const KernelGroup &reader) const;
-  llvm::SetVector<unsigned> getProducers(unsigned id) const;
   bool dependsThroughOthers(unsigned from, unsigned on) const;
 
   bool gatherRows;
