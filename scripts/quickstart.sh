@@ -15,12 +15,11 @@ echo "1. The model as MLIR: $run/model.mlir"
 "$nagc" flops "$run/model.mlir"
 
 echo "2. Training on $data (about 2 MB of English, read as bytes)"
-"$nagc" train "$run/model.mlir" --data "$data" --steps 500 \
+"$nagc" train "$run/model.mlir" --data "$data" --steps 500 --gate-interval 20 \
   --checkpoint-dir "$run/checkpoints" --log "$run/log.jsonl"
 
 echo "3. The loss, in nats per byte (first and last steps of $run/log.jsonl)"
-head -n 1 "$run/log.jsonl"
-tail -n 1 "$run/log.jsonl"
+sed -n '1p; $p' "$run/log.jsonl" | sed -E 's/\{"step":([0-9]+),"loss":([0-9.]{1,6}).*/step \1: \2/'
 
 echo "4. A sample"
 "$nagc" generate "$run/model.mlir" --checkpoint "$run/checkpoints" \

@@ -155,6 +155,15 @@ function lineChart({title, note, curves, isNamed, xLabel = "step", from0 = false
   return box;
 }
 
+/** What the colours of a picture of cells mean: a bar from 0 to `max`, and the colour of cells that were skipped. */
+function colourScale(max, rows, hasSkipped = false) {
+  const isEmpty = rows.every((row) => row.every((value) => !value));
+  const bar = make("span", {class: "scale"}, "0", make("i"), format(max));
+  const node = make("div", {class: "legend"}, isEmpty ? "0 everywhere" : bar);
+  if (hasSkipped) node.append(make("span", {class: "scale"}, make("i", {class: "none"}), "skipped"));
+  return node;
+}
+
 /** A card with one cell per step and row; darker is more (lighter in the dark), `max` is the end of the scale. */
 function heatMap({title, note, steps, rows, labels, max}) {
   const box = card(title, note);
@@ -174,17 +183,17 @@ function heatMap({title, note, steps, rows, labels, max}) {
   });
   for (const i of new Set([0, Math.floor((steps.length - 1) / 2), steps.length - 1]))
     svg.append(make("text", {x: LEFT + (i + 0.5) * width, y: height - BOTTOM + 15, "text-anchor": "middle"}, format(steps[i])));
-  svg.append(make("text", {x: (LEFT + WIDTH - RIGHT) / 2, y: height - 4, "text-anchor": "middle"}, `step; scale 0 to ${format(max)}`));
+  svg.append(make("text", {x: (LEFT + WIDTH - RIGHT) / 2, y: height - 4, "text-anchor": "middle"}, "step"));
   addTip(box, svg, (px, py) => {
     const i = Math.floor((px - LEFT) / width), layer = Math.floor((py - TOP) / cell);
     if (!(i in steps) || !(layer in labels)) return null;
     return [[`step ${format(steps[i])}, ${labels[layer]}`], [format(rows[i][layer])]];
   });
-  box.append(svg, dataTable(["step", ...labels], rows.map((row, i) => [steps[i], ...row])));
+  box.append(colourScale(max, rows), svg, dataTable(["step", ...labels], rows.map((row, i) => [steps[i], ...row])));
   return box;
 }
 
-/** A card with one column per token and one row per label; darker is more, a hatched cell was skipped. */
+/** A card with one column per token and one row per label; darker is more, a grey cell was skipped. */
 function tokenMap({title, note, texts, rows, labels, max, skipped}) {
   const box = card(title, note);
   const cell = Math.max(8, Math.min(18, 360 / labels.length));
@@ -201,14 +210,14 @@ function tokenMap({title, note, texts, rows, labels, max, skipped}) {
   });
   texts.forEach((text, i) => svg.append(make("text", {class: "letter", x: LEFT + (i + 0.5) * width,
     y: height - bottom + 15, "text-anchor": "middle"}, text)));
-  svg.append(make("text", {x: (LEFT + WIDTH - RIGHT) / 2, y: height - 8, "text-anchor": "middle"}, `token; scale 0 to ${format(max)}`));
+  svg.append(make("text", {x: (LEFT + WIDTH - RIGHT) / 2, y: height - 8, "text-anchor": "middle"}, "token"));
   addTip(box, svg, (px, py) => {
     const i = Math.floor((px - LEFT) / width), layer = Math.floor((py - TOP) / cell);
     if (!(i in texts) || !(layer in labels)) return null;
     const state = skipped ? (skipped[layer][i] ? ", skipped" : ", executed") : "";
     return [[`token ${i + 1} "${texts[i]}", ${labels[layer]}`], [format(rows[layer][i]) + state]];
   });
-  box.append(svg, dataTable(["token", ...labels], texts.map((text, i) => [text, ...labels.map((_, layer) => rows[layer][i])])));
+  box.append(colourScale(max, rows, Boolean(skipped)), svg, dataTable(["token", ...labels], texts.map((text, i) => [text, ...labels.map((_, layer) => rows[layer][i])])));
   return box;
 }
 

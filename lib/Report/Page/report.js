@@ -50,8 +50,9 @@ function median(values) {
 function summary() {
   const box = card("Runs");
   const head = ["run", "steps", "tokens", "loss", "validation", "bits/byte", "tokens/s", "dead sub-layers"];
+  const exact = (value) => value === null ? null : value.toFixed(4);
   const rows = runs.map((run) => [run.name, run.numbers.loss ? run.numbers.loss.steps.at(-1) : null, last(run, "tokens"),
-    last(run, "loss"), last(run, "val_loss"), last(run, "val_bits_per_byte"),
+    exact(last(run, "loss")), exact(last(run, "val_loss")), exact(last(run, "val_bits_per_byte")),
     run.numbers.tokens_per_s ? median(run.numbers.tokens_per_s.values) : null, last(run, "gates.dead")]);
   box.append(table(head, rows));
   const configured = runs.filter((run) => run.config);
@@ -112,7 +113,7 @@ function lines(title, note, metric, options = {}) {
 }
 
 function depths(title, note, curves) {
-  return curves.length ? lineChart({title, note, curves, isNamed: runs.length > 1, xLabel: "sub-layer", from0: true}) : null;
+  return curves.length ? lineChart({title, note, curves, isNamed: runs.length > 1, xLabel: "sub-layer: attention and MLP in turn", from0: true}) : null;
 }
 
 function cumulative(row) {
@@ -130,7 +131,7 @@ function charts() {
   return [
     lines("Training loss", "Nats per token; the faint line is not smoothed.", "loss", {isSmoothed: true}),
     lines("Validation loss", "Nats per token.", "val_loss"),
-    lines("Learning rate", "", "lr", {from0: true}),
+    lines("Learning rate", "Of matrices; other groups of parameters take a share of it.", "lr", {from0: true}),
     lines("Gradient norm", "Before clipping; the faint line is not smoothed.", "grad_norm", {isSmoothed: true, from0: true}),
     lines("Tokens per second", "Without validation and checkpoints; the faint line is not smoothed.", "tokens_per_s",
       {isSmoothed: true, from0: true}),
