@@ -146,7 +146,7 @@ llvm::Error CachedGenerator::readLogits(const NamedBuffers &buffers,
 
 /// Puts the last rows of the prompts' keys (or values) where they belong.
 llvm::Error CachedGenerator::fillCaches(llvm::StringRef name,
-                                        const char *source, int64_t length,
+                                        const char *source,
                                         llvm::ArrayRef<int64_t> counts) {
   for (int64_t layer = 0; layer < layers; ++layer)
     for (int64_t b = 0; b < batch; ++b) {
@@ -155,7 +155,7 @@ llvm::Error CachedGenerator::fillCaches(llvm::StringRef name,
            ++at)
         if (llvm::Error failure = decodeBuffers.writePart(
                 name, (stack * rows + at % rows) * keyBytes, keyBytes,
-                source + (stack * length + at) * keyBytes))
+                source + (stack * prompt + at) * keyBytes))
           return failure;
     }
   return llvm::Error::success();
@@ -178,8 +178,8 @@ CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
     std::vector<char> computed(prefillBuffers.lookup(from)->getByteSize());
     if (llvm::Error failure = prefillBuffers.read(from, computed.data()))
       return failure;
-    if (llvm::Error failure = fillCaches(("cache:" + part).str(),
-                                         computed.data(), prompt, positions))
+    if (llvm::Error failure =
+            fillCaches(("cache:" + part).str(), computed.data(), positions))
       return failure;
   }
   for (llvm::StringRef name : {"rotary:cos", "rotary:sin"}) {

@@ -75,28 +75,23 @@ static Error store(StringRef path, ArrayRef<double> thresholds) {
 static Expected<int> run() {
   if (Error error = checkUse())
     return error;
-  auto model = session.open(tool::Purpose::Evaluate);
-  if (!model)
-    return model.takeError();
-  Expected<runtime::Dataset> dataset = data.open(**model);
-  if (!dataset)
-    return dataset.takeError();
-  Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
-  if (!file)
-    return file.takeError();
-  auto routed = tool::RoutedProgram::create(**model, *file, {},
+  auto trial = tool::openTrial(session, data, checkpoint);
+  if (!trial)
+    return trial.takeError();
+  auto &[model, dataset, file] = *trial;
+  auto routed = tool::RoutedProgram::create(*model, file, {},
                                             model::ModPolicy::Threshold);
   if (!routed)
     return routed.takeError();
-  auto thresholds = (*routed)->calibrate(*dataset, rate, batches, isGlobal);
+  auto thresholds = (*routed)->calibrate(dataset, rate, batches, isGlobal);
   if (!thresholds)
     return thresholds.takeError();
-  if (Error error = store(*file, *thresholds))
+  if (Error error = store(file, *thresholds))
     return error;
   for (auto [index, value] : enumerate(*thresholds))
-    outs() << formatv("sub-layer {0,3} {1,-9} threshold {2}\n", index,
+    outs() << formatv("sub-layer {0,3} {1,-9} threshold {2:f4}\n", index,
                       index % 2 ? "mlp" : "attention", value);
-  outs() << "thresholds in " << (output.empty() ? *file : output.getValue())
+  outs() << "thresholds in " << (output.empty() ? file : output.getValue())
          << '\n';
   return tool::kDone;
 }

@@ -102,21 +102,16 @@ static Expected<int> run() {
   if (batches < 0)
     return make_error<tool::UsageError>(
         "--batches: expected 0 or more, but got '" + Twine(batches) + "'");
-  auto model = session.open(tool::Purpose::Evaluate);
-  if (!model)
-    return model.takeError();
-  Expected<runtime::Dataset> dataset = data.open(**model);
-  if (!dataset)
-    return dataset.takeError();
-  Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
-  if (!file)
-    return file.takeError();
+  auto trial = tool::openTrial(session, data, checkpoint);
+  if (!trial)
+    return trial.takeError();
+  auto &[model, dataset, file] = *trial;
   if (!modRates.empty())
-    return runSweep(**model, *dataset, *file);
-  auto program = (*model)->compile();
+    return runSweep(*model, dataset, file);
+  auto program = model->compile();
   if (!program)
     return program.takeError();
-  auto weights = runtime::loadWeights(**program, *file);
+  auto weights = runtime::loadWeights(**program, file);
   if (!weights)
     return weights.takeError();
   runtime::NamedBuffers buffers(**program);
@@ -126,11 +121,11 @@ static Expected<int> run() {
   auto routing = runtime::Routing::create(**program, buffers);
   if (!routing)
     return routing.takeError();
-  if (Error error = runtime::loadThresholds(*routing, *file))
+  if (Error error = runtime::loadThresholds(*routing, file))
     return error;
   runtime::EvaluatorOptions options;
   options.maxBatches = batches;
-  auto result = evaluator->run(*dataset, options);
+  auto result = evaluator->run(dataset, options);
   if (!result)
     return result.takeError();
   print(*result);

@@ -112,23 +112,20 @@ static Expected<runtime::GenerateOptions> readOptions(bool isBytes) {
 }
 
 namespace {
-/// Prints sequences as they grow; several, each when all are done.
+/// Prints sequences as they grow, the prompt with its first token; several,
+/// each when all are done.
 class Printer {
 public:
   Printer(ArrayRef<std::string> given, bool bytes)
-      : texts(given.begin(), given.end()), isBytes(bytes) {
-    if (isStreaming())
-      outs() << texts.front();
-  }
+      : texts(given.begin(), given.end()), isBytes(bytes) {}
 
   bool append(size_t sequence, int32_t token) {
-    std::string text = isBytes ? std::string(1, static_cast<char>(token))
+    texts[sequence] += isBytes ? std::string(1, static_cast<char>(token))
                                : "," + std::to_string(token);
     if (isStreaming()) {
-      outs() << text;
+      flush();
       outs().flush();
     }
-    texts[sequence] += text;
     return true;
   }
 
@@ -136,28 +133,46 @@ public:
     if (!isStreaming())
       for (const std::string &text : texts)
         outs() << text << '\n';
-    else
+    else {
+      flush();
       outs() << '\n';
+    }
   }
 
 private:
   bool isStreaming() const { return texts.size() == 1; }
+  void flush() {
+    outs() << StringRef(texts.front()).drop_front(numPrinted);
+    numPrinted = texts.front().size();
+  }
 
   std::vector<std::string> texts;
+  size_t numPrinted = 0;
   bool isBytes;
 };
 } // namespace
+
+template <typename Generator>
+static Expected<std::unique_ptr<Generator>>
+createGenerator(runtime::Program &program,
+                const runtime::ParameterBuffers &weights, StringRef file) {
+  auto generator = Generator::create(program, weights);
+  if (!generator)
+    return generator.takeError();
+  if (Error error = (*generator)->setUpRouting(program, file))
+    return error;
+  return generator;
+}
 
 static Error generateCached(runtime::Program &program,
                             const runtime::ParameterBuffers &weights,
                             StringRef file, ArrayRef<Tokens> tokens,
                             const runtime::GenerateOptions &options,
                             Printer &printer) {
-  auto generator = runtime::CachedGenerator::create(program, weights);
+  auto generator =
+      createGenerator<runtime::CachedGenerator>(program, weights, file);
   if (!generator)
     return generator.takeError();
-  if (Error error = (*generator)->setUpRouting(program, file))
-    return error;
   return (*generator)
       ->generate(tokens, options, [&](size_t sequence, int32_t token) {
         return printer.append(sequence, token);
@@ -169,11 +184,9 @@ static Error generateRecomputing(runtime::Program &program,
                                  StringRef file, ArrayRef<Tokens> tokens,
                                  const runtime::GenerateOptions &options,
                                  Printer &printer) {
-  auto generator = runtime::Generator::create(program, weights);
+  auto generator = createGenerator<runtime::Generator>(program, weights, file);
   if (!generator)
     return generator.takeError();
-  if (Error error = (*generator)->setUpRouting(program, file))
-    return error;
   for (size_t i = 0; i != tokens.size(); ++i) {
     runtime::SamplerOptions sampler = options.sampler;
     sampler.seed += i;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Session.h"
 
+#include "nag/Runtime/Checkpoint.h"
+
 using namespace llvm;
 using namespace nag;
 using namespace nag::tool;
@@ -112,4 +114,19 @@ Expected<runtime::Dataset> DataOptions::open(const Model &model) const {
   if (auto vocabulary = model.getVocabulary())
     options.vocabulary = *vocabulary;
   return runtime::Dataset::open(options);
+}
+
+Expected<tool::Trial> nag::tool::openTrial(const SessionOptions &session,
+                                           const DataOptions &data,
+                                           StringRef checkpoint) {
+  auto model = session.open(Purpose::Evaluate);
+  if (!model)
+    return model.takeError();
+  Expected<runtime::Dataset> dataset = data.open(**model);
+  if (!dataset)
+    return dataset.takeError();
+  Expected<std::string> file = runtime::resolveCheckpoint(checkpoint);
+  if (!file)
+    return file.takeError();
+  return Trial{std::move(*model), std::move(*dataset), std::move(*file)};
 }

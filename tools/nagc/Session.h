@@ -84,6 +84,18 @@ private:
   llvm::cl::opt<double> bytesPerToken;
 };
 
+/// What commands read that look at a checkpoint on data.
+struct Trial {
+  std::unique_ptr<Model> model;
+  runtime::Dataset dataset;
+  /// The file: the newest of a folder's.
+  std::string checkpoint;
+};
+
+llvm::Expected<Trial> openTrial(const SessionOptions &session,
+                                const DataOptions &data,
+                                llvm::StringRef checkpoint);
+
 } // namespace nag::tool
 
 #endif // NAG_TOOLS_NAGC_SESSION_H

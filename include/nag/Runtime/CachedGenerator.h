@@ -90,7 +90,7 @@ private:
 
   llvm::Error setUp(Program &program, const ParameterBuffers &weights);
   llvm::Error readShapes(const Program &program);
-  llvm::Error fillCaches(llvm::StringRef name, const char *source, int64_t rows,
+  llvm::Error fillCaches(llvm::StringRef name, const char *source,
                          llvm::ArrayRef<int64_t> counts);
   llvm::Error storeToken(llvm::StringRef part, llvm::ArrayRef<int32_t> tokens);
   llvm::Error readLogits(const NamedBuffers &buffers, size_t sequence,
