@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 
 import nag
 import nag.torch as nt
+from nag import _torch_ops as ops
 
 
 def plain_update(r, s, f, w, b, p, beta, alpha, eps):
@@ -49,17 +50,17 @@ def test_values_and_gradients(dtype, limit, shape):
 
 
 def test_gradcheck_in_double_precision():
-    assert torch.autograd.gradcheck(lambda *a: nt._update(*a, nt.EPS), inputs((3,), width=8))
+    assert torch.autograd.gradcheck(lambda *a: ops.update(*a, nt.EPS), inputs((3,), width=8))
     r, s, f = inputs((3,), width=8)[:3]
     gate = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *a: nt._rotate(*a, nt.EPS), (r, s, f, gate))
+    assert torch.autograd.gradcheck(lambda *a: ops.rotate(*a, nt.EPS), (r, s, f, gate))
 
 
 def test_ops_pass_torchs_own_check():
     tensors = inputs((3,), width=8)
-    torch.library.opcheck(nt._update, (*tensors, nt.EPS))
-    torch.library.opcheck(nt._modulate, (tensors[0], *tensors[3:], nt.EPS))
-    assert torch.autograd.gradcheck(lambda *a: nt._modulate(*a, nt.EPS), (tensors[0], *tensors[3:]))
+    torch.library.opcheck(ops.update, (*tensors, nt.EPS))
+    torch.library.opcheck(ops.modulate, (tensors[0], *tensors[3:], nt.EPS))
+    assert torch.autograd.gradcheck(lambda *a: ops.modulate(*a, nt.EPS), (tensors[0], *tensors[3:]))
 
 
 #===- Routing -------------------------------------------------------------===#
@@ -109,23 +110,80 @@ def test_gradcheck_of_routed_updates(options):
     assert torch.autograd.gradcheck(lambda r, s: tuple(layer(nt.Stream(r, s), branch)[0]), (r, s))
 
 
-def test_equal_gates_execute_the_earlier_tokens():
+def gathered(layer, stream, branch):
+    """The same with torch's gather and scatter: what CUDA tensors take."""
+    gate = nt.modulate(stream[0], layer.m_down.weight, layer.m_down.bias, layer.coef, layer.beta, layer.alpha * layer.scale)
+    return layer._gather(stream, branch, gate), gate
+
+
+@pytest.mark.parametrize("options", [{"rate": 0.4}, {"threshold": 0.35}])
+@pytest.mark.parametrize("shape", [(2, 5), (7,), (2, 3, 4)])
+def test_routing_by_the_compiler_is_routing_by_torch(options, shape):
+    results = []
+    for route in (lambda layer, *rest: layer(*rest), gathered):
+        layer, branch = routed(**options)
+        r, s = inputs(shape, width=8)[:2]
+        seen = []
+        (direction, log_norm), gate = route(layer, nt.Stream(r, s), lambda rows, at: (seen.append((rows, at)), branch(rows, at))[1])
+        (direction.square().sum() + (direction * log_norm.unsqueeze(-1)).sum() + gate.sum()).backward()
+        assert seen[0][1].dtype == torch.int64 and not layer.beta.grad.eq(0)
+        results.append([direction, log_norm, gate, *seen[0], r.grad, s.grad, *(p.grad for p in layer.parameters())])
+    for ours, theirs in zip(*results):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_routed_ops_have_gradients_in_double_precision():
+    r, s = inputs((2, 5), width=8)[:2]
+    gate = torch.tensor([[0.3, -0.7, 1.1, 0.2, 0.9], [0.1, 0.4, -0.6, 0.8, 0.5]], dtype=torch.float64, requires_grad=True)
+    full = ops.route(gate.detach(), 0.4)
+    some = ops.route_above(gate.detach(), torch.tensor(0.45, dtype=torch.float64))
+    assert full[0].tolist() == [1, 2, 4, 7, 8, 9] and some[0].tolist() == [1, 2, 4, 7, 8, 9, -1, -1, -1, -1]
+    assert full[1].tolist() == some[1].tolist() == [0, 3, 6]
+    for indices, offsets in (full, some):
+        branch = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
+        room = (0, 0, 0, len(indices) - 6)  # rows behind the last executed one mean nothing, nor do their gradients
+        assert torch.autograd.gradcheck(lambda r: ops.take(r, indices, offsets, 0.0)[:6], (r,))
+        assert torch.autograd.gradcheck(
+            lambda r, s, f, g: ops.rotate_part(r, s, nn.functional.pad(f, room), g, indices, offsets, nt.EPS), (r, s, branch, gate))
+    torch.library.opcheck(ops.rotate_part, (r, s, branch, gate, *full, nt.EPS))
+    torch.library.opcheck(ops.take, (r, *full, 0.0))
+    torch.library.opcheck(ops.route, (gate.detach(), 0.4))
+
+
+def test_gates_that_are_no_numbers_show():
+    layer, branch = routed(threshold=1e9)
+    r, s = (x.detach() for x in inputs((1, 4), width=8)[:2])
+    r[0, 2] = torch.nan
+    stream, gate = layer(nt.Stream(r, s), branch)
+    assert gate.isnan().tolist() == [[False, False, True, False]]
+    assert stream.log_norm.isnan().tolist() == [[False, False, True, False]]
+
+
+def test_bad_routing():
     assert nt.choose(torch.tensor([[1.0, -2.0, 1.0, 1.0, 0.5]]), 0.4).tolist() == [[0, 1, 2]]
+    assert ops.route(torch.tensor([[1.0, -2.0, 1.0, 1.0, 0.5]]), 0.4)[0].tolist() == [0, 1, 2]  # of equals the earlier
     with pytest.raises(nag.ArgumentError, match=r"rate: expected a number in \[0, 1\), but got 1"):
         nt.choose(torch.ones(3), 1)
     with pytest.raises(nag.ArgumentError, match="rate: expected"):
         nt.RoutedNagResidual(8, rate=-0.1)
+    r, s = (x.detach() for x in inputs((2, 5), width=8)[:2])
+    for options, shape in (({"rate": 0.4}, r"\[2, 3, 8\]"), ({"threshold": 0.0}, r"\[10, 8\]")):
+        layer, branch = routed(**options)
+        with pytest.raises(nag.ArgumentError, match=rf"branch: expected {shape}, but got"):
+            layer(nt.Stream(r, s), lambda rows, positions: rows[..., :4])
+    with pytest.raises(nag.ArgumentError, match=r"direction: expected \[..., T, width\], but got \[8\]"):
+        layer(nt.Stream(r[0, 0], s[0, 0]), branch)
 
 
 def test_changing_numbers_of_rows_compile_few_programs():
     layer, branch = routed(threshold=0.0, dtype=torch.float32)
-    nt._program.cache_clear()
+    ops.program.cache_clear()
     stream = nt.Stream(*(x.detach() for x in inputs((4, 16), width=8, dtype=torch.float32)[:2]))
     gates = layer(stream, branch)[1].detach().abs().flatten().sort().values
     for tau in gates[::6]:
         layer.threshold = float(tau)
         layer(stream, branch)
-    assert nt._program.cache_info().currsize <= 17
+    assert ops.program.cache_info().currsize == 4  # gate, selection, rows, rotation
 
 
 def test_a_capacity_compiles_as_one_graph():
@@ -145,8 +203,8 @@ def test_zero_branches_leave_the_stream():
 
 def test_non_contiguous_tensors():
     a = inputs((4, 4), dtype=torch.float32)
-    got = nt._update(a[0].transpose(0, 1), a[1].transpose(0, 1), a[2].transpose(0, 1), *a[3:], nt.EPS)
-    want = nt._update(*a, nt.EPS)
+    got = ops.update(a[0].transpose(0, 1), a[1].transpose(0, 1), a[2].transpose(0, 1), *a[3:], nt.EPS)
+    want = ops.update(*a, nt.EPS)
     torch.testing.assert_close(got[0], want[0].transpose(0, 1))
 
 
@@ -216,7 +274,7 @@ def test_bad_tensors(change, message):
     tensors = inputs((4,), dtype=torch.float32)
     change(tensors)
     with pytest.raises(nag.ArgumentError, match=message):
-        nt._update(*tensors, nt.EPS)
+        ops.update(*tensors, nt.EPS)
 
 
 def arrays_for(function, seed=0):
@@ -231,7 +289,7 @@ def arrays_for(function, seed=0):
 @pytest.mark.parametrize("op", ["update", "rotate", "modulate"])
 def test_generated_ptx_gives_the_cpus_numbers(op):
     """The modules of these ops on the target cuda, here on the PTX machine, which finds no fault in them."""
-    model = nag.Model.from_text(nt._text(op, 5, 24, 4, "f32", nt.EPS))
+    model = nag.Model.from_text(ops.text(ops.OPS[op], ops.Sizes(1, 5, 0, 24, 4), "f32", nt.EPS))
     host = model.compile(differentiate="f", recompute="all")
     machine = model.compile(differentiate="f", recompute="all", target="cuda", device="vm")
     for name in ("f", "f.gradients"):
@@ -246,10 +304,10 @@ def test_generated_ptx_gives_the_cpus_numbers(op):
 def test_cuda_tensors_on_a_stream_of_their_own():
     host, device = inputs((4,), dtype=torch.float32), [t.detach().cuda().requires_grad_() for t in inputs((4,), dtype=torch.float32)]
     with torch.cuda.stream(torch.cuda.Stream()):
-        got = nt._update(*device, nt.EPS)
+        got = ops.update(*device, nt.EPS)
         sum(x.sum() for x in got).backward()
     torch.cuda.synchronize()
-    want = nt._update(*host, nt.EPS)
+    want = ops.update(*host, nt.EPS)
     sum(x.sum() for x in want).backward()
     for a, b in zip([*got, *(t.grad for t in device)], [*want, *(t.grad for t in host)]):
         torch.testing.assert_close(a.cpu(), b, rtol=1e-4, atol=1e-5)
