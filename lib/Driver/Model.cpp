@@ -12,6 +12,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
 
@@ -115,6 +116,44 @@ std::optional<int64_t> Model::getVocabulary() const {
       module.get()->getAttrOfType<mlir::DictionaryAttr>(kConfigAttrName);
   auto size = config ? config.getAs<mlir::IntegerAttr>("vocab") : nullptr;
   return size ? std::optional(size.getInt()) : std::nullopt;
+}
+
+//===- Arguments that are indices -----------------------------------------===//
+
+/// The name of the argument that a value is; empty for other values.
+static StringRef getArgumentName(mlir::Value value) {
+  auto argument = dyn_cast<mlir::BlockArgument>(value);
+  auto function =
+      argument
+          ? dyn_cast<mlir::func::FuncOp>(argument.getOwner()->getParentOp())
+          : nullptr;
+  auto name = function ? function.getArgAttrOfType<mlir::StringAttr>(
+                             argument.getArgNumber(), kNameAttrName)
+                       : nullptr;
+  return name ? name.getValue() : StringRef();
+}
+
+std::vector<IndexRange> Model::getIndexRanges() const {
+  std::vector<IndexRange> ranges;
+  auto add = [&](mlir::Value value, int64_t limit,
+                 std::optional<int64_t> ignored) {
+    StringRef name = getArgumentName(value);
+    if (!name.empty())
+      ranges.push_back({name.str(), limit, ignored});
+  };
+  auto addTargets = [&](auto loss) {
+    add(loss.getTargets(), loss.getVocab(),
+        static_cast<int32_t>(loss.getIgnoreIndex()));
+  };
+  module.get().walk([&](mlir::Operation *op) {
+    TypeSwitch<mlir::Operation *>(op)
+        .Case<EmbeddingOp>([&](EmbeddingOp look) {
+          add(look.getTokens(), look.getTable().getType().getDimSize(0),
+              std::nullopt);
+        })
+        .Case<CrossEntropyOp, TokenLossOp, HeadLossOp>(addTargets);
+  });
+  return ranges;
 }
 
 //===- Compiling ----------------------------------------------------------===//

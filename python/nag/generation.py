@@ -8,6 +8,7 @@ from typing import Any, Iterator, Sequence, Union
 
 import numpy as np
 
+from . import _arguments as arguments
 from . import _core
 from ._errors import ArgumentError
 from .model import Model
@@ -15,6 +16,14 @@ from .program import Weights
 from .routing import Routing
 
 Prompt = Union[str, bytes, Sequence[int], "np.ndarray"]
+
+
+def _sequences(prompts: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
+    """Several prompts, or the one."""
+    if not isinstance(prompts, (str, bytes, Sequence, np.ndarray)):
+        raise ArgumentError(f"prompts: expected text, tokens or several of them, but got {prompts!r}")
+    one = isinstance(prompts, (str, bytes)) or (len(prompts) > 0 and isinstance(prompts[0], (int, np.integer)))
+    return [prompts] if one else prompts
 
 
 class Generator:
@@ -35,8 +44,8 @@ class Generator:
 
     def __init__(self, model: Model, weights: Weights | str | os.PathLike[str], *, batch: int = 1, prompt: int | None = None,
                  capacity: int | None = None, thresholds: Sequence[float] | None = None, **target: Any):
-        self.capacity = capacity or model.config.seq
-        self.batch, self.prompt = batch, prompt or min(32, self.capacity)
+        self.capacity = model.config.seq if capacity is None else capacity
+        self.batch, self.prompt = batch, min(32, self.capacity) if prompt is None else prompt
         self.program = model.compile(["prefill", "decode"], generation=(batch, self.prompt, self.capacity), **target)
         self.vocabulary = int(self.program.config["vocab"])
         routing = Routing(self.program)
@@ -47,8 +56,9 @@ class Generator:
                 routing.load(path)
                 thresholds = routing.values()
         self.weights = weights
-        values = [float(x) for x in thresholds] if thresholds is not None else []
+        values = [arguments.real("thresholds", x) for x in thresholds] if thresholds is not None else []
         self._core = _core.Generator.create(self.program._core, weights._core, values)
+        self._has_logits = False
 
     def tokens(self, prompt: Prompt) -> list[int]:
         """A prompt as tokens: text of a byte vocabulary, or tokens as they are."""
@@ -56,27 +66,30 @@ class Generator:
             if self.vocabulary > 256:
                 raise ArgumentError(f"prompt: expected tokens for a vocabulary of {self.vocabulary}, but got text")
             return list(prompt.encode() if isinstance(prompt, str) else prompt)
-        return [int(token) for token in prompt]
+        if not isinstance(prompt, (Sequence, np.ndarray)):
+            raise ArgumentError(f"prompt: expected text or tokens, but got {prompt!r}")
+        return [arguments.whole("prompt", token) for token in prompt]
 
     def stream(self, prompts: Prompt | Sequence[Prompt], *, tokens: int = 200, temperature: float = 1.0, top_k: int = 0,
                top_p: float = 1.0, seed: int = 0, stop: int | None = None) -> Iterator[list[tuple[int, int]]]:
         """Yields (sequence, token) pairs as they come, one list per step.
 
-        Temperature 0 takes the likeliest token. `top_k` and `top_p` restrict the draw; `stop` ends a sequence. Sequence n
-        draws with the seed plus n, as it would alone.
+        Temperature 0 takes the likeliest token. `top_k` and `top_p` restrict the draw; the token `stop` ends a sequence.
+        Sequence n draws with the seed plus n, as it would alone.
         """
-        if isinstance(prompts, (str, bytes)) or (len(prompts) and isinstance(prompts[0], (int, np.integer))):
-            prompts = [prompts]  # one sequence
-        if tokens < 0:
-            raise ArgumentError(f"tokens: expected at least 0, but got {tokens}")
-        self._core.begin([self.tokens(p) for p in prompts], tokens, temperature, top_k, top_p, seed, stop)
+        if stop is not None and not 0 <= arguments.whole("stop", stop) < self.vocabulary:
+            raise ArgumentError(f"stop: expected a token below the vocabulary of {self.vocabulary}, but got {stop}")
+        self._core.begin([self.tokens(p) for p in _sequences(prompts)], arguments.whole("tokens", tokens, 0),
+                         arguments.real("temperature", temperature), arguments.whole("top_k", top_k),
+                         arguments.real("top_p", top_p), arguments.whole("seed", seed, 0), stop)
+        self._has_logits = True
         while (new := self._core.step()) is not None:
             yield new
 
     def generate(self, prompts: Prompt | Sequence[Prompt], **options: Any) -> list[list[int]]:
         """The new tokens of every sequence; options as in stream."""
-        one = isinstance(prompts, (str, bytes)) or (len(prompts) and isinstance(prompts[0], (int, np.integer)))
-        results: list[list[int]] = [[] for _ in ([prompts] if one else prompts)]
+        prompts = _sequences(prompts)
+        results: list[list[int]] = [[] for _ in prompts]
         for new in self.stream(prompts, **options):
             for sequence, token in new:
                 results[sequence].append(token)
@@ -87,13 +100,17 @@ class Generator:
     def start(self, sequences: Sequence[Sequence[int]]) -> None:
         """Reads the first tokens, at most `prompt` of each, and forgets what was before."""
         self._core.start([self.tokens(s) for s in sequences])
+        self._has_logits = True
 
     def append(self, tokens: Sequence[int]) -> None:
         """Reads one more token of every sequence; -1 where a sequence waits."""
-        self._core.append([int(token) for token in tokens])
+        self._core.append([arguments.whole("tokens", token) for token in tokens])
+        self._has_logits = True
 
     def logits(self, sequence: int = 0) -> np.ndarray:
         """The logits behind the last token read of a sequence."""
+        if not self._has_logits:
+            raise ArgumentError("logits: expected start() or append() before, but got neither")
         if not 0 <= sequence < self.batch:
             raise ArgumentError(f"sequence: expected a number in [0, {self.batch}), but got {sequence}")
         return np.array(self._core.logits(sequence))

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Sequence, Union
+from typing import Any, Iterator, Mapping, Sequence, Union
 
+from . import _arguments as arguments
 from . import _core
-from ._errors import ArgumentError
+from ._errors import ArgumentError, CompileError, Error
 from .config import ModelConfig
 from .program import Program
 
@@ -37,7 +42,7 @@ class Model:
     @classmethod
     def from_text(cls, text: str, name: str = "<text>") -> Model:
         """Parses and verifies MLIR text; `name` stands in messages. Fails with a CompileError."""
-        return cls._wrap(_core.Model.parse(text, name), name)
+        return cls._wrap(_core.Model.parse(arguments.string("text", text), name), name)
 
     @classmethod
     def from_file(cls, path: PathLike) -> Model:
@@ -66,20 +71,50 @@ class Model:
 
     def compile(self, functions: Sequence[str] = (), *, differentiate: str = "", recompute: str = "cheap",
                 target: str = "cpu", device: str = "", chip: str = "", precision: str = "f32",
-                threads: int = 0, generation: tuple[int, int, int] | None = None) -> Program:
+                threads: int = 0, schedule: PathLike | Mapping[str, Any] | None = None,
+                generation: tuple[int, int, int] | None = None) -> Program:
         """Compiles functions of the model (all public ones when none are named) for a target.
 
         `differentiate` names a function whose derivative is added: "loss" brings `gradients`, `accumulate`, `apply`
         and `constrain`; any other f brings `f.gradients`, which takes cotangents. `recompute` ("none", "cheap", "all")
         says what the backward pass computes again instead of saving. `device` and `chip` are names of the target's;
-        `threads` is for the host program, 0 for one per processor. `generation` = (batch, prompt, capacity) adds the
-        functions `prefill` and `decode` of these sizes (Generator uses them).
+        `threads` is for the host program, 0 for one per processor. `schedule` says how kernels of the target cuda are cut
+        into blocks and warps: a file of `nagc tune`, or what such a file holds. `generation` = (batch, prompt, capacity)
+        adds the functions `prefill` and `decode` of these sizes (Generator uses them).
         """
-        if isinstance(functions, str):
-            functions = [functions]
-        core = self._core.compile(list(functions), differentiate, recompute, target, device, chip, precision, threads,
-                                  generation)
+        functions = [functions] if isinstance(functions, str) else functions
+        functions = [arguments.string("functions", f) for f in functions]
+        names = {"target": target, "device": device, "chip": chip, "precision": precision}
+        where = {key: arguments.string(key, value) for key, value in names.items()}
+        where["threads"] = arguments.whole("threads", threads)
+        if generation is not None:
+            generation = tuple(arguments.whole("generation", n) for n in generation)
+            if len(generation) != 3:
+                raise ArgumentError(f"generation: expected (batch, prompt, capacity), but got {generation}")
+        with _schedule_file(schedule) as path:
+            core = self._core.compile(functions, arguments.string("differentiate", differentiate),
+                                      arguments.string("recompute", recompute), {**where, "schedule": path}, generation)
         return Program(core)
+
+
+@contextmanager
+def _schedule_file(schedule: PathLike | Mapping[str, Any] | None) -> Iterator[str]:
+    """The path of a schedule that is a file, or a file that holds one while the compiler reads it."""
+    if not isinstance(schedule, Mapping):
+        yield arguments.path("schedule", schedule) if schedule is not None else ""
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "schedule")
+        try:
+            Path(path).write_text(json.dumps(schedule))
+            yield path
+        except TypeError as error:
+            raise ArgumentError(f"schedule: expected what JSON can hold: {error}") from None
+        except Error as error:  # the file is nobody's but ours
+            error.args = (str(error).replace(path, "schedule"),)
+            if isinstance(error, CompileError):
+                error.diagnostics = tuple(replace(d, message=d.message.replace(path, "schedule")) for d in error.diagnostics)
+            raise
 
 
 def infer_types(op: str, operands: Sequence[str], attributes: str = "") -> list[str]:

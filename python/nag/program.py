@@ -11,6 +11,7 @@ from typing import Any, Iterator, Mapping
 
 import numpy as np
 
+from . import _arguments as arguments
 from . import _core
 from ._errors import ArgumentError
 
@@ -163,9 +164,7 @@ class Weights(Mapping[str, Any]):
 
     def initialize(self, seed: int) -> None:
         """Fills the arrays as a training run with this seed starts."""
-        if seed < 0:
-            raise ArgumentError(f"seed: expected at least 0, but got {seed}")
-        self._core.initialize(seed)
+        self._core.initialize(arguments.whole("seed", seed, 0))
         if not self.prefix and "constrain" in self._program.functions:
             self._program.call("constrain", **self.arguments("constrain"))
 
@@ -174,11 +173,11 @@ class Weights(Mapping[str, Any]):
 
         Fails with a CheckpointError, and leaves the weights as they were, when the file is another model's.
         """
-        self._core.load(os.fspath(path))
+        self._core.load(arguments.path("path", path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a safetensors file: one tensor per layer, the configuration in the metadata."""
-        self._core.save(os.fspath(path))
+        self._core.save(arguments.path("path", path))
 
     def arguments(self, function: str) -> dict[str, Any]:
         """The arrays that are arguments of a function, by the arguments' names."""

@@ -10,6 +10,7 @@ from typing import Any, Sequence, Union
 
 import numpy as np
 
+from . import _arguments as arguments
 from . import _core
 from ._errors import ArgumentError
 from .model import Model
@@ -68,9 +69,9 @@ class Trainer:
         self.program = model.compile(["loss", "logits", *routed_functions(model)], differentiate="loss", **target)
         self.routing = Routing(self.program)
         self.routing.check_training()
-        self.model, self.seed, self.clip = model, seed, clip
-        self.warmup, self.alpha_warmup = warmup, alpha_warmup
-        self.lr = float(self.program.config.get("lr", 3e-3)) if lr is None else lr
+        self.model, self.seed, self.clip = model, seed, arguments.positive("clip", clip)
+        self.warmup, self.alpha_warmup = arguments.whole("warmup", warmup, 0), arguments.whole("alpha_warmup", alpha_warmup, 0)
+        self.lr = float(self.program.config.get("lr", 3e-3)) if lr is None else arguments.positive("lr", lr)
         self.weights = self.program.weights(seed)
         self.gradients = Weights(self.program, "grad:", zeroed=False)
         self._moments = [Weights(self.program, prefix) for prefix in ("m:", "v:")]
@@ -104,6 +105,7 @@ class Trainer:
         """
         check_tokens(tokens, self.program, "tokens", lowest=0)
         check_tokens(targets, self.program, "targets", lowest=-1)
+        rate = self.lr if lr is None else arguments.positive("lr", lr)
         scale = self._gate_scale()
         results = self.program.call("gradients", tokens=self._put(tokens), targets=self._put(targets), **scale,
                                     **self.routing.inputs("gradients", self.steps + 1),
@@ -115,7 +117,6 @@ class Trainer:
         self.gates = results.get("gates") if self.program.on_host else None
         self.steps += 1
         self.routing.adapt(results, self.steps, scale.get("gate_scale", 1.0))
-        rate = self.lr if lr is None else lr
         if lr is None and self.steps <= self.warmup:
             rate *= self.steps / self.warmup
         for name, value in {"lr": rate, "step": self.steps, "clip": self.clip, "grad_scale": 1.0}.items():
@@ -168,13 +169,15 @@ def check_tokens(tokens: Any, program: Program, name: str, lowest: int) -> None:
 
 
 def _list(paths: Paths) -> list[str]:
-    return [os.fspath(p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    return [arguments.path("data", p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
 
 
-_TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute"}
-_RUN_OPTIONS = {"steps", "seed", "lr", "warmup", "decay_floor", "alpha_warmup", "clip", "accumulate", "val_interval",
-                "val_batches", "gate_interval", "checkpoint_dir", "checkpoint_interval", "keep", "resume", "log",
-                "flops_budget"}
+_TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute", "schedule"}
+_RUN_OPTIONS = {
+    **dict.fromkeys(("steps", "seed", "warmup", "alpha_warmup", "accumulate", "val_interval", "val_batches", "gate_interval",
+                     "checkpoint_interval", "keep"), arguments.whole),
+    **dict.fromkeys(("lr", "decay_floor", "clip", "flops_budget"), arguments.real),
+    **dict.fromkeys(("checkpoint_dir", "log"), arguments.path), "resume": lambda name, value: bool(value)}
 
 
 def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_token: float = 0.0, progress: bool = False,
@@ -185,18 +188,19 @@ def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_to
     val_batches, gate_interval, checkpoint_dir, checkpoint_interval, keep, resume, log, flops_budget (in place of steps), and
     those of Model.compile.
     """
-    unknown = sorted(set(options) - _TARGET_OPTIONS - _RUN_OPTIONS)
+    unknown = sorted(options.keys() - _TARGET_OPTIONS - _RUN_OPTIONS.keys())
     if unknown:
-        raise ArgumentError(f"train: expected options of {', '.join(sorted(_RUN_OPTIONS | _TARGET_OPTIONS))}, but got "
+        raise ArgumentError(f"train: expected options of {', '.join(sorted({*_RUN_OPTIONS, *_TARGET_OPTIONS}))}, but got "
                             f"'{unknown[0]}'")
     norms = ["norms"] if model._core.can_derive_norms() else []
     program = model.compile(["loss", *norms, *routed_functions(model)], differentiate="loss",
                             **{k: v for k, v in options.items() if k in _TARGET_OPTIONS})
-    run = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in options.items() if k in _RUN_OPTIONS}
+    run = {k: _RUN_OPTIONS[k](k, v) for k, v in options.items() if k in _RUN_OPTIONS and v is not None}
     if "checkpoint_dir" in run and "log" not in run:
         run["log"] = os.path.join(run["checkpoint_dir"], "log.jsonl")
-    step, loss, validation, checkpoint, signal = _core.train(program._core, model._core, _list(data), val_fraction,
-                                                             bytes_per_token, run, progress)
+    step, loss, validation, checkpoint, signal = _core.train(
+        program._core, model._core, _list(data), arguments.real("val_fraction", val_fraction),
+        arguments.real("bytes_per_token", bytes_per_token), run, bool(progress))
     return Result(step, loss, Evaluation(*validation) if validation else None, checkpoint, signal)
 
 
@@ -206,5 +210,6 @@ def evaluate(model: Model, checkpoint: str | os.PathLike[str], data: Paths, *, v
     program = model.compile(["loss"], **target)
     weights = Weights(program)
     weights.load(checkpoint)
-    return Evaluation(*_core.evaluate(program._core, weights._core, os.fspath(checkpoint), _list(data), val_fraction,
-                                      bytes_per_token, batches))
+    return Evaluation(*_core.evaluate(
+        program._core, weights._core, os.fspath(checkpoint), _list(data), arguments.real("val_fraction", val_fraction),
+        arguments.real("bytes_per_token", bytes_per_token), arguments.whole("batches", batches, 0)))

@@ -115,8 +115,12 @@ AnyArray nag::python::getArray(const ProgramState &state,
           where + ": expected " + expected + ", but got " + actual);
   };
   AnyArray array;
-  if (!nb::ndarray_check(value) || !nb::try_cast(value, array, false))
+  if (!nb::ndarray_check(value))
     fail("an array", nb::type_name(value.type()).c_str());
+  if (!nb::try_cast(value, array, false))
+    fail("an array that DLPack can describe",
+         nb::type_name(value.type()).c_str() + std::string(" of ") +
+             nb::str(nb::getattr(value, "dtype", value.type())).c_str());
   std::string expected = runtime::formatType(info.dtype, info.shape);
   auto [deviceType, deviceId] = state.program->device().getDLPackDevice();
   if (array.device_type() != deviceType || array.device_id() != deviceId)

@@ -57,23 +57,32 @@ static RecomputeMode parseRecompute(const std::string &name) {
         "recompute: expected none, cheap or all, but got '" + name + "'");
 }
 
+/// Fields of TargetOptions by their names in Python.
+static driver::TargetOptions readTarget(nb::dict values) {
+  driver::TargetOptions options;
+  const std::pair<const char *, std::string driver::TargetOptions::*> texts[] =
+      {{"target", &driver::TargetOptions::target},
+       {"device", &driver::TargetOptions::device},
+       {"chip", &driver::TargetOptions::chip},
+       {"precision", &driver::TargetOptions::precision},
+       {"schedule", &driver::TargetOptions::schedule}};
+  for (auto [name, field] : texts)
+    options.*field = nb::cast<std::string>(values[name]);
+  options.threads = nb::cast<int>(values["threads"]);
+  check(options.check(), ErrorKind::Argument);
+  return options;
+}
+
 static Program compile(const driver::Model &model,
                        const std::vector<std::string> &functions,
                        const std::string &differentiate,
-                       const std::string &recompute, const std::string &target,
-                       const std::string &device, const std::string &chip,
-                       const std::string &precision, int threads,
+                       const std::string &recompute, nb::dict target,
                        std::optional<std::array<int64_t, 3>> generation) {
   driver::CompileOptions options;
   options.functions = functions;
   options.differentiate = differentiate;
   options.recompute = parseRecompute(recompute);
-  options.target.target = target;
-  options.target.device = device;
-  options.target.chip = chip;
-  options.target.precision = precision;
-  options.target.threads = threads;
-  check(options.target.check(), ErrorKind::Argument);
+  options.target = readTarget(target);
   using Result = llvm::Expected<std::unique_ptr<runtime::Program>>;
   auto program = [&]() -> Result {
     nb::gil_scoped_release released;
@@ -85,7 +94,8 @@ static Program compile(const driver::Model &model,
       return copy.takeError();
     return (*copy)->compile(options);
   }();
-  return {std::make_shared<ProgramState>(take(std::move(program)))};
+  return {std::make_shared<ProgramState>(take(std::move(program)),
+                                         model.getIndexRanges())};
 }
 
 static std::vector<std::string>
@@ -162,7 +172,6 @@ void nag::python::bindModel(nb::module_ &module) {
                  model::toJSON(take(self.readConfig(), ErrorKind::Config)));
            })
       .def("compile", &compile, nb::arg("functions"), nb::arg("differentiate"),
-           nb::arg("recompute"), nb::arg("target"), nb::arg("device"),
-           nb::arg("chip"), nb::arg("precision"), nb::arg("threads"),
+           nb::arg("recompute"), nb::arg("target"),
            nb::arg("generation").none() = nb::none());
 }

@@ -27,6 +27,11 @@ struct Call {
 
   /// Runs the function; with a stream, sends it there and does not wait.
   void run(std::optional<uintptr_t> stream) const;
+
+private:
+  /// Raises an ArgumentError on tokens and targets that no table has. What lies
+  /// on a device is the caller's to check.
+  void checkIndices() const;
 };
 
 /// Parameters, gradients or moments, one array each.

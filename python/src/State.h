@@ -5,6 +5,7 @@
 
 #include "Errors.h"
 
+#include "nag/Driver/Model.h"
 #include "nag/Runtime/Program.h"
 #include <atomic>
 #include <memory>
@@ -14,8 +15,9 @@ namespace nag::python {
 
 /// Arrays, weights and calls keep it alive; close() ends its use.
 struct ProgramState {
-  explicit ProgramState(std::unique_ptr<runtime::Program> compiled)
-      : program(std::move(compiled)) {}
+  ProgramState(std::unique_ptr<runtime::Program> compiled,
+               std::vector<driver::IndexRange> ranges)
+      : program(std::move(compiled)), indexRanges(std::move(ranges)) {}
 
   /// Raises ClosedError after close().
   runtime::Program &get() const {
@@ -25,6 +27,7 @@ struct ProgramState {
   }
 
   std::unique_ptr<runtime::Program> program;
+  std::vector<driver::IndexRange> indexRanges;
   std::atomic<bool> closed = false;
   /// Calls share a workspace: one at a time.
   std::mutex mutex;

@@ -190,10 +190,27 @@ def test_text_prompts_and_checkpoints(tmp_path):
     (lambda g: g.generate([[1]], tokens=-1), "tokens: expected at least 0, but got -1"),
     (lambda g: g.append([1]), "tokens: expected 3, but got 1"),
     (lambda g: g.logits(3), r"sequence: expected a number in \[0, 3\), but got 3"),
+    (lambda g: g.generate([[1]], temperature="1"), "temperature: expected a number, but got '1'"),
+    (lambda g: g.generate([[1]], seed=-1), "seed: expected at least 0, but got -1"),
+    (lambda g: g.generate([[1]], stop=61), "stop: expected a token below the vocabulary of 61, but got 61"),
+    (lambda g: g.generate([[1]], stop="."), "stop: expected an integer, but got '.'"),
+    (lambda g: g.generate([[1.5]]), "prompt: expected an integer, but got 1.5"),
+    (lambda g: g.generate(7), "prompts: expected text, tokens or several of them, but got 7"),
+    (lambda g: g.generate([[1], 2]), "prompt: expected text or tokens, but got 2"),
+    (lambda g: nag.Generator(nag.Model(**BASE), g.weights, threads=1).logits(), "expected start.. or append.. before"),
 ])
 def test_bad_use(generator, use, message):
     with pytest.raises(nag.ArgumentError, match=message):
         use(generator)
+
+
+def test_generators_of_closed_programs():
+    model = nag.Model(**BASE)
+    generator = nag.Generator(model, weights_of(model), threads=1)
+    generator.program.close()
+    for use in (lambda: generator.generate([1]), lambda: generator.start([[1]]), lambda: generator.append([1])):
+        with pytest.raises(nag.ClosedError):
+            use()
 
 
 def test_foreign_weights():
@@ -237,6 +254,8 @@ def test_nagc_continues_several_prompts_and_stops(trained):
     stop = next(c for c in letters[4:] if c.isascii() and c.isprintable())
     assert trained("--prompt", "def ", "--tokens", 12, "--temperature", 0, "--stop", stop) == (
         letters[:letters.index(stop, 4) + 1] + "\n")
+    with pytest.raises(harness.HarnessError, match="^nagc generate: error: prompt 0: expected at least one token$"):
+        trained("--prompt", "")
     with pytest.raises(harness.HarnessError, match="--stop: expected one token, but got 'ab'"):
         trained("--prompt", "abc", "--stop", "ab")
     with pytest.raises(harness.HarnessError, match=r"top-p: expected a number in \(0, 1\], but got 2"):

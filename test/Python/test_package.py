@@ -292,11 +292,33 @@ def read_only():
     ("loss", read_only(), "argument 'loss': expected a writable array, as the program writes to it, but got a read-only"),
     ("loss", np.zeros((), np.float64), "argument 'loss': expected f32, but got f64"),
     ("toks", np.zeros(1), "function 'loss': expected an argument of its own, but got 'toks'"),
+    ("tokens", np.zeros((2, 8), ">i4"), "expected an array that DLPack can describe, but got ndarray of >i4"),
+    ("tokens", np.zeros((2, 8), "U1"), "expected an array that DLPack can describe, but got ndarray of <U1"),
+    ("tokens", np.full((2, 8), 64, np.int32), "argument 'tokens': expected numbers in [0, 64), but got 64"),
+    ("tokens", np.full((2, 8), -1, np.int32), "argument 'tokens': expected numbers in [0, 64), but got -1"),
+    ("targets", np.full((2, 8), 2 ** 30, np.int32), "argument 'targets': expected numbers in [0, 64) or -1, but got 1073741824"),
+    ("gate_scale", "1", "argument 'gate_scale': expected an array, but got str"),
 ])
 def test_bad_arrays(program, weights, name, value, message):
     with pytest.raises(nag.ArgumentError) as error:
         program.call("loss", **{**loss_arguments(weights), name: value})
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_tokens_are_looked_at_before_every_call(program, weights):
+    """Kernels index tables with them: what is no row of a table would be read all the same."""
+    arguments = loss_arguments(weights)
+    call = program.function("loss").bind(**arguments)
+    call()
+    arguments["tokens"][1, 3] = 1000
+    with pytest.raises(nag.ArgumentError, match=r"expected numbers in \[0, 64\), but got 1000"):
+        call()
+    f = nag.ModuleBuilder().function("f", rows="tensor<3xi32>", table="tensor<5x2xf32>")
+    f.returns(y=f.op("nag.embedding", f.rows, f.table))
+    by_hand, table = nag.Model.from_text(f.text()).compile(), np.eye(5, 2, dtype=np.float32)
+    assert by_hand.call("f", rows=np.array([4, 0, 1], np.int32), table=table)["y"].tolist() == [[0, 0], [1, 0], [0, 1]]
+    with pytest.raises(nag.ArgumentError, match=r"argument 'rows': expected numbers in \[0, 5\), but got 5"):
+        by_hand.call("f", rows=np.array([4, 5, 1], np.int32), table=table)
 
 
 def test_missing_arguments_and_functions(program, weights):
@@ -318,11 +340,39 @@ def test_missing_arguments_and_functions(program, weights):
     ({"target": "cpu", "precision": "f8"}, "precision: expected f32"),
     ({"threads": -1}, "threads: expected a number in"),
     ({"recompute": "some"}, "recompute: expected none, cheap or all, but got 'some'"),
+    ({"threads": "2"}, "threads: expected an integer, but got '2'"),
+    ({"target": None}, "target: expected a string, but got None"),
+    ({"generation": (1, 2)}, "generation: expected (batch, prompt, capacity), but got (1, 2)"),
+    ({"schedule": 3}, "schedule: expected a path, but got 3"),
+    ({"schedule": "tuned.json"}, "schedule: expected no schedules for the target cpu, but got 'tuned.json'"),
 ])
 def test_bad_targets(model, options, message):
     with pytest.raises(nag.ArgumentError) as error:
         model.compile(["loss"], **options)
     assert message in str(error.value)
+
+
+def test_schedules_of_gpu_kernels(tmp_path):
+    """From a file as nagc tune writes it, or as a dictionary; not the least bit of a result changes."""
+    f = nag.ModuleBuilder().function("f", x="tensor<4x8xf32>")
+    f.returns(y=f.op("nag.relu2", f.x))
+    model, x = nag.Model.from_text(f.text()), np.arange(-16, 16, dtype=np.float32).reshape(4, 8)
+    schedule = {"chip": "sm_80", "kernels": {"relu2_kernel": {"family": "rows", "threads": 2, "rows": 16, "width": 4}}}
+    (tmp_path / "tuned.json").write_text(json.dumps(schedule))
+    for given in (None, schedule, tmp_path / "tuned.json"):
+        program = model.compile(target="cuda", device="vm", schedule=given)
+        assert np.array_equal(program.to_host(program.call("f", x=program.to_device(x))["y"]), np.maximum(x, 0) ** 2)
+    schedule["kernels"]["relu2_kernel"]["threads"] = 3
+    for given, message in (
+            ({"kernels": {"mine": []}}, "^schedule: kernel 'mine': expected a kernel of the program$"),
+            (schedule, "^schedule: kernel 'relu2_kernel': expected 'threads' that are a power of two"),
+            ({"chip": "sm_90a", "kernels": {}}, "^schedule: field 'chip': expected 'sm_80', but got 'sm_90a'$"),
+            (tmp_path / "none.json", "none.json: No such file")):
+        with pytest.raises(nag.CompileError, match=message) as error:
+            model.compile(target="cuda", device="vm", schedule=given)
+        assert str(error.value) in str(error.value.diagnostics[0])
+    with pytest.raises(nag.ArgumentError, match="schedule: expected what JSON can hold"):
+        model.compile(target="cuda", device="vm", schedule={"kernels": {1}})
 
 
 def test_missing_function_of_a_model(model):
@@ -378,6 +428,10 @@ def test_trainer_refuses_foreign_tokens(model):
         trainer.step(np.where(tokens == tokens[0, 0], np.int32(99), tokens), targets)
     with pytest.raises(nag.ArgumentError, match=r"targets: expected tokens in \[-1, 64\), but got -2"):
         trainer.step(tokens, np.full_like(targets, -2))
+    for options, message in (({"lr": -1}, "lr: expected a finite value of at least 0, but got -1.0"), ({"seed": "a"}, "seed: expected an "),
+                             ({"clip": np.inf}, "clip: expected a finite value"), ({"warmup": 0.5}, "warmup: expected an integer")):
+        with pytest.raises(nag.ArgumentError, match=message):
+            nag.Trainer(model, threads=1, **options)
     trainer.weights["lm_head.weight"][...] = np.nan
     with pytest.raises(ArithmeticError, match="step 1: expected a finite loss, but got nan"):
         trainer.step(tokens, targets)
@@ -396,6 +450,10 @@ def test_whole_runs(tmp_path):
         nag.train(model, text, step=5)
     with pytest.raises(nag.ArgumentError, match="steps: expected a finite value of at least 1"):
         nag.train(model, text, steps=0)
+    for option, value, message in (("steps", "5", "expected an integer, but got '5'"), ("lr", "x", "expected a number, but got 'x'"),
+                                   ("log", 3, "expected a path, but got 3"), ("steps", 2 ** 70, "expected an integer of 64 bits")):
+        with pytest.raises(nag.ArgumentError, match=f"{option}: {message}"):
+            nag.train(model, text, **{option: value})
     with pytest.raises(nag.Error, match="No such file"):
         nag.train(model, tmp_path / "none", steps=1)
 

@@ -21,6 +21,17 @@ struct CompileOptions : ProgramOptions {
   std::vector<std::string> functions;
 };
 
+/// The numbers that an argument of integers may hold: rows of a table, classes
+/// of a loss. Kernels that are given others read memory that is not theirs.
+struct IndexRange {
+  /// The argument's name, in whatever function it stands.
+  std::string argument;
+  /// Exclusive; the lowest is 0.
+  int64_t limit = 0;
+  /// A number that is not looked up.
+  std::optional<int64_t> ignored;
+};
+
 /// A verified module in a context of its own. Several models live side by side;
 /// one model may be used by several threads.
 class Model {
@@ -44,6 +55,9 @@ public:
   /// Tokens of the vocabulary as `nag.config` has it; nothing where it does not
   /// say.
   std::optional<int64_t> getVocabulary() const;
+
+  /// What tokens and targets may be, as the ops that read them say.
+  std::vector<IndexRange> getIndexRanges() const;
 
   /// True when compile() can derive @norms, the residual's norms by depth
   /// (-nag-build-norms), for those who ask for it among the functions.
