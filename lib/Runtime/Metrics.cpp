@@ -66,8 +66,9 @@ static std::vector<double> markLargest(llvm::ArrayRef<double> scores,
                                        int64_t count) {
   std::vector<int64_t> order(scores.size());
   std::iota(order.begin(), order.end(), 0);
-  llvm::stable_sort(
-      order, [&](int64_t a, int64_t b) { return scores[a] > scores[b]; });
+  llvm::sort(order, [&](int64_t a, int64_t b) {
+    return std::pair(-scores[a], a) < std::pair(-scores[b], b);
+  });
   std::vector<double> marks(scores.size(), 0);
   for (int64_t i : llvm::ArrayRef(order).take_front(count))
     marks[i] = 1;

@@ -114,8 +114,9 @@ class RoutedNagResidual(NagResidual):
     The branch is a function of the executed rows [..., K, width] and their positions [..., K] in the sequence, for it sees
     only these. With threshold=tau, the tokens with |gate| >= tau execute, whatever comes after them (as when generating):
     the rows of all sequences then come as one [M, width], with positions [M] and the number of the sequence in front,
-    [M, 2] for inputs of shape [B, T]. On the CPU, selecting, taking and putting back are the compiler's kernels as well:
-    rows that skip are copied to the result and not computed on. On a GPU they are torch's.
+    [M, 2] for inputs of shape [B, T]. Selecting tokens, taking their rows, turning them and putting them back are kernels of
+    the compiler: rows that skip are copied to the result and not computed on. The number of rows above a threshold is read
+    back from a GPU.
     """
 
     def __init__(self, width: int, index: int = 1, rate: float = 0.0, threshold: float | None = None, **options: Any):
@@ -131,8 +132,6 @@ class RoutedNagResidual(NagResidual):
         gate = modulate(stream[0], self.m_down.weight, self.m_down.bias, self.coef, self.beta, self.alpha * self.scale)
         if not gate.numel():
             return Stream(*stream), gate
-        if gate.device.type != "cpu":
-            return self._gather(stream, branch, gate), gate
         by = self._by_capacity if self.threshold is None else self._by_threshold
         return by(stream, branch, gate), gate
 
@@ -155,31 +154,8 @@ class RoutedNagResidual(NagResidual):
         out = nn.functional.pad(_check_branch(branch(rows, where), rows), (0, 0, 0, len(indices) - count))
         return Stream(*ops.rotate_part(stream[0], stream[1], out, gate, indices, offsets, self.eps))
 
-    def _gather(self, stream: Stream, branch: Callable[[Tensor, Tensor], Tensor], gate: Tensor) -> Stream:
-        """The same with torch's gather and scatter around the rotation."""
-        if self.threshold is None:
-            positions = choose(gate, self.rate)
-            part = take(stream, positions)
-            return put(stream, rotate(part, branch(part.direction, positions), gate.gather(-1, positions), self.eps), positions)
-        where = (gate.detach().abs() >= self.threshold).nonzero()
-        if not len(where):
-            return Stream(*stream)
-        index = where.unbind(-1)
-        rows, norms = stream[0][index], stream[1][index]
-        turned = _rotate_padded(Stream(rows, norms), branch(rows, where), gate[index], gate.numel(), self.eps)
-        return Stream(stream[0].index_put(index, turned[0]), stream[1].index_put(index, turned[1]))
-
 
 def _check_branch(out: Tensor, rows: Tensor) -> Tensor:
     if out.shape != rows.shape:
         ops.fail("branch", list(rows.shape), list(out.shape))
     return out
-
-
-def _rotate_padded(stream: Stream, branch: Tensor, gate: Tensor, limit: int, eps: float) -> Stream:
-    """rotate on a number of rows that changes from call to call: padded to one of at most 16 numbers, each compiled once."""
-    count, step = len(gate), -(-limit // 16)
-    extra = -count % step
-    pad = lambda t: torch.cat([t, t[:1].detach().expand(extra, *t.shape[1:])])
-    turned = rotate(Stream(pad(stream[0]), pad(stream[1])), pad(branch), pad(gate), eps)
-    return Stream(turned[0][:count], turned[1][:count])
