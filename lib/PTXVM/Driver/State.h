@@ -138,7 +138,9 @@ void clearContext(CUctx_st &context);
 bool isStream(CUctx_st &context, CUstream stream);
 bool isDevice(CUdevice device);
 
-/// Loads an image (PTX text) and answers JIT options; see Module.cpp.
+/// The bytes of a file; CUDA_ERROR_FILE_NOT_FOUND where it cannot be opened.
+CUresult readFile(const char *name, std::string &text);
+/// Loads an image (PTX text) and answers JIT options.
 CUresult loadImage(const void *image, unsigned count, CUjit_option *options,
                    void **values, std::shared_ptr<Module> &module);
 
