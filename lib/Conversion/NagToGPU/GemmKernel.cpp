@@ -194,6 +194,9 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   Value steps = countTiles();
   auto loop = scf::ForOp::create(builder, code.constant(0), steps,
                                  code.constant(1), state);
+  // Tiles behind the last that counts were asked for.
+  if (problem.countsK)
+    NVVM::CpAsyncWaitGroupOp::create(builder, 0);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   NVVM::CpAsyncWaitGroupOp::create(builder, ahead - 1);
