@@ -13,6 +13,7 @@ MODELS = {
     "prenorm": ["residual=prenorm"],
     "windows, grouped queries": ["heads=4", "kv_heads=2", "window=3", "seq=12"],
     "swiglu, tied, learned norms": ["mlp=swiglu", "tied=true", "qk_norm=learned"],
+    "routed": ["seq=12", "mod_policy=rate", "mod_rate=0.3", "mod_exempt=0"],
 }
 
 
@@ -65,6 +66,21 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
     (tmp_path / "parts" / "step-00000004.safetensors").unlink()
     train(model, tmp_path / "parts", *options, "--resume", steps=4)
     assert checkpoints(tmp_path / "parts") == checkpoints(tmp_path / "whole")
+
+
+def test_calibration(tmp_path):
+    """Thresholds for a rate, and what the sweep over rates costs."""
+    model = write_model(tmp_path / "model.mlir", "seq=12")
+    train(model, tmp_path / "run", "--lr", 0.01, steps=20)
+    routed = write_model(tmp_path / "routed.mlir", "seq=12", "mod_policy=threshold", "mod_exempt=0")
+    arguments = ("calibrate", routed, "--checkpoint", tmp_path / "run", "--data", TEXT, "--mod-rate", 0.25)
+    expected, got = (run(*arguments, *options) for options in ((), MACHINE))
+    assert got == expected and got.count("threshold") == 5
+    sweep = ("eval", model, "--checkpoint", tmp_path / "run", "--data", TEXT, "--mod-rate", 0.25, "--mod-exempt", 0, "--batches", 2,
+             "--json")
+    expected, got = (json.loads(run(*sweep, *options)) for options in ((), MACHINE))
+    losses = [[point["loss"] for point in result] for result in (expected, got)]
+    assert len(losses[0]) > 2 and losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_accumulation_and_metrics(tmp_path):

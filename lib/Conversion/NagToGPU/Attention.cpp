@@ -25,13 +25,6 @@ static LogicalResult verify(AttentionLike op) {
   return success();
 }
 
-static LogicalResult verifyCached(CachedAttentionOp op) {
-  if (!op.getRoute().empty())
-    return op.emitOpError("expected no route on the target cuda; routed models "
-                          "generate with --recompute or on the target cpu");
-  return verify(op);
-}
-
 //===----------------------------------------------------------------------===//
 // Schedules
 //===----------------------------------------------------------------------===//
@@ -98,7 +91,7 @@ FailureOr<SchedulePlan> nag::planAttention(const GPUTarget &target,
     return plan(target, op, ScheduleFamily::AttentionVJP, given);
   SchedulePlan fixed;
   if (auto op = dyn_cast<CachedAttentionOp>(ops.front())) {
-    if (failed(verifyCached(op)))
+    if (failed(verify(op)))
       return failure();
     fixed.numOps = 1;
   }
@@ -163,16 +156,19 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
 }
 
 static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
-  if (failed(verifyCached(op)))
+  if (failed(verify(op)))
     return failure();
   Sizes sizes = Sizes::of(op);
   auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
   sizes.batch = cache.getDimSize(0);
   sizes.length = cache.getDimSize(1);
   SmallVector<Value> buffers;
-  for (Value operand : op->getOperands())
-    buffers.push_back(kernel.getBuffer(operand));
-  buffers.push_back(kernel.getBuffer(op.getResult()));
+  for (Value tensor :
+       {Value(op.getQuery()), Value(op.getKey()), Value(op.getValue()),
+        Value(op.getKeyCache()), Value(op.getValueCache()),
+        Value(op.getPositions()), Value(op.getResult())})
+    buffers.push_back(kernel.getBuffer(tensor));
+  llvm::append_range(buffers, getBuffers(kernel, op.getRoute()));
   emitCached(kernel, sizes, buffers);
   return success();
 }

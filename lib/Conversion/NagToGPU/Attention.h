@@ -104,8 +104,8 @@ void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
                const Backward &buffers);
 
 /// Launches the kernel of one new token per sequence: `sizes.batch` sequences
-/// with caches of `sizes.length` rows. `buffers` are the op's operands, then
-/// its result.
+/// with caches of `sizes.length` rows. `buffers` are the op's operands, its
+/// result, and its route.
 void emitCached(KernelLowering &kernel, const Sizes &sizes,
                 mlir::ValueRange buffers);
 

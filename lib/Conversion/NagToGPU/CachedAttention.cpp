@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag.cached_attention: a block per head of a sequence's new token. Its warps
+// nag.cached_attention: a block per head of a sequence's new token, or of a
+// routed one, whose sequence its index is. Its warps
 // share the positions out, each with a running softmax over its own, and join
 // their sums in order: bytes read grow with the positions that the token sees.
 #include "AttentionCode.h"
@@ -28,19 +29,31 @@ public:
 
 private:
   /// Places of operands among the launch's arguments.
-  enum { kQuery, kKey, kValue, kKeyCache, kValueCache, kPositions, kResult };
+  enum {
+    kQuery,
+    kKey,
+    kValue,
+    kKeyCache,
+    kValueCache,
+    kPositions,
+    kResult,
+    kIndices,
+    kOffsets
+  };
+
+  void buildQuery();
 
   /// The vectors of a head that a lane has: one per `kWarpSize * width`
   /// elements.
   int64_t countVectors() const {
     return llvm::divideCeil(sizes.headDim, kWarpSize * width);
   }
-  /// A head of the sequence's token in a buffer [1, B, heads*hd].
-  Value tokenHead(int64_t argument, int64_t heads, Value which);
+  /// A head of token `token` in a buffer [1, B, heads*hd] or [M, heads*hd].
+  Value tokenHead(int64_t argument, Value token, int64_t heads, Value which);
   /// The lane's elements of a head; 0 behind its end.
   Values loadHead(Value start);
   /// Adds the position `distance` before the token's.
-  Values addPosition(Value distance, ValueRange query, ValueRange state);
+  Values addPosition(Value distance, ValueRange elements, ValueRange state);
   void storeState(ValueRange state);
   void joinWarps();
   /// The place of a warp's value: 0 the highest score, 1 the sum, then values.
@@ -48,6 +61,8 @@ private:
 
   ArrayRef<Value> arguments;
   const int64_t width;
+  /// The row of the query, which is the sequence's number unless it is routed.
+  Value query;
   Value lane, warp, sequence, queryHead, kvHead, position;
 };
 } // namespace
@@ -66,14 +81,13 @@ CachedAttentionKernel::CachedAttentionKernel(ImplicitLocOpBuilder &owner,
   lane = rem(thread, kWarpSize);
   warp = div(thread, kWarpSize);
   queryHead = rem(block, sizes.heads);
-  sequence = div(block, sizes.heads);
+  query = div(block, sizes.heads);
   kvHead = div(queryHead, sizes.getGroup());
-  position = loadAt(getBuilder().getI32Type(), arguments[kPositions], sequence);
 }
 
-Value CachedAttentionKernel::tokenHead(int64_t argument, int64_t heads,
-                                       Value which) {
-  Value index = add(mul(sequence, heads), which);
+Value CachedAttentionKernel::tokenHead(int64_t argument, Value token,
+                                       int64_t heads, Value which) {
+  Value index = add(mul(token, heads), which);
   return offset(pointer(arguments[argument], Space::Global),
                 mul(extend(index), sizes.headDim * sizes.getElementBytes()));
 }
@@ -98,35 +112,48 @@ Values CachedAttentionKernel::loadHead(Value start) {
 }
 
 void CachedAttentionKernel::build() {
+  sequence = query;
+  if (!sizes.isRouted())
+    return buildQuery();
+  Type i32 = getBuilder().getI32Type();
+  Value count = loadAt(i32, arguments[kOffsets], constant(1));
+  ifTrue(less(query, count), [&] {
+    sequence = loadAt(i32, arguments[kIndices], query);
+    buildQuery();
+  });
+}
+
+void CachedAttentionKernel::buildQuery() {
+  position = loadAt(getBuilder().getI32Type(), arguments[kPositions], sequence);
   Value scale = number(sizes.getLog2Scale());
-  Values query = loadHead(tokenHead(kQuery, sizes.heads, queryHead));
-  for (Value &element : query)
+  Values elements = loadHead(tokenHead(kQuery, query, sizes.heads, queryHead));
+  for (Value &element : elements)
     element = mulf(element, scale);
   // A ring that is full still holds a row for each position before the token's.
   int64_t reach = std::min(sizes.window.value_or(sizes.length), sizes.length);
   Value seen = smaller(position, constant(reach));
-  Values state(2 + query.size(), number(0));
+  Values state(2 + elements.size(), number(0));
   state.front() = number(kInvisible);
   state = loop(warp, add(seen, 1), kWarps, state,
                [&](Value distance, ValueRange current) {
-                 return addPosition(distance, query, current);
+                 return addPosition(distance, elements, current);
                });
   storeState(state);
   barrier();
   joinWarps();
 }
 
-Values CachedAttentionKernel::addPosition(Value distance, ValueRange query,
+Values CachedAttentionKernel::addPosition(Value distance, ValueRange elements,
                                           ValueRange state) {
   Value isOwn = less(distance, 1);
   Value place = rem(sub(position, distance), sizes.length);
   auto find = [&](int64_t own, int64_t cache) {
     Head cached = head(arguments[cache], sizes.kvHeads, sequence, kvHead);
-    return select(isOwn, tokenHead(own, sizes.kvHeads, kvHead),
+    return select(isOwn, tokenHead(own, sequence, sizes.kvHeads, kvHead),
                   row(cached, place));
   };
   Value score = number(0);
-  for (auto [a, b] : llvm::zip_equal(query, loadHead(find(kKey, kKeyCache))))
+  for (auto [a, b] : llvm::zip_equal(elements, loadHead(find(kKey, kKeyCache))))
     score = fma(a, b, score);
   score =
       reduce(score, kWarpSize, [&](Value a, Value b) { return addf(a, b); });
@@ -178,7 +205,7 @@ void CachedAttentionKernel::joinWarps() {
     total = fma(loadShared(i, constant(1)), factor, total);
   }
   Value scale = reciprocal(total);
-  Value result = tokenHead(kResult, sizes.heads, queryHead);
+  Value result = tokenHead(kResult, query, sizes.heads, queryHead);
   Value thread = add(mul(warp, kWarpSize), lane);
   loop(thread, constant(sizes.headDim), kThreads, [&](Value element) {
     Value sum = number(0);
@@ -191,8 +218,9 @@ void CachedAttentionKernel::joinWarps() {
 
 void attention::emitCached(KernelLowering &kernel, const Sizes &sizes,
                            ValueRange buffers) {
+  int64_t queries = sizes.isRouted() ? sizes.routedRows : sizes.batch;
   DeviceFunction device = kernel.createLaunch(
-      "", buffers, {sizes.batch * sizes.heads, 1, 1}, {kThreads, 1, 1},
+      "", buffers, {queries * sizes.heads, 1, 1}, {kThreads, 1, 1},
       CachedAttentionKernel::getSharedBytes(sizes));
   CachedAttentionKernel(device.builder, sizes, device.arguments).build();
 }
