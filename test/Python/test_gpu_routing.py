@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Depth routing for the target cuda, on the PTX machine with all of its checks, against the slow reference: the cases of
+test_routing.py, forward and every gradient, nothing and everything skipped, the same bits twice; selection by every policy."""
+
+import functools
+import json
+from dataclasses import replace
+
+import nag_reference as ref
+import numpy as np
+import ptx_machine
+import pytest
+
+import harness
+from models import GATE_SCALE, data, start, write_model
+from nag_reference.model import Model
+from test_routing import AUX_WEIGHT, CASES, FIXED, RATES, ROUTE, SCHEDULED, SKIP, block_inputs, routed_inputs, thresholds_of
+
+# f32 against f64; gradients of gates are small differences of larger numbers.
+LIMIT = 2e-4
+EXTREMES = (0.0, 1e30)
+
+
+class Arguments:
+    """What the functions of a compiled module take."""
+
+    def __init__(self, module, folder):
+        harness.run([harness.build_folder() / "bin/nagc", "compile", module, "--target", "cuda", "--emit", "mlir", "-o", folder])
+        manifest = json.loads((folder / "manifest.json").read_text())
+        self.functions = {f["name"]: [harness.Argument(a) for a in f["arguments"]] for f in manifest["functions"]}
+
+    def arguments(self, name):
+        return self.functions[name]
+
+
+class Routed:
+    """A case: its inputs, and what the machine returns for calls that are made at once."""
+
+    def __init__(self, config, folder, extra=()):
+        self.config, self.folder = config, folder
+        write_model(config, "f32", folder / "model.mlir", extra)
+        self.text = harness.run([harness.build_folder() / "bin/nag-opt", folder / "model.mlir", "--nag-training-pipeline"])
+        self.program = Arguments(folder / "model.mlir", folder / "compiled")
+        self.params = start(config)
+        self.thresholds = thresholds_of(config, self.params)
+
+    def inputs(self, thresholds=None, rate=None):
+        thresholds = self.thresholds if thresholds is None else thresholds
+        return routed_inputs(self.config, self.params, self.program, thresholds, np.float32, rate)
+
+    def call(self, calls):
+        return ptx_machine.call(harness.build_folder(), self.text, calls, self.folder).results
+
+    def reference(self, thresholds=None, **changes):
+        weight = AUX_WEIGHT if self.config.mod_aux > 0.0 else 0.0
+        thresholds = self.thresholds if thresholds is None else thresholds
+        return Model(replace(self.config, **changes), self.params, data(self.config)[0], GATE_SCALE, thresholds, weight)
+
+
+def check(results, model, config):
+    targets = data(config)[1]
+    assert ref.relative_error(results["loss"], model.loss(targets)) <= LIMIT
+    assert ref.relative_error(results["gates"], model.gates()) <= LIMIT
+    assert (results["offsets"] == model.offsets()).all()
+    for name, expected in model.backward(targets).items():
+        assert ref.relative_error(results["grad:" + name], expected, floor=1e-4) <= LIMIT, name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_policy(name, tmp_path):
+    config = CASES[name]
+    routed = Routed(config, tmp_path)
+    inputs = routed.inputs()
+    logits = {a.name: inputs[a.name] for a in routed.program.arguments("logits") if a.read}
+    calls = [("gradients", inputs), ("gradients", inputs), ("logits", logits)]
+    extremes = [] if config.mod_policy == "capacity" else [np.full(2 * config.layers, x) for x in EXTREMES]
+    calls += [("gradients", routed.inputs(x)) for x in extremes]
+    one, again, forward, *others = routed.call(calls)
+    check(one, routed.reference(), config)
+    assert all(again[key].tobytes() == x.tobytes() for key, x in one.items())
+    assert ref.relative_error(forward["logits"], routed.reference().logits) <= LIMIT
+    for thresholds, results in zip(extremes, others):
+        assert all(np.isfinite(x).all() for x in results.values())
+        check(results, routed.reference(thresholds), config)
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_a_rate_decided_at_run_time(name, tmp_path):
+    config, rates = SCHEDULED[name], (0.0, 0.3, 0.9)
+    routed = Routed(config, tmp_path, [("mod_ramp", 10)])
+    results = routed.call([("gradients", routed.inputs(rate=np.float32(rate))) for rate in rates])
+    for rate, result in zip(rates, results):
+        check(result, routed.reference(mod_rate=rate), config)
+
+
+def test_skipped_rows_keep_their_bits_and_ties_go_to_the_earlier_token(tmp_path):
+    cases = [block_inputs(tied) for tied in (False, True)]
+    for inputs, got in zip(cases, ptx_machine.call(harness.build_folder(), SKIP, [("f", x) for x in cases], tmp_path).results):
+        mask = ref.executed(got["g"], "capacity", 0.5)
+        assert list(got["offsets"]) == [0, 4, 8]
+        assert not (inputs["w"] == 0.0).all() or (mask == (np.arange(8) < 4)).all()
+        assert (got["r1"][~mask] == inputs["r"][~mask]).all() and (got["s1"][~mask] == inputs["s"][~mask]).all()
+        assert (got["r1"][mask] != inputs["r"][mask]).any(axis=-1).all()
+
+
+@functools.cache
+def scores(length):
+    """Of one decimal: many are equal; one row is a tie, one has a NaN."""
+    g = np.round(np.random.default_rng(2).normal(size=(3, length)), 1).astype(np.float32)
+    g[1] = -0.5
+    g[2, length // 2] = np.nan
+    return g
+
+
+@pytest.mark.parametrize("length", [11, 75, 300])
+def test_selection(length, tmp_path):
+    g, order = scores(length), np.where(np.isnan(scores(length)), np.inf, scores(length))
+    texts = [ROUTE.replace("3x11", f"3x{length}").replace("tensor<33xi32>", f"tensor<{3 * length}xi32>")]
+    calls, expected = [], []
+    for number, rate in enumerate(RATES):
+        rows = 3 * ref.kept(rate, length)
+        texts.append(FIXED.format(number=number, rows=rows, rate=rate).replace("3x11", f"3x{length}"))
+        calls.append((f"fixed{number}", {"g": g}))
+        expected.append(ref.route(order, "capacity", rate, rows))
+        for name in ("capacity", "threshold"):
+            calls.append((name, {"g": g, "dial": np.float32(rate)}))
+            expected.append(ref.route(order, name, np.float32(rate) if name == "threshold" else rate))
+    for got, (indices, offsets) in zip(ptx_machine.call(harness.build_folder(), "".join(texts), calls, tmp_path).results, expected):
+        assert (got["offsets"] == offsets).all() and (got["indices"] == indices).all()
