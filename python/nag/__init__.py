@@ -9,7 +9,7 @@
 arrays of the caller's. Everything that fails raises a subclass of `nag.Error`.
 """
 
-from ._core import __version__
+from ._core import __version__  # type: ignore[attr-defined]
 from ._errors import ArgumentError, CheckpointError, ClosedError, CompileError, ConfigError, Diagnostic, Error
 from .builder import FunctionBuilder, ModuleBuilder, Value
 from .checkpoints import Tokenizer, export_checkpoint, import_checkpoint

@@ -45,7 +45,8 @@ class FunctionBuilder:
     """A function under construction: its arguments are attributes, `op` appends an op, `returns` ends it."""
 
     def __init__(self, name: str, arguments: Mapping[str, str]):
-        self.name, self._lines, self._count = name, [], 0
+        self.name, self._count = name, 0
+        self._lines: list[str] = []
         self.arguments = {label: Value(f"%{label}", kind) for label, kind in arguments.items()}
         self._results: list[tuple[str, Value]] | None = None
 

@@ -18,7 +18,7 @@ from .routing import Routing
 Prompt = Union[str, bytes, Sequence[int], "np.ndarray"]
 
 
-def _sequences(prompts: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
+def _sequences(prompts: Any) -> Any:
     """Several prompts, or the one."""
     if not isinstance(prompts, (str, bytes, Sequence, np.ndarray)):
         raise ArgumentError(f"prompts: expected text, tokens or several of them, but got {prompts!r}")
@@ -83,7 +83,8 @@ class Generator:
                          arguments.real("temperature", temperature), arguments.whole("top_k", top_k),
                          arguments.real("top_p", top_p), arguments.whole("seed", seed, 0), stop)
         self._has_logits = True
-        while (new := self._core.step()) is not None:
+        step: Any = self._core.step
+        while (new := step()) is not None:
             yield new
 
     def generate(self, prompts: Prompt | Sequence[Prompt], **options: Any) -> list[list[int]]:

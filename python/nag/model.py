@@ -85,15 +85,14 @@ class Model:
         functions = [functions] if isinstance(functions, str) else functions
         functions = [arguments.string("functions", f) for f in functions]
         names = {"target": target, "device": device, "chip": chip, "precision": precision}
-        where = {key: arguments.string(key, value) for key, value in names.items()}
+        where: dict[str, Any] = {key: arguments.string(key, value) for key, value in names.items()}
         where["threads"] = arguments.whole("threads", threads)
-        if generation is not None:
-            generation = tuple(arguments.whole("generation", n) for n in generation)
-            if len(generation) != 3:
-                raise ArgumentError(f"generation: expected (batch, prompt, capacity), but got {generation}")
+        sizes = None if generation is None else [arguments.whole("generation", n) for n in generation]
+        if sizes is not None and len(sizes) != 3:
+            raise ArgumentError(f"generation: expected (batch, prompt, capacity), but got {generation}")
         with _schedule_file(schedule) as path:
             core = self._core.compile(functions, arguments.string("differentiate", differentiate),
-                                      arguments.string("recompute", recompute), {**where, "schedule": path}, generation)
+                                      arguments.string("recompute", recompute), {**where, "schedule": path}, sizes)
         return Program(core)
 
 

@@ -160,7 +160,7 @@ class Weights(Mapping[str, Any]):
     def __init__(self, program: Program, prefix: str = "", zeroed: bool = True):
         self._program, self.prefix = program, prefix
         self._core = _core.Weights.create(program._core, prefix, zeroed)
-        self._arrays = {p.name: self._core.array(p.name) for p in program.parameters}
+        self._arrays: dict[str, Any] = {p.name: self._core.array(p.name) for p in program.parameters}
 
     def initialize(self, seed: int) -> None:
         """Fills the arrays as a training run with this seed starts."""

@@ -62,7 +62,7 @@ class Routing:
 
     def adapt(self, results: Mapping[str, Any], step: int, gate_scale: float) -> None:
         """Lets the thresholds follow the gates that `gradients` returned for the step's batch."""
-        if not self.is_routed:
+        if not self.is_routed or self.thresholds is None:
             return
         offsets = self._get(results["offsets"])
         self.shares = 1.0 - offsets[:, -1] / np.prod(results["gates"].shape[1:])

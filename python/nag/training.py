@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Any, Sequence, Union
+from typing import Any, Callable, Sequence, Union
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Trainer:
         self.gradients = Weights(self.program, "grad:", zeroed=False)
         self._moments = [Weights(self.program, prefix) for prefix in ("m:", "v:")]
         self.steps = 0
-        self._scalars = {name: np.zeros((), _scalar_type(self.program)) for name in ("lr", "step", "clip", "grad_scale")}
+        self._scalars: dict[str, np.ndarray] = {name: np.zeros((), _scalar_type(self.program)) for name in ("lr", "step", "clip", "grad_scale")}
         self._apply = self._bind_apply()
 
     def _bind_apply(self) -> Any:
@@ -173,7 +173,7 @@ def _list(paths: Paths) -> list[str]:
 
 
 _TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute", "schedule"}
-_RUN_OPTIONS = {
+_RUN_OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("steps", "seed", "warmup", "alpha_warmup", "accumulate", "val_interval", "val_batches", "gate_interval",
                      "checkpoint_interval", "keep"), arguments.whole),
     **dict.fromkeys(("lr", "decay_floor", "clip", "flops_budget"), arguments.real),
@@ -195,7 +195,7 @@ def train(model: Model, data: Paths, *, val_fraction: float = 0.05, bytes_per_to
     norms = ["norms"] if model._core.can_derive_norms() else []
     program = model.compile(["loss", *norms, *routed_functions(model)], differentiate="loss",
                             **{k: v for k, v in options.items() if k in _TARGET_OPTIONS})
-    run = {k: _RUN_OPTIONS[k](k, v) for k, v in options.items() if k in _RUN_OPTIONS and v is not None}
+    run: dict[str, Any] = {k: _RUN_OPTIONS[k](k, v) for k, v in options.items() if k in _RUN_OPTIONS and v is not None}
     if "checkpoint_dir" in run and "log" not in run:
         run["log"] = os.path.join(run["checkpoint_dir"], "log.jsonl")
     step, loss, validation, checkpoint, signal = _core.train(
@@ -210,6 +210,7 @@ def evaluate(model: Model, checkpoint: str | os.PathLike[str], data: Paths, *, v
     program = model.compile(["loss"], **target)
     weights = Weights(program)
     weights.load(checkpoint)
-    return Evaluation(*_core.evaluate(
+    found: Any = _core.evaluate(
         program._core, weights._core, os.fspath(checkpoint), _list(data), arguments.real("val_fraction", val_fraction),
-        arguments.real("bytes_per_token", bytes_per_token), arguments.whole("batches", batches, 0)))
+        arguments.real("bytes_per_token", bytes_per_token), arguments.whole("batches", batches, 0))
+    return Evaluation(*found)

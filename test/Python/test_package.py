@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 import resource
+import subprocess
+import sys
 import threading
 import time
 
@@ -198,6 +200,20 @@ def test_built_ops_compute():
     groups = (x * x).reshape(4, 2, 4)
     expected = 1.5 * groups / np.sqrt((groups ** 2).mean(-1, keepdims=True))
     np.testing.assert_allclose(got, expected.reshape(4, 8), rtol=1e-5)
+
+
+def test_types_are_those_of_the_extension(tmp_path):
+    """mypy finds no contradiction in the package's annotations, nor in a use of it; it finds one that is there."""
+    mypy = pathlib.Path(sys.executable).parent / "mypy"
+    if not mypy.exists():
+        pytest.skip("no mypy: scripts/requirements.txt has it")
+    (tmp_path / "use.py").write_text("import nag\nmodel = nag.Model(layers=1)\nprogram: nag.Program = model.compile(['loss'], threads=2)\n"
+                                     "config: str = model.config\n")
+    package = pathlib.Path(nag.__file__).parent.parent
+    result = subprocess.run([mypy, "--ignore-missing-imports", f"--cache-dir={tmp_path}", "-p", "nag", "-p", "use"], cwd=tmp_path,
+                            capture_output=True, text=True, env=dict(os.environ, MYPYPATH=os.pathsep.join([str(package), str(tmp_path)])))
+    errors = [line for line in result.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == 1 and errors[0].startswith("use.py:4: error: Incompatible types"), result.stdout + result.stderr
 
 
 #===- Arrays --------------------------------------------------------------===#
