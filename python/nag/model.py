@@ -72,14 +72,15 @@ class Model:
     def compile(self, functions: Sequence[str] = (), *, differentiate: str = "", recompute: str = "cheap",
                 target: str = "cpu", device: str = "", chip: str = "", precision: str = "f32",
                 threads: int = 0, schedule: PathLike | Mapping[str, Any] | None = None,
-                generation: tuple[int, int, int] | None = None) -> Program:
+                kernel_cache: PathLike | None = None, generation: tuple[int, int, int] | None = None) -> Program:
         """Compiles functions of the model (all public ones when none are named) for a target.
 
         `differentiate` names a function whose derivative is added: "loss" brings `gradients`, `accumulate`, `apply`
         and `constrain`; any other f brings `f.gradients`, which takes cotangents. `recompute` ("none", "cheap", "all")
         says what the backward pass computes again instead of saving. `device` and `chip` are names of the target's;
         `threads` is for the host program, 0 for one per processor. `schedule` says how kernels of the target cuda are cut
-        into blocks and warps: a file of `nagc tune`, or what such a file holds. `generation` = (batch, prompt, capacity)
+        into blocks and warps: a file of `nagc tune`, or what such a file holds. `kernel_cache` is the folder in which that
+        target keeps its PTX (None: ~/.cache/nag, as nagc; "": it keeps nothing). `generation` = (batch, prompt, capacity)
         adds the functions `prefill` and `decode` of these sizes (Generator uses them).
         """
         functions = [functions] if isinstance(functions, str) else functions
@@ -87,6 +88,7 @@ class Model:
         names = {"target": target, "device": device, "chip": chip, "precision": precision}
         where: dict[str, Any] = {key: arguments.string(key, value) for key, value in names.items()}
         where["threads"] = arguments.whole("threads", threads)
+        where["kernel_cache"] = None if kernel_cache is None else arguments.path("kernel_cache", kernel_cache)
         sizes = None if generation is None else [arguments.whole("generation", n) for n in generation]
         if sizes is not None and len(sizes) != 3:
             raise ArgumentError(f"generation: expected (batch, prompt, capacity), but got {generation}")

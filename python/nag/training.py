@@ -172,7 +172,7 @@ def _list(paths: Paths) -> list[str]:
     return [arguments.path("data", p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
 
 
-_TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute", "schedule"}
+_TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute", "schedule", "kernel_cache"}
 _RUN_OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("steps", "seed", "warmup", "alpha_warmup", "accumulate", "val_interval", "val_batches", "gate_interval",
                      "checkpoint_interval", "keep"), arguments.whole),

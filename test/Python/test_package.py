@@ -391,6 +391,22 @@ def test_schedules_of_gpu_kernels(tmp_path):
         model.compile(target="cuda", device="vm", schedule={"kernels": {1}})
 
 
+def test_ptx_is_kept_in_a_folder(tmp_path):
+    f = nag.ModuleBuilder().function("f", x="tensor<4x8xf32>")
+    f.returns(y=f.op("nag.relu2", f.x))
+    model, x = nag.Model.from_text(f.text()), np.ones((4, 8), np.float32)
+    for _ in range(2):  # the second time, from the folder
+        program = model.compile(target="cuda", device="vm", kernel_cache=tmp_path / "kept")
+        assert np.array_equal(program.to_host(program.call("f", x=program.to_device(x))["y"]), x)
+        assert len(list((tmp_path / "kept").rglob("*.ptx"))) == 1
+    model.compile(target="cuda", device="vm", kernel_cache="")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(nag.Error, match="file"):
+        model.compile(target="cuda", device="vm", kernel_cache=tmp_path / "file")
+    with pytest.raises(nag.ArgumentError, match="kernel-cache: expected no kernel cache for the target cpu, but got 'kept'"):
+        model.compile(kernel_cache="kept")
+
+
 def test_missing_function_of_a_model(model):
     with pytest.raises(nag.Error, match="model: expected a function @f, but got none"):
         model.compile(["f"])
