@@ -51,7 +51,7 @@ class Call:
     def __call__(self, stream: int | None = None) -> dict[str, Any]:
         """Runs the function. With the handle of a CUDA stream of the program's device (torch: stream.cuda_stream; 0: the
         default stream), sends the work there, behind the program's earlier work, and does not wait for it."""
-        self._core(stream)
+        self._core(None if stream is None else arguments.whole("stream", stream, 0))
         return self.results
 
 

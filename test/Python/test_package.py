@@ -608,6 +608,8 @@ def test_calls_go_to_streams_of_the_caller():
         assert np.array_equal(program.to_host(call(handle)["y"]), np.maximum(x, 0) ** 2)
     assert driver.cuStreamDestroy_v2(stream) == 0
     call()  # the program keeps nothing of the stream
+    with pytest.raises(nag.ArgumentError, match="stream: expected an integer, but got 'default'"):
+        call("default")
     with pytest.raises(nag.Error, match="stream: expected a program on a device with streams, but got one on the host"):
         model.compile().function("f").bind(x=x)(0)
 
