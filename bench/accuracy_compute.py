@@ -4,12 +4,14 @@
     python bench/accuracy_compute.py --steps 500 --seeds 0 1 2 --pictures curves
 
 Both models train for the same steps; then every token share of --rates skips, by one threshold for the model, by a
-calibrated threshold per sub-layer, and by capacity. The last lines compare the capacity-trained model under capacity, as
-it was trained, with its causal form: calibrated thresholds at its own rate.
+calibrated threshold per sub-layer, by capacity, and at random, as many per sequence as by capacity. The last lines compare
+the capacity-trained model under capacity, as it was trained, with its causal form: calibrated thresholds at its own rate.
 """
 
 import argparse
 import json
+import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -31,11 +33,42 @@ def sweep(build, model, run, rates, options, picture):
                            ",".join(map(str, rates)), *extra))
 
 
+def select_at_random(text):
+    """An expanded capacity-routed model whose routes see the sine of 1e4 times the gates: noise, other for each sub-layer."""
+    number = 0
+
+    def scramble(match):
+        nonlocal number
+        number += 1
+        indent, results, scores, rest, kind = match.groups()
+        value = f"%random{number}"
+        return (f"{indent}{value}_scale = arith.constant dense<1.0e4> : {kind}\n"
+                f"{indent}{value}_angle = arith.mulf {scores}, {value}_scale : {kind}\n"
+                f"{indent}{value} = math.sin {value}_angle : {kind}\n"
+                f"{indent}{results} = nag.route {value}{rest}({kind})")
+
+    text = re.sub(r"( +)(%\S+, %\S+) = nag\.route (%\S+)( \{.*\} : )\((tensor<\S+>)\)", scramble, text)
+    if not number:
+        raise SystemExit("accuracy_compute: the model routes nothing")
+    return text
+
+
+def evaluate_random(build, folder, run, rate, options):
+    model = folder / "random.mlir"
+    nagc(build, "model", "--preset", options.preset, "--mod-policy", "capacity", "--mod-rate", rate, *options.model, "-o", model)
+    expanded = subprocess.run([build / "bin" / "nag-opt", "-nag-expand-blocks", model], check=True, capture_output=True,
+                              text=True).stdout
+    model.write_text(select_at_random(expanded))
+    result = json.loads(nagc(build, "eval", model, "--checkpoint", run, "--data", options.data, "--batches", options.batches,
+                             "--threads", options.threads, "--json"))
+    return {"mode": "random", "rate": rate, "loss": result["loss"]}
+
+
 def show(title, points):
     print(title)
     for p in points:
-        print(f"  {p['mode']:11} rate {p['rate']:.3f} skipped {p['skipped']:.4f}: {p['loss']:.4f} nats/byte, "
-              f"{p['flops_per_token']:.3e} FLOPs/token", flush=True)
+        counts = f", skipped {p['skipped']:.4f}, {p['flops_per_token']:.3e} FLOPs/token" if "skipped" in p else ""
+        print(f"  {p['mode']:11} rate {p['rate']:.3f}: {p['loss']:.4f} nats/byte{counts}", flush=True)
 
 
 def loss_of(points, mode, rate):
@@ -64,6 +97,7 @@ def main():
                 model, run = train(options.build, Path(scratch), name, settings, seed, options)
                 picture = options.pictures and options.pictures / f"{options.preset}-{name}-{seed}.svg"
                 points = sweep(options.build, model, run, rates, options, picture)
+                points += [evaluate_random(options.build, Path(scratch), run, rate, options) for rate in rates]
                 show(f"{options.preset}, trained {name}, seed {seed}", points)
             own, causal = (loss_of(points, mode, options.rate) for mode in ("capacity", "calibrated"))
             print(f"  capacity-trained at {options.rate}: capacity {own:.4f}, calibrated {causal:.4f}, "
