@@ -2,6 +2,7 @@
 // The device function of a GEMM: blocks, the pipeline of stages, and the second
 // launch that adds up a split k.
 #include "Gemm.h"
+#include "KernelCode.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -337,6 +338,12 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
   device.function->setAttr(
       kScheduleAttrName,
       toAttr(schedule, kernel.getHostBuilder().getContext()));
+  // Sums of f32 products and a reduction of their rows would be spilled.
+  bool spansRows = llvm::any_of(products, [](const Product &product) {
+    return product.epilogue.spansRows();
+  });
+  if (spansRows && products.front().getFirst().unit == Unit::FMA)
+    useAllRegisters(device.function);
   buildProducts(device, products, schedule, numBuffers);
   if (schedule.splitK > 1)
     emitSplitSum(kernel, products.front().getFirst(), schedule,
