@@ -1,5 +1,5 @@
 // RUN: nag-opt %s --nag-fuse --nag-outline-kernels --nag-plan-buffers | FileCheck %s
-// RUN: nag-opt %s --nag-fuse="gather-rows join-products" --nag-outline-kernels --nag-plan-buffers | FileCheck %s --check-prefix=GATHER
+// RUN: nag-opt %s --nag-fuse="gather-rows join-products epilogues" --nag-outline-kernels --nag-plan-buffers | FileCheck %s --check-prefix=GATHER
 
 // Rows that are counted at run time: every kernel that has them takes the offsets, and so does one that is told by a
 // later op alone. The rest of what was taken is the tensor itself; the rows are put into its memory.
@@ -10,9 +10,11 @@
 // CHECK: nag.launch @kernels::@relu2_put_kernel
 // A product that gathers them reads the tensor by the index instead: nothing makes the rows.
 // GATHER-LABEL: func.func @routed
-// GATHER-NEXT: %[[H:.*]] = nag.launch @kernels::@linear_kernel(%arg0, %arg1, %arg2, %arg3)
+// It does not put its own over them, which other blocks still read.
+// GATHER-NEXT: %[[H:.*]] = nag.launch @kernels::@linear_relu2_kernel(%arg0, %arg1, %arg2, %arg3)
 // GATHER-NEXT: nag.copy %arg0
-// GATHER-NEXT: nag.launch @kernels::@relu2_put_kernel
+// GATHER-NEXT: nag.launch @kernels::@put_kernel
+// GATHER-NEXT: return
 func.func @routed(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>) -> tensor<2x8x16xf32> {
   %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
   %h = nag.linear %r, %w : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
@@ -46,6 +48,17 @@ func.func @read_elsewhere(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor
   return %y : tensor<2x8x16xf32>
 }
 
+// A product puts its rows over another tensor.
+// GATHER-LABEL: func.func @put
+// GATHER-NEXT: %[[C:.*]] = nag.copy %arg1
+// GATHER-NEXT: nag.launch @kernels::@linear_put_kernel({{.*}}%[[C]]
+// GATHER-NEXT: return
+func.func @put(%x: tensor<16x16xf32>, %s: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>) -> tensor<2x8x16xf32> {
+  %h = nag.linear %x, %w : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  %y = nag.put %h, %s, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  return %y : tensor<2x8x16xf32>
+}
+
 // By another index, not.
 // GATHER-LABEL: func.func @put_elsewhere
 // GATHER: nag.launch @kernels::@take_relu2_kernel
@@ -71,6 +84,18 @@ func.func @products(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>, %w: tensor<16x16x
   %dw = nag.weight_grad %d, %r : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<16x16xf32>
   %dv = nag.weight_grad %a, %r : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<16x16xf32>
   return %a, %b, %dw, %dv : tensor<8x16xf32>, tensor<8x16xf32>, tensor<16x16xf32>, tensor<16x16xf32>
+}
+
+// The kernel of the product that makes the scores selects.
+// GATHER-LABEL: func.func @selected
+// GATHER-NEXT: nag.launch @kernels::@linear_gate_route_kernel
+// GATHER-NEXT: return
+func.func @selected(%x: tensor<2x8x16xf32>, %w: tensor<4x16xf32>, %b: tensor<4xf32>, %p: tensor<4xf32>, %beta: tensor<f32>,
+                    %alpha: tensor<f32>, %tau: tensor<f32>) -> (tensor<2x8xf32>, tensor<16xi32>, tensor<3xi32>) {
+  %z = nag.linear %x, %w : (tensor<2x8x16xf32>, tensor<4x16xf32>) -> tensor<2x8x4xf32>
+  %g = nag.gate %z, %b, %p, %beta, %alpha : (tensor<2x8x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32>) -> tensor<2x8xf32>
+  %i, %o = nag.route %g dial %tau {routing = #nag.routing<threshold>} : (tensor<2x8xf32>, tensor<f32>) -> (tensor<16xi32>, tensor<3xi32>)
+  return %g, %i, %o : tensor<2x8xf32>, tensor<16xi32>, tensor<3xi32>
 }
 
 // As many rows in all, but not as many that count: two kernels.

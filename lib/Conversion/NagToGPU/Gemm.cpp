@@ -100,6 +100,7 @@ public:
 private:
   LogicalResult collectProducts();
   void collectOthers();
+  void takeRoute();
   bool addUp(Operation *op);
   bool append(RowwiseOpInterface op);
   Product *findWhole(Value value);
@@ -192,8 +193,25 @@ void ProductLaunch::collectOthers() {
       break;
     following = following.drop_front();
   }
+  takeRoute();
   for (Product &product : products)
     product.epilogue.collectOutputs();
+}
+
+/// Lets the product that makes the scores of a nag.route select.
+void ProductLaunch::takeRoute() {
+  auto route =
+      following.empty() ? RouteOp() : dyn_cast<RouteOp>(following.front());
+  if (!route || !route.getScores().getType().getElementType().isF32())
+    return;
+  for (Product &product : products)
+    if (product.epilogue.spansRows() &&
+        product.epilogue.computes(route.getScores()) &&
+        !product.getFirst().offsets) {
+      product.route = route;
+      following = following.drop_front();
+      return;
+    }
 }
 
 LogicalResult ProductLaunch::collect() {

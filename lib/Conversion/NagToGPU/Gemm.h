@@ -260,6 +260,8 @@ private:
 struct Product {
   llvm::SmallVector<Problem, 1> terms;
   Epilogue epilogue;
+  /// The selection by scores that the epilogue makes, or null.
+  RouteOp route = nullptr;
 
   explicit Product(const Problem &term) : terms({term}), epilogue(term) {}
   const Problem &getFirst() const { return terms.front(); }
@@ -372,6 +374,12 @@ void emit(KernelLowering &kernel, llvm::ArrayRef<Product> products,
 void emitSplitSum(KernelLowering &kernel, const Problem &problem,
                   const Schedule &schedule, const Epilogue &epilogue,
                   mlir::Value parts);
+
+/// Builds what selects tokens once all blocks of the product are done, at the
+/// end of each. `arguments` stand for the buffers of the route.
+void buildRouteTail(ThreadCode &code, const Product &product,
+                    const Schedule &schedule, const BlockPlace &place,
+                    llvm::ArrayRef<mlir::Value> arguments);
 
 /// How many rows or terms of a problem count: the last of its offsets, which
 /// are in `buffer`.

@@ -3,6 +3,7 @@
 // launch that adds up a split k.
 #include "Gemm.h"
 #include "KernelCode.h"
+#include "Selection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -227,7 +228,11 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
     Output output =
         createOutput(code, problem, schedule, product.epilogue, arguments);
     output.setRowLimit(limit);
-    return multiplier.store(accumulators, output);
+    multiplier.store(accumulators, output);
+    if (product.route)
+      buildRouteTail(code, product, schedule, place,
+                     arguments.take_back(countRouteBuffers(product.route)));
+    return;
   }
   Output parts(code, problem, schedule, arguments.front());
   parts.setRowLimit(limit);
@@ -291,6 +296,8 @@ static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
     }
   if (schedule.splitK == 1) {
     buffers.append(getBuffers(kernel, product.epilogue));
+    if (product.route)
+      buffers.append(getRouteBuffers(kernel, product.route));
     return buffers;
   }
   const Problem &problem = product.getFirst();

@@ -118,9 +118,9 @@ Value TileCopy::getNamedLine(Value number) {
   Value last = code.constant((kContiguous ? extent : depth) - 1);
   number = builder.createOrFold<arith::MinSIOp>(number, last);
   Value place = code.offset(source.indices, code.mul(code.extend(number), 4));
-  Value line = code.load(builder.getI32Type(), place, 4);
-  line = builder.createOrFold<arith::MaxSIOp>(line, code.constant(0));
-  return code.mul(code.extend(line), lineStride);
+  Value named = code.load(builder.getI32Type(), place, 4);
+  named = builder.createOrFold<arith::MaxSIOp>(named, code.constant(0));
+  return code.mul(code.extend(named), lineStride);
 }
 
 /// The pointer to the thread's unit that is `unit` units behind its first one.

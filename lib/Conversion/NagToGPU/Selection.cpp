@@ -3,9 +3,8 @@
 // (nag.quantile). A warp takes a sequence, or a slice: the k-th largest
 // magnitude is found bit by bit, then one pass lists what is executed. Where
 // sequences keep different numbers of tokens, each counts those before it.
+#include "Selection.h"
 #include "KernelCode.h"
-#include "nag/Conversion/NagToGPU.h"
-#include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -13,6 +12,8 @@ using namespace mlir;
 using namespace nag;
 
 static constexpr int64_t kWarpSize = 32;
+/// As many scores stay in the lanes' registers; more are read again each time.
+static constexpr int64_t kHeldScores = 1024;
 
 namespace {
 
@@ -23,7 +24,12 @@ public:
   SelectionCode(ImplicitLocOpBuilder &owner, Value scoreBuffer, Value start,
                 int64_t number)
       : KernelCode(owner), scores(scoreBuffer), first(start), count(number),
-        lane(threadIndex()) {}
+        lane(rem(threadIndex(), kWarpSize)) {
+    if (count > kHeldScores)
+      return;
+    for (int64_t start = 0; start < count; start += kWarpSize)
+      held.push_back(getBits(add(lane, start)));
+  }
 
   Value getLane() { return lane; }
   Value compare(arith::CmpIPredicate predicate, Value a, Value b) {
@@ -45,6 +51,14 @@ public:
   Values
   forEachScore(ValueRange initial,
                function_ref<Values(Value, Value, Value, ValueRange)> body) {
+    if (!held.empty()) {
+      Values state(initial);
+      for (auto [step, bits] : llvm::enumerate(held)) {
+        Value index = add(lane, step * kWarpSize);
+        state = body(index, less(index, count), bits, state);
+      }
+      return state;
+    }
     return loop(constant(0), constant(count), kWarpSize, initial,
                 [&](Value start, ValueRange state) {
                   Value index = add(start, lane);
@@ -99,6 +113,8 @@ private:
   Value scores, first;
   int64_t count;
   Value lane;
+  /// A lane's scores, where there are few.
+  Values held;
 };
 
 } // namespace
@@ -192,16 +208,15 @@ static Value countKept(KernelCode &code, Value rate, int64_t count) {
 }
 
 namespace {
-/// The selection of one sequence, whose number the block's is.
+/// The selection of one sequence by a warp.
 class RouteKernel {
 public:
   RouteKernel(ImplicitLocOpBuilder &builder, RouteOp routeOp,
-              ArrayRef<Value> launchArguments)
+              ArrayRef<Value> launchArguments, Value number)
       : op(routeOp), arguments(launchArguments), threads(builder),
         length(op.getScores().getType().getDimSize(1)),
         sequences(op.getScores().getType().getDimSize(0)),
-        rows(op.getIndices().getType().getDimSize(0)),
-        sequence(threads.blockIndex()) {}
+        rows(op.getIndices().getType().getDimSize(0)), sequence(number) {}
 
   void build() {
     if (op.getRouting().getPolicy() == Policy::Capacity)
@@ -267,18 +282,30 @@ void RouteKernel::buildThreshold() {
   finish(code, code.listReaching(threshold, arguments[kIndices], begin));
 }
 
+size_t nag::countRouteBuffers(RouteOp op) { return op.getDial() ? 4 : 3; }
+
+SmallVector<Value> nag::getRouteBuffers(KernelLowering &kernel, RouteOp op) {
+  SmallVector<Value> buffers{getFlatBuffer(kernel, op.getScores()),
+                             getFlatBuffer(kernel, op.getIndices()),
+                             getFlatBuffer(kernel, op.getOffsets())};
+  if (Value dial = op.getDial())
+    buffers.push_back(getFlatBuffer(kernel, dial));
+  return buffers;
+}
+
+void nag::buildRoute(ImplicitLocOpBuilder &builder, RouteOp op,
+                     ArrayRef<Value> arguments, Value sequence) {
+  RouteKernel(builder, op, arguments, sequence).build();
+}
+
 static FailureOr<unsigned> emitRoute(KernelLowering &kernel, RouteOp op) {
   if (failed(verifyScores(op, op.getScores())))
     return failure();
-  SmallVector<Value> operands{getFlatBuffer(kernel, op.getScores()),
-                              getFlatBuffer(kernel, op.getIndices()),
-                              getFlatBuffer(kernel, op.getOffsets())};
-  if (Value dial = op.getDial())
-    operands.push_back(getFlatBuffer(kernel, dial));
   int64_t sequences = op.getScores().getType().getDimSize(0);
-  DeviceFunction device =
-      kernel.createLaunch("", operands, {sequences, 1, 1}, {kWarpSize, 1, 1});
-  RouteKernel(device.builder, op, device.arguments).build();
+  DeviceFunction device = kernel.createLaunch(
+      "", getRouteBuffers(kernel, op), {sequences, 1, 1}, {kWarpSize, 1, 1});
+  Value sequence = ThreadCode(device.builder).blockIndex();
+  buildRoute(device.builder, op, device.arguments, sequence);
   return 1u;
 }
 

@@ -32,6 +32,8 @@ public:
       joinSums();
     if (options.multiTensor)
       joinIndependent();
+    if (options.gatherRows)
+      joinRoutes();
     if (options.remarks)
       explainApart();
   }
@@ -52,6 +54,7 @@ private:
   bool joinBest(unsigned id, Filter filter);
   void joinSums();
   void joinIndependent();
+  void joinRoutes();
   StringRef getIndependentObstacle(unsigned a, unsigned b) const;
   std::string getSignature(unsigned id) const;
 
@@ -345,6 +348,22 @@ void FusionPlan::joinIndependent() {
           (graph.getGroup(id).rows == KernelGroup::kMixedRows ||
            graph.getGroup(other).rows == KernelGroup::kMixedRows))
         merge(id, other);
+}
+
+/// Selection runs in the kernel of the product that makes its scores.
+void FusionPlan::joinRoutes() {
+  for (unsigned id : graph.getGroups()) {
+    auto route = dyn_cast<RouteOp>(graph.getGroup(id).ops.front());
+    if (!route)
+      continue;
+    for (unsigned producer : graph.getProducers(id))
+      if (hasProducts(producer) &&
+          graph.getGroup(producer).writes.count(route.getScores()) &&
+          !graph.dependsThroughOthers(id, producer)) {
+        merge(producer, id);
+        break;
+      }
+  }
 }
 
 /// Says of each kernel why it reads what another writes from memory.

@@ -66,6 +66,9 @@ public:
   llvm::StringRef getObstacle(unsigned a, unsigned b) const;
   /// The same for two that have nothing to do with one another.
   llvm::StringRef getObstacleOfIndependent(unsigned a, unsigned b) const;
+  /// True when `from` needs what `on` makes, and another group makes of it what
+  /// `from` needs too.
+  bool dependsThroughOthers(unsigned from, unsigned on) const;
   /// Moves the ops of `b` into `a`.
   void merge(unsigned a, unsigned b);
 
@@ -81,7 +84,6 @@ private:
   mlir::Operation *getAnchor(mlir::Operation *op) const;
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
   bool readsBase(const KernelGroup &writer, const KernelGroup &reader) const;
-  bool dependsThroughOthers(unsigned from, unsigned on) const;
 
   bool gatherRows;
   llvm::SmallVector<KernelGroup> groups;

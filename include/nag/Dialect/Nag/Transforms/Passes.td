@@ -186,7 +186,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     RowSpaceOpInterface); by these ties the offsets are found, and a kernel with such rows takes them as an operand, whose number is its
     attribute `nag.row_count`: it loops over so many rows. The rest that nag.put completes is the tensor that nag.take took the rows
     from: no other row is touched. With `gather-rows`, a product reads taken rows through the index where they are, so that nothing makes them
-    for its sake, and a kernel may put rows over those that it takes by the same index.
+    for its sake; a kernel may put rows over those that it takes by the same index; nag.route runs in the kernel of the product that makes its
+    scores.
 
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).
