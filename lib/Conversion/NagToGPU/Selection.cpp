@@ -27,8 +27,8 @@ public:
         lane(rem(threadIndex(), kWarpSize)) {
     if (count > kHeldScores)
       return;
-    for (int64_t start = 0; start < count; start += kWarpSize)
-      held.push_back(getBits(add(lane, start)));
+    for (int64_t at = 0; at < count; at += kWarpSize)
+      held.push_back(getBits(add(lane, at)));
   }
 
   Value getLane() { return lane; }
