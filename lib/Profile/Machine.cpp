@@ -11,7 +11,7 @@ Expected<Machine> Machine::load() {
   std::string path = runtime::cuda::getDriverLibrary("vm"), reason;
   auto library = sys::DynamicLibrary::getLibrary(path.c_str(), &reason);
   if (!library.isValid())
-    return createStringError("no PTX machine: " + reason);
+    return createStringError(runtime::cuda::explainMissing(path, reason));
   Machine machine;
   StringRef missing;
   auto lookUp = [&](auto &function, const char *name) {

@@ -101,15 +101,23 @@ Error Driver::lookUpFunctions(StringRef library) {
                            missing);
 }
 
+std::string nag::runtime::cuda::explainMissing(StringRef library,
+                                               StringRef reason) {
+  if (library.ends_with(kMachineLibrary))
+    return ("no PTX machine: " + reason +
+            "; `make build` builds it, NAG_PTXVM_LIBRARY names it elsewhere")
+        .str();
+  StringRef way = library == kDriverLibrary ? "; the device vm needs none" : "";
+  return ("no CUDA driver: " + reason + way).str();
+}
+
 Expected<std::unique_ptr<Driver>> Driver::load(StringRef library) {
   std::string reason;
   std::unique_ptr<Driver> driver(new Driver());
   driver->handle =
       sys::DynamicLibrary::getLibrary(library.str().c_str(), &reason);
   if (!driver->handle.isValid())
-    return createStringError(
-        "no CUDA driver: " + reason +
-        (library == kDriverLibrary ? "; the device vm needs none" : ""));
+    return createStringError(explainMissing(library, reason));
   if (Error error = driver->lookUpFunctions(library))
     return error;
   if (Error error = driver->check((*driver)->cuInit(0), "cuInit"))

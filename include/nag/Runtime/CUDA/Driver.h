@@ -118,6 +118,9 @@ private:
 /// machine's for "vm" (NAG_PTXVM_LIBRARY, or beside this program).
 std::string getDriverLibrary(llvm::StringRef device);
 
+/// The error for such a library that cannot be loaded for `reason`.
+std::string explainMissing(llvm::StringRef library, llvm::StringRef reason);
+
 } // namespace nag::runtime::cuda
 
 #endif // NAG_RUNTIME_CUDA_DRIVER_H
