@@ -25,6 +25,11 @@ bool nag::isSumOp(Operation *op) {
          isa<RankedTensorType>(op->getResult(0).getType());
 }
 
+Value nag::skipWidening(Value value) {
+  auto widened = value.getDefiningOp<arith::ExtFOp>();
+  return widened && widened.getIn().hasOneUse() ? widened.getIn() : value;
+}
+
 OpResult nag::findOverwriter(Value value) {
   if (!value.hasOneUse())
     return {};

@@ -41,6 +41,8 @@ void nag::buildTrainingPipeline(OpPassManager &manager,
   manager.addPass(createNagDifferentiate(differentiate));
   if (options.fuseHead)
     manager.addPass(createNagFuseHead());
+  if (options.bf16)
+    manager.addPass(createNagContractInBF16());
   if (isLoss)
     manager.addPass(createNagBuildOptimizer());
   addCleanup(manager);

@@ -41,14 +41,3 @@ func.func @rows(%q: tensor<2x128x128xbf16>, %o: tensor<2x128x128xbf16>, %l: tens
       : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> (tensor<2x128x128xbf16>, tensor<2x2x128xf32>)
   return %y, %lse : tensor<2x128x128xbf16>, tensor<2x2x128xf32>
 }
-
-// -----
-
-func.func @several(%x: tensor<64x64xf32>, %w: tensor<64x64xf32>, %out: tensor<64x64xf32>) -> (tensor<64x64xf32>, tensor<64x64xf32>)
-    attributes {nag.kernel} {
-  // expected-error@+1 {{expected a schedule with a 'split_k' of 1 for several products}}
-  %y = nag.linear %x, %w {nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 2, split_k = 2>}
-      : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
-  %z = nag.linear %w, %x : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
-  return %y, %z : tensor<64x64xf32>, tensor<64x64xf32>
-}

@@ -42,13 +42,12 @@ func.func @odd(%x: tensor<64x33xbf16>, %w: tensor<64x33xbf16>, %out: tensor<64x6
   return %0 : tensor<64x64xbf16>
 }
 
-// A split sum: parts in scratch memory, added up by a second launch.
+// A split sum: parts in scratch memory, added up by the last block of a tile.
 // CHECK-LABEL: func.func @split
-// CHECK:         %[[PARTS:.*]] = gpu.alloc () : memref<4x32x32xf32>
+// CHECK:         %[[PARTS:.*]] = gpu.alloc () : memref<1x4x32x32xf32>
 // CHECK:         gpu.launch_func @device::@split blocks in (%c1{{[_0-9]*}}, %c4{{[^)]*}})
-// CHECK-SAME:      args(%{{.*}} : memref<512x32xf32>, %{{.*}} : memref<512x32xf32>, %[[PARTS]] : memref<4x32x32xf32>)
-// CHECK:         gpu.launch_func @device::@split_sum
-// CHECK-SAME:      args(%[[PARTS]] : memref<4x32x32xf32>, %{{.*}} : memref<32x32xf32>)
+// CHECK-SAME:      args(%{{.*}} : memref<512x32xf32>, %{{.*}} : memref<512x32xf32>, %{{.*}} : memref<32x32xf32>, %[[PARTS]] : memref<1x4x32x32xf32>)
+// CHECK-NEXT:    return
 func.func @split(%dy: tensor<512x32xf32>, %x: tensor<512x32xf32>, %out: tensor<32x32xf32>) -> tensor<32x32xf32>
     attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 4>} {
   %y = nag.weight_grad %dy, %x : (tensor<512x32xf32>, tensor<512x32xf32>) -> tensor<32x32xf32>
@@ -173,8 +172,18 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // CHECK:         llvm.store %{{.*}}, %{{.*}} {alignment = 2 : i64} : i16, !llvm.ptr<3>
 // CHECK:         gpu.return
 
-// CHECK-LABEL: gpu.func @split_sum
+// CHECK-LABEL: gpu.func @split
+// CHECK-COUNT-4: llvm.store %{{.*}}, %{{.*}} {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
+// CHECK:         gpu.barrier
+// CHECK:         llvm.fence syncscope("device") acq_rel
+// CHECK:         %[[BEFORE:.*]] = llvm.atomicrmw uinc_wrap %{{.*}}, %c3_i32{{.*}} syncscope("device") monotonic
+// CHECK:         llvm.fence syncscope("device") acq_rel
+// CHECK:         llvm.store %[[BEFORE]]
+// CHECK:         gpu.barrier
+// CHECK:         %[[IS_LAST:.*]] = arith.cmpi ult, %{{.*}}, %c1_i32
+// CHECK:         scf.if %[[IS_LAST]]
 // CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
+// CHECK:         scf.for
 
 // CHECK-LABEL: gpu.func @fused
 // CHECK:         arith.mulf

@@ -85,12 +85,17 @@ func.func @odd(%x: tensor<16x257xbf16>, %out: tensor<16x257xbf16>) -> tensor<16x
 
 // -----
 
-// A sum over rows: partial sums in memory, one for each group of threads, then a launch that adds them up. No atomics.
+// A sum over rows: partial sums in memory, one for each block, which the last block adds up. No sum by atomics.
 // CHECK-LABEL: func.func @sum
-// CHECK: %[[PARTIALS:.*]] = gpu.alloc
-// CHECK: gpu.launch_func @device::@sum {{.*}}args(%{{.*}} : memref<65536xf32>, %[[PARTIALS]] : memref<[[SLOTS:[0-9]+]]xf32>)
-// CHECK: gpu.launch_func @device::@sum_sums {{.*}}args(%[[PARTIALS]] : memref<[[SLOTS]]xf32>, %{{.*}} : memref<1xf32>)
+// CHECK: %[[PARTIALS:.*]] = gpu.alloc () : memref<[[BLOCKS:[0-9]+]]xf32>
+// CHECK: gpu.launch_func @device::@sum blocks in (%c[[BLOCKS]],
+// CHECK-SAME: args(%{{.*}} : memref<65536xf32>, %[[PARTIALS]] : memref<[[BLOCKS]]xf32>, %{{.*}} : memref<1xf32>)
+// CHECK-NEXT: return
+// CHECK: llvm.mlir.global internal @sum_arrivals(#llvm.zero) {addr_space = 1 : i32, alignment = 4 : i64} : !llvm.array<1 x i32>
+// CHECK: gpu.func @sum
+// CHECK: llvm.atomicrmw uinc_wrap
 // CHECK-NOT: atomic
+// CHECK: gpu.return
 func.func @sum(%x: tensor<1024x64xf32>, %out: tensor<f32>) -> tensor<f32> attributes {nag.kernel} {
   %n = nag.squared_norm %x : (tensor<1024x64xf32>) -> tensor<f32>
   %0 = bufferization.materialize_in_destination %n in %out : (tensor<f32>, tensor<f32>) -> tensor<f32>

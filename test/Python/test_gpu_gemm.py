@@ -50,7 +50,7 @@ class Case:
         self.shapes = {"nt": ((m, k), (n, k)), "nn": ((m, k), (k, n)), "tn": ((k, m), (k, n))}[kind]
 
     def text(self):
-        """A function with one nag.kernel, which becomes the device functions @name_kernel and @name_kernel_sum."""
+        """A function with one nag.kernel, which becomes the device function @name_kernel."""
         attributes = ["transpose_weight"] if self.kind == "nn" else []
         if self.schedule:
             attributes.append(f"nag.schedule = #nag.schedule<gemm, {self.schedule}>")
@@ -116,16 +116,19 @@ class Compiled:
         assert out["findings"] == []
         return [np.load(path).view(dtype) for path, dtype in written], out["counters"]
 
+    def parts(self, name):
+        """The buffer for the parts of a split sum: a tile per block."""
+        kernel = self.kernels[name]
+        rows, columns = map(int, re.search(r"tile = \[(\d+), (\d+)", kernel["schedule"]).groups())
+        blocks, split, _ = kernel["grid"]
+        return [("f32", blocks * split * rows * columns)] if split > 1 else []
+
     def run(self, case):
-        """Operands, results in f64 and the counters of the product's launch."""
+        """Operands, results in f64 and the counters of the launch."""
         operands, (m, n, _) = case.operands(), case.size
         results = [(case.result, m * n) for _ in case.yields]
-        split = self.kernels[case.name]["grid"][1]
-        if split == 1:
-            arrays, counters = self.launch(case.name, [*operands[:2], *results, *operands[2:]])
-        else:
-            (parts,), counters = self.launch(case.name, [*operands[:2], ("f32", split * m * n)])
-            arrays, _ = self.launch(f"{case.name}_sum", [parts, *results, *operands[2:]])
+        arrays, counters = self.launch(case.name, [*operands[:2], *results, *operands[2:], *self.parts(case.name)])
+        arrays = arrays[:len(results)]
         return operands, [array.reshape(m, n).astype(np.float64) for array in arrays], counters
 
 
@@ -201,7 +204,7 @@ def test_epilogue(tmp_path):
              Case("parts", "tn", (64, 72, 128), ("bf16",) * 3, split, body=body, extra=2, yields=("%c", "%g")),
              Case("one", "nt", (64, 64, 64), ("f32",) * 3, body=body, extra=2, yields=("%g",))]
     compiled = Compiled(cases, tmp_path)
-    assert sorted(compiled.kernels) == ["bf16", "f32", "one", "parts", "parts_sum"]
+    assert sorted(compiled.kernels) == ["bf16", "f32", "one", "parts"]
     for case in cases:
         operands, results, _ = compiled.run(case)
         product = case.product(*operands[:2])
@@ -229,8 +232,8 @@ def test_a_split_sum_has_one_order(tmp_path):
     operands = case.operands()
     bits = set()
     for threads in (4, 1, 3):
-        (parts,), _ = compiled.launch("split", [*operands, ("f32", 5 * 64 * 72)], "--threads", threads)
-        (result,), _ = compiled.launch("split_sum", [parts, ("f32", 64 * 72)], "--threads", threads)
+        arguments = [*operands, ("f32", 64 * 72), *compiled.parts("split")]
+        (result, _), _ = compiled.launch("split", arguments, "--threads", threads)
         bits.add(result.tobytes())
     assert len(bits) == 1
 

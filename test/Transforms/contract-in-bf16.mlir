@@ -30,3 +30,27 @@ func.func @double(%x: tensor<8x4xf64>, %w: tensor<16x4xf64>) -> tensor<8x16xf64>
   %y = nag.linear %x, %w : (tensor<8x4xf64>, tensor<16x4xf64>) -> tensor<8x16xf64>
   return %y : tensor<8x16xf64>
 }
+
+// A gradient that is only widened is the f32 sum itself, also that of the head.
+// CHECK-LABEL: func.func @gradients
+// CHECK: %[[DW:.*]] = nag.weight_grad {{.*}} : (tensor<8x16xbf16>, tensor<8x4xbf16>) -> tensor<16x4xf32>
+// CHECK: %{{.*}}, %{{.*}}, %[[DH:.*]] = nag.head_loss_vjp {{.*}} -> (tensor<8xf32>, tensor<8x4xbf16>, tensor<16x4xf32>)
+// CHECK: return %[[DW]], %[[DH]]
+func.func @gradients(%dy: tensor<8x16xbf16>, %x: tensor<8x4xbf16>, %w: tensor<16x4xbf16>, %t: tensor<8xi32>, %dl: tensor<8xf32>)
+    -> (tensor<16x4xf32>, tensor<16x4xf32>) {
+  %dw = nag.weight_grad %dy, %x : (tensor<8x16xbf16>, tensor<8x4xbf16>) -> tensor<16x4xbf16>
+  %wide = arith.extf %dw : tensor<16x4xbf16> to tensor<16x4xf32>
+  %losses, %dx, %dh = nag.head_loss_vjp %x, %w, %t, %dl {vocab = 16}
+      : (tensor<8x4xbf16>, tensor<16x4xbf16>, tensor<8xi32>, tensor<8xf32>) -> (tensor<8xf32>, tensor<8x4xbf16>, tensor<16x4xbf16>)
+  %head = arith.extf %dh : tensor<16x4xbf16> to tensor<16x4xf32>
+  return %wide, %head : tensor<16x4xf32>, tensor<16x4xf32>
+}
+
+// One that is read as it is stays bf16.
+// CHECK-LABEL: func.func @both
+// CHECK: nag.weight_grad {{.*}} -> tensor<16x4xbf16>
+func.func @both(%dy: tensor<8x16xbf16>, %x: tensor<8x4xbf16>) -> (tensor<16x4xf32>, tensor<16x4xbf16>) {
+  %dw = nag.weight_grad %dy, %x : (tensor<8x16xbf16>, tensor<8x4xbf16>) -> tensor<16x4xbf16>
+  %wide = arith.extf %dw : tensor<16x4xbf16> to tensor<16x4xf32>
+  return %wide, %dw : tensor<16x4xf32>, tensor<16x4xbf16>
+}

@@ -101,3 +101,40 @@ func.func @optimizer(%a: tensor<4x16xf32>, %b: tensor<3xf32>, %c: tensor<4x16xf3
   %4 = nag.constrain %e zero_mean : (tensor<5x7xf32>) -> tensor<5x7xf32>
   return %0, %1, %2, %3, %4 : tensor<f32>, tensor<f32>, tensor<4x16xf32>, tensor<3xf32>, tensor<5x7xf32>
 }
+
+// -----
+
+// Conversions go with the ops that read and make their rows, whatever the number of readers: bf16 joins as f32 does.
+// CHECK-LABEL: func.func @bf16
+// CHECK: nag.kernel "linear_relu2_addf"
+// CHECK-COUNT-3: nag.linear
+// CHECK-NEXT: arith.extf
+// CHECK-NEXT: nag.relu2
+// CHECK-NEXT: arith.truncf
+// CHECK-COUNT-2: arith.extf
+// CHECK-NEXT: arith.addf
+// CHECK: nag.kernel "linear"
+// CHECK-NEXT: ^bb0
+// CHECK-NEXT: nag.linear
+// CHECK-NEXT: nag.yield
+// CHECK: nag.kernel "rotate"
+// CHECK-SAME: : (tensor<2x8x16xbf16>, tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+func.func @bf16(%x: tensor<2x8x16xbf16>, %w: tensor<64x16xbf16>, %u: tensor<16x64xbf16>, %v: tensor<16x16xbf16>, %k: tensor<2x8x16xbf16>,
+                %r: tensor<2x8x16xf32>, %s: tensor<2x8xf32>, %g: tensor<2x8xf32>)
+    -> (tensor<2x8x64xbf16>, tensor<2x8x16xf32>, tensor<2x8x16xf32>) {
+  %h = nag.linear %x, %w : (tensor<2x8x16xbf16>, tensor<64x16xbf16>) -> tensor<2x8x64xbf16>
+  %h32 = arith.extf %h : tensor<2x8x64xbf16> to tensor<2x8x64xf32>
+  %a32 = nag.relu2 %h32 : (tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
+  %a = arith.truncf %a32 : tensor<2x8x64xf32> to tensor<2x8x64xbf16>
+  %f = nag.linear %a, %u : (tensor<2x8x64xbf16>, tensor<16x64xbf16>) -> tensor<2x8x16xbf16>
+  %f32 = arith.extf %f : tensor<2x8x16xbf16> to tensor<2x8x16xf32>
+  %p = nag.linear %x, %v : (tensor<2x8x16xbf16>, tensor<16x16xbf16>) -> tensor<2x8x16xbf16>
+  %q = nag.linear %k, %v : (tensor<2x8x16xbf16>, tensor<16x16xbf16>) -> tensor<2x8x16xbf16>
+  %p32 = arith.extf %p : tensor<2x8x16xbf16> to tensor<2x8x16xf32>
+  %q32 = arith.extf %q : tensor<2x8x16xbf16> to tensor<2x8x16xf32>
+  %sum = arith.addf %p32, %q32 : tensor<2x8x16xf32>
+  %z = nag.make_stream %r, %s : !nag.stream<2x8x16xf32>
+  %y = nag.rotate %z, %f32, %g : (!nag.stream<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> !nag.stream<2x8x16xf32>
+  %d = nag.direction %y : !nag.stream<2x8x16xf32>
+  return %a, %sum, %d : tensor<2x8x64xbf16>, tensor<2x8x16xf32>, tensor<2x8x16xf32>
+}

@@ -55,6 +55,8 @@ mlir::OpResult findOverwriter(mlir::Value value);
 namespace nag {
 /// True for ops that add two tensors up, which a product does as it is written.
 bool isSumOp(mlir::Operation *op);
+/// The value that `value` is widened from, where nothing else reads that.
+mlir::Value skipWidening(mlir::Value value);
 } // namespace nag
 
 #endif // NAG_INTERFACES_NAGINTERFACES_H

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag.embedding_vjp as launches of device functions: sort the positions by
-// token, stable, and add up every token's rows in the order of the positions.
-// For N positions, V rows of D elements and digits of 8 bits this reads
-// N D + V D elements once; the sort costs ceil(log2 V / 8) passes over the N
-// positions with 256 comparisons each, in registers and shared memory; finding
-// where tokens begin costs V log2 N reads. No atomics: every sum has one thread
-// and one order.
+// nag.embedding_vjp as launches of device functions. Where positions and rows
+// of the table are few, as with tokens that are bytes, one launch: every row
+// looks for its token among all positions. Else: sort the positions by token,
+// stable, and add up every token's rows in the order of the positions. For N
+// positions, V rows of D elements and digits of 8 bits this reads N D + V D
+// elements once; the sort costs ceil(log2 V / 8) passes over the N positions
+// with 256 comparisons each, in registers and shared memory; finding where
+// tokens begin costs V log2 N reads. No atomics: every sum has one thread and
+// one order.
 #include "TokenSort.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace nag;
@@ -15,6 +21,10 @@ using namespace nag;
 using Values = KernelCode::Values;
 
 static constexpr int64_t kThreads = 128;
+
+/// Comparisons of tokens with rows, a lane each, that cost less than a sort.
+static constexpr int64_t kMaxComparisons = 1 << 23;
+static constexpr int64_t kWarpLanes = 32;
 
 namespace {
 struct Table {
@@ -38,80 +48,164 @@ struct Table {
   }
 };
 
-/// Adds up the rows of one token: arguments are the rows' gradients, the sorted
-/// positions, where each token's begin, and the table's gradient.
-class RowSumKernel : public KernelCode {
+/// What both kernels do: a thread adds up some columns of a row of the table.
+/// The first argument is the rows' gradients, the last the table's gradient.
+class RowKernel : public KernelCode {
 public:
-  RowSumKernel(DeviceFunction &device, const Table &gradTable)
+  RowKernel(DeviceFunction &device, const Table &gradTable)
       : KernelCode(device.builder), table(gradTable),
         arguments(device.arguments) {}
 
+protected:
+  /// Sets `row`, the same for all lanes of a warp, `element` and `active`.
+  void findPlace();
+  /// The thread's columns of the gradient at a position.
+  Values loadGradient(Value position, Value column);
+  void storeSums(ValueRange sums);
+
+  const Table table;
+  ArrayRef<Value> arguments;
+  Value row, element, active;
+};
+
+/// Adds up the rows of one token: between the gradients are the sorted
+/// positions, and where each token's begin.
+class RowSumKernel : public RowKernel {
+public:
+  using RowKernel::RowKernel;
   void build();
 
 private:
   /// Rows that are read before the first of them is added.
   static constexpr int64_t kAhead = 4;
 
-  Values load(Value index, Value element);
-  Values addRows(Value begin, Value end, int64_t step, ValueRange sums,
-                 Value element);
+  Values addRows(Value begin, Value end, int64_t step, ValueRange sums);
   Value loadBound(Value row);
+};
 
-  const Table table;
-  ArrayRef<Value> arguments;
+/// The same from the tokens as they stand: a warp compares 32 at a time.
+class RowSearchKernel : public RowKernel {
+public:
+  using RowKernel::RowKernel;
+  void build(int64_t positions);
+
+private:
+  Value findMatches(Value first, int64_t positions);
+  Values addMatches(Value first, Value matches, ValueRange sums, Value column);
 };
 } // namespace
 
-Values RowSumKernel::load(Value index, Value element) {
+void RowKernel::findPlace() {
+  int64_t lanes = table.getLanes();
+  Value thread = threadIndex(), block = blockIndex();
+  row = add(mul(div(block, table.getChunks()), table.getRowsPerBlock()),
+            div(thread, lanes));
+  Value lane =
+      add(mul(rem(block, table.getChunks()), lanes), rem(thread, lanes));
+  element = mul(lane, table.getWidth());
+  active = both(less(row, table.rows), less(element, table.columns));
+}
+
+Values RowKernel::loadGradient(Value position, Value column) {
   int64_t bytes = table.gradElement.getIntOrFloatBitWidth() / 8;
-  Value position = loadAt(getBuilder().getI32Type(), arguments[1], index);
   Value at =
-      mul(add(mul(extend(position), table.columns), extend(element)), bytes);
+      mul(add(mul(extend(position), table.columns), extend(column)), bytes);
   return loadFloats(table.gradElement,
-                    offset(pointer(arguments[0], Space::Global), at),
+                    offset(pointer(arguments.front(), Space::Global), at),
                     table.getWidth());
 }
 
+void RowKernel::storeSums(ValueRange sums) {
+  int64_t bytes = table.element.getIntOrFloatBitWidth() / 8;
+  Value at = mul(add(mul(extend(row), table.columns), extend(element)), bytes);
+  storeFloats(table.element, sums,
+              offset(pointer(arguments.back(), Space::Global), at));
+}
+
 Values RowSumKernel::addRows(Value begin, Value end, int64_t step,
-                             ValueRange sums, Value element) {
+                             ValueRange sums) {
   return loop(begin, end, step, sums, [&](Value first, ValueRange state) {
     SmallVector<Values> rows;
-    for (int64_t i = 0; i < step; ++i)
-      rows.push_back(load(add(first, i), element));
+    for (int64_t i = 0; i < step; ++i) {
+      Value position =
+          loadAt(getBuilder().getI32Type(), arguments[1], add(first, i));
+      rows.push_back(loadGradient(position, element));
+    }
     Values results(state);
-    for (const Values &row : rows)
-      for (auto [result, value] : llvm::zip_equal(results, row))
+    for (const Values &terms : rows)
+      for (auto [result, value] : llvm::zip_equal(results, terms))
         result = addf(result, value);
     return results;
   });
 }
 
-Value RowSumKernel::loadBound(Value row) {
-  return loadAt(getBuilder().getI32Type(), arguments[2], row);
+Value RowSumKernel::loadBound(Value number) {
+  return loadAt(getBuilder().getI32Type(), arguments[2], number);
 }
 
 void RowSumKernel::build() {
-  int64_t width = table.getWidth(), lanes = table.getLanes();
-  Value thread = threadIndex(), block = blockIndex();
-  Value row = add(mul(div(block, table.getChunks()), table.getRowsPerBlock()),
-                  div(thread, lanes));
-  Value lane =
-      add(mul(rem(block, table.getChunks()), lanes), rem(thread, lanes));
-  Value element = mul(lane, width);
-  Value active = both(less(row, table.rows), less(element, table.columns));
+  findPlace();
   ifTrue(active, [&] {
     Value begin = loadBound(row), end = larger(loadBound(add(row, 1)), begin);
     Value rest = bitAnd(sub(end, begin), kAhead - 1);
     Value whole = sub(end, rest);
-    Values sums(width, number(0));
-    sums = addRows(begin, whole, kAhead, sums, element);
-    sums = addRows(whole, end, 1, sums, element);
-    int64_t bytes = table.element.getIntOrFloatBitWidth() / 8;
-    Value at =
-        mul(add(mul(extend(row), table.columns), extend(element)), bytes);
-    storeFloats(table.element, sums,
-                offset(pointer(arguments[3], Space::Global), at));
+    Values sums(table.getWidth(), number(0));
+    sums = addRows(begin, whole, kAhead, sums);
+    storeSums(addRows(whole, end, 1, sums));
   });
+}
+
+/// A bit for each of 32 positions from `first` on that hold the row's token.
+Value RowSearchKernel::findMatches(Value first, int64_t positions) {
+  ImplicitLocOpBuilder &builder = getBuilder();
+  Value position = add(first, rem(threadIndex(), kWarpLanes));
+  Value token = loadAt(builder.getI32Type(), arguments[1],
+                       smaller(position, constant(positions - 1)));
+  Value isSame =
+      builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, token, row);
+  return NVVM::VoteSyncOp::create(
+      builder, builder.getI32Type(), /*mask=*/constant(-1),
+      both(isSame, less(position, positions)), NVVM::VoteSyncKind::ballot);
+}
+
+/// Adds the gradients of the matches, the earliest position first.
+Values RowSearchKernel::addMatches(Value first, Value matches, ValueRange sums,
+                                   Value column) {
+  ImplicitLocOpBuilder &builder = getBuilder();
+  Values state{matches};
+  llvm::append_range(state, sums);
+  SmallVector<Type> types(ValueRange(state).getTypes());
+  auto loop = scf::WhileOp::create(
+      builder, types, state,
+      [&](OpBuilder &, Location, ValueRange values) {
+        Value isLeft = builder.createOrFold<arith::CmpIOp>(
+            arith::CmpIPredicate::ne, values[0], constant(0));
+        scf::ConditionOp::create(builder, isLeft, values);
+      },
+      [&](OpBuilder &, Location, ValueRange values) {
+        Value next = LLVM::CountTrailingZerosOp::create(
+            builder, builder.getI32Type(), values[0], /*isZeroPoison=*/true);
+        Values results{
+            builder.createOrFold<arith::AndIOp>(values[0], add(values[0], -1))};
+        for (auto [sum, term] : llvm::zip_equal(
+                 values.drop_front(), loadGradient(add(first, next), column)))
+          results.push_back(addf(sum, term));
+        scf::YieldOp::create(builder, results);
+      });
+  return llvm::to_vector_of<Value>(loop.getResults().drop_front());
+}
+
+/// Warps vote together, so threads without columns come along.
+void RowSearchKernel::build(int64_t positions) {
+  findPlace();
+  Value column = smaller(element, constant(table.columns - table.getWidth()));
+  Values zeros(table.getWidth(), number(0));
+  Values sums = loop(constant(0), constant(positions), kWarpLanes, zeros,
+                     [&](Value first, ValueRange state) {
+                       return addMatches(first, findMatches(first, positions),
+                                         state, column);
+                     });
+  ifTrue(active, [&] { storeSums(sums); });
 }
 
 static LogicalResult emit(KernelLowering &kernel, EmbeddingVJPOp op) {
@@ -125,9 +219,17 @@ static LogicalResult emit(KernelLowering &kernel, EmbeddingVJPOp op) {
                             "but got ")
              << element;
   int64_t positions = grad.getNumElements() / table.columns;
-  SortedTokens sorted =
-      sortTokens(kernel, kernel.getBuffer(op.getTokens(), {positions}),
-                 positions, table.rows);
+  Value tokens = kernel.getBuffer(op.getTokens(), {positions});
+  if (positions > 0 && positions * table.rows <= kMaxComparisons) {
+    DeviceFunction device =
+        kernel.createLaunch("",
+                            {kernel.getBuffer(op.getResultGrad()), tokens,
+                             kernel.getBuffer(op.getTableGrad())},
+                            table.getGrid(), {kThreads, 1, 1});
+    RowSearchKernel(device, table).build(positions);
+    return success();
+  }
+  SortedTokens sorted = sortTokens(kernel, tokens, positions, table.rows);
   DeviceFunction device = kernel.createLaunch(
       "sum",
       {kernel.getBuffer(op.getResultGrad()), sorted.positions, sorted.begins,

@@ -126,12 +126,17 @@ LogicalResult ProductLaunch::collectProducts() {
   return success();
 }
 
-/// The product whose sum is `value` and goes nowhere else so far.
+/// The product whose sum is `value`, perhaps widened, and goes nowhere else so
+/// far.
 Product *ProductLaunch::findWhole(Value value) {
+  Value sum = skipWidening(value);
+  size_t numSteps = sum == value ? 0 : 1;
   auto found = llvm::find_if(products, [&](const Product &product) {
-    return product.getFirst().result == value && !product.epilogue.hasSteps();
+    return product.getFirst().result == sum &&
+           product.epilogue.getNumSteps() == numSteps;
   });
-  return found != products.end() && value.hasOneUse() ? &*found : nullptr;
+  bool isOnlyUse = value.hasOneUse() && sum.hasOneUse();
+  return found != products.end() && isOnlyUse ? &*found : nullptr;
 }
 
 /// The product whose sum, with other tensors added, is `value`.
@@ -171,7 +176,8 @@ bool ProductLaunch::addUp(Operation *op) {
   return true;
 }
 
-/// Lets the one product whose values the op reads compute it.
+/// Lets the one product whose values the op reads compute it, or where it reads
+/// none, any whose tiles are the op's as well.
 bool ProductLaunch::append(RowwiseOpInterface op) {
   Product *owner = nullptr;
   for (Value operand : op->getOperands())
@@ -183,7 +189,16 @@ bool ProductLaunch::append(RowwiseOpInterface op) {
         return false;
       owner = &product;
     }
-  return owner && owner->epilogue.append(op);
+  if (owner)
+    return owner->epilogue.append(op);
+  // Best one whose values go into the same op as its own.
+  for (Operation *user : op->getUsers())
+    for (Value operand : user->getOperands())
+      for (Product &product : products)
+        if (product.epilogue.computes(skipWidening(operand)))
+          return product.epilogue.append(op);
+  return llvm::any_of(
+      products, [&](Product &product) { return product.epilogue.append(op); });
 }
 
 void ProductLaunch::collectOthers() {

@@ -74,7 +74,7 @@ int64_t countSteps(const Problem &problem, const Schedule &schedule);
 mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
 
 /// The schedule that a cost model takes for the fastest on a chip, for problems
-/// of one unit that share a launch. Sums of several products are not split.
+/// of one unit that share a launch.
 Schedule chooseSchedule(llvm::ArrayRef<Product> products,
                         const GPUTarget &target);
 /// What that model takes for the time of a schedule; infinite where no block
@@ -189,8 +189,8 @@ class Epilogue {
 public:
   explicit Epilogue(const Problem &problem);
 
-  /// Takes the op if it is of that kind and reads what is computed so far.
-  /// nag.put lets rows go where its indices say.
+  /// Takes the op if it is of that kind; it reads what is computed so far, or
+  /// other tensors alone. nag.put lets rows go where its indices say.
   bool append(RowwiseOpInterface op);
   /// True when `value` is the contraction's result plus other tensors, and
   /// nothing else reads what leads to it.
@@ -201,7 +201,7 @@ public:
   /// To be called after the last append.
   void collectOutputs();
 
-  bool hasSteps() const { return !steps.empty(); }
+  size_t getNumSteps() const { return steps.size(); }
   /// The contraction's result and those of the ops.
   bool computes(mlir::Value value) const { return computed.contains(value); }
   /// True when an op reduces rows.
@@ -277,8 +277,6 @@ public:
                    mlir::ValueRange scalarBuffers,
                    mlir::ValueRange vectorBuffers,
                    mlir::ValueRange indexBuffers);
-  /// Moves the outputs' start.
-  void skip(mlir::Value bytes);
   /// Only so many rows are stored; null for all.
   void setRowLimit(mlir::Value limit) { rowLimit = limit; }
 
@@ -364,16 +362,10 @@ int64_t getStageBytes(const Schedule &schedule);
 int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
 int64_t getSharedBytes(const Product &product, const Schedule &schedule);
 
-/// Launches one kernel for all products, each with blocks of its own, and for a
-/// split sum, which has no others beside it, a second one that adds up its
-/// parts.
+/// Launches one kernel for all products, each with blocks of its own. The last
+/// block of a tile adds up the parts of a split k, in their order.
 void emit(KernelLowering &kernel, llvm::ArrayRef<Product> products,
           const Schedule &schedule);
-
-/// Adds the splits of `parts`, [splits, rows, columns], in their order.
-void emitSplitSum(KernelLowering &kernel, const Problem &problem,
-                  const Schedule &schedule, const Epilogue &epilogue,
-                  mlir::Value parts);
 
 /// Builds what selects tokens once all blocks of the product are done, at the
 /// end of each. `arguments` stand for the buffers of the route.

@@ -154,8 +154,6 @@ bool Epilogue::append(RowwiseOpInterface op) {
   if (auto put = dyn_cast<PutOp>(op.getOperation()))
     return appendPut(put);
   auto isKnown = [&](Value operand) { return computed.contains(operand); };
-  if (llvm::none_of(op->getOperands(), isKnown))
-    return false;
   Step step;
   step.op = op;
   step.program = buildProgram(op, step.results);

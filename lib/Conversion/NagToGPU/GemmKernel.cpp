@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The device function of a GEMM: blocks, the pipeline of stages, and the second
-// launch that adds up a split k.
+// The device function of a GEMM: blocks, the pipeline of stages, and the sum of
+// the parts of a split k.
 #include "Gemm.h"
 #include "KernelCode.h"
+#include "LastBlock.h"
 #include "Selection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace nag;
@@ -45,13 +47,14 @@ namespace {
 class Kernel {
 public:
   /// `blockNumber` counts the product's blocks; `buffers` are those of
-  /// getProductBuffers.
+  /// getProductBuffers; `partBuffer` is for the parts of `tiles` tiles of a
+  /// split k.
   Kernel(ThreadCode &owner, const Product &gemmProduct,
          const Schedule &gemmSchedule, Value blockNumber,
-         ArrayRef<Value> buffers)
+         ArrayRef<Value> buffers, Value partBuffer, int64_t tiles)
       : builder(owner.getBuilder()), code(owner), product(gemmProduct),
         problem(product.getFirst()), schedule(gemmSchedule), block(blockNumber),
-        arguments(buffers) {}
+        arguments(buffers), parts(partBuffer), numParts(tiles) {}
 
   void build();
 
@@ -67,6 +70,9 @@ private:
   Value advanceSlot(Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(builder); }
   void store(Multiplier &multiplier, ValueRange accumulators);
+  Value getPartPointer(Value part, int64_t numSums);
+  void storePart(ValueRange accumulators);
+  SmallVector<Value> addUpParts(int64_t numSums);
 
   ImplicitLocOpBuilder &builder;
   ThreadCode &code;
@@ -76,6 +82,8 @@ private:
   const Schedule &schedule;
   Value block;
   ArrayRef<Value> arguments;
+  Value parts;
+  int64_t numParts;
   /// How many tiles along k of the term at hand one block multiplies.
   int64_t tiles = 0;
   BlockPlace place;
@@ -223,21 +231,74 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
 }
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
-  Value limit = problem.countsRows() ? count : Value();
-  if (schedule.splitK == 1) {
+  auto storeSums = [&](ValueRange sums) {
     Output output =
         createOutput(code, problem, schedule, product.epilogue, arguments);
-    output.setRowLimit(limit);
-    multiplier.store(accumulators, output);
+    output.setRowLimit(problem.countsRows() ? count : Value());
+    multiplier.store(sums, output);
     if (product.route)
       buildRouteTail(code, product, schedule, place,
                      arguments.take_back(countRouteBuffers(product.route)));
-    return;
+  };
+  if (schedule.splitK == 1)
+    return storeSums(accumulators);
+  storePart(accumulators);
+  emitInLastBlock(code, code.dynamicShared(), code.blockIndex(), numParts,
+                  schedule.splitK,
+                  [&] { storeSums(addUpParts(accumulators.size())); });
+}
+
+/// Sums lie four of a thread next to one another, then the block's threads.
+static constexpr int64_t kPartWidth = 4;
+
+/// Where the thread's sums of a part of the block's tile begin.
+Value Kernel::getPartPointer(Value part, int64_t numSums) {
+  Value number = code.add(code.mul(code.blockIndex(), schedule.splitK), part);
+  int64_t bytes = schedule.getThreads() * 4;
+  Value start = code.offset(code.pointer(parts, Space::Global),
+                            code.mul(code.extend(number), numSums * bytes));
+  return code.offset(start, code.mul(place.thread, kPartWidth * 4));
+}
+
+void Kernel::storePart(ValueRange accumulators) {
+  auto type = VectorType::get(kPartWidth, builder.getF32Type());
+  Value pointer = getPartPointer(split, accumulators.size());
+  for (size_t first = 0; first < accumulators.size(); first += kPartWidth) {
+    Value vector = vector::FromElementsOp::create(
+        builder, type, accumulators.slice(first, kPartWidth));
+    code.store(vector, code.offset(pointer, first * schedule.getThreads() * 4),
+               16);
   }
-  Output parts(code, problem, schedule, arguments.front());
-  parts.setRowLimit(limit);
-  parts.skip(code.mul(code.extend(split), problem.m * problem.n * 4));
-  multiplier.store(accumulators, parts);
+}
+
+/// In the order of the parts.
+SmallVector<Value> Kernel::addUpParts(int64_t numSums) {
+  auto type = VectorType::get(kPartWidth, builder.getF32Type());
+  auto load = [&](Value part) {
+    SmallVector<Value> vectors;
+    Value pointer = getPartPointer(part, numSums);
+    for (int64_t first = 0; first < numSums; first += kPartWidth)
+      vectors.push_back(code.load(
+          type, code.offset(pointer, first * schedule.getThreads() * 4), 16));
+    return vectors;
+  };
+  auto loop = scf::ForOp::create(builder, code.constant(1),
+                                 code.constant(schedule.splitK),
+                                 code.constant(1), load(code.constant(0)));
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    SmallVector<Value> sums;
+    for (auto [sum, part] : llvm::zip_equal(loop.getRegionIterArgs(),
+                                            load(loop.getInductionVar())))
+      sums.push_back(arith::AddFOp::create(builder, sum, part));
+    scf::YieldOp::create(builder, sums);
+  }
+  SmallVector<Value> sums;
+  for (Value vector : loop.getResults())
+    llvm::append_range(
+        sums, vector::ToElementsOp::create(builder, vector).getResults());
+  return sums;
 }
 
 void Kernel::build() {
@@ -283,8 +344,7 @@ Value gemm::loadCount(ThreadCode &code, const Problem &problem, Value buffer) {
 /// The buffers of a product: of what counts its rows, the operands of its terms
 /// with their indices, and where its sums go.
 static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
-                                            const Product &product,
-                                            const Schedule &schedule) {
+                                            const Product &product) {
   SmallVector<Value> buffers;
   if (Value offsets = product.getFirst().offsets)
     buffers.push_back(kernel.getBuffer(offsets));
@@ -294,28 +354,23 @@ static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
       if (operand.indices)
         buffers.push_back(kernel.getBuffer(operand.indices));
     }
-  if (schedule.splitK == 1) {
-    buffers.append(getBuffers(kernel, product.epilogue));
-    if (product.route)
-      buffers.append(getRouteBuffers(kernel, product.route));
-    return buffers;
-  }
-  const Problem &problem = product.getFirst();
-  buffers.push_back(kernel.allocateScratch(
-      MemRefType::get({schedule.splitK, problem.m, problem.n},
-                      kernel.getHostBuilder().getF32Type())));
+  buffers.append(getBuffers(kernel, product.epilogue));
+  if (product.route)
+    buffers.append(getRouteBuffers(kernel, product.route));
   return buffers;
 }
 
 /// Builds the products one after the other, each for blocks of its own.
 static void buildProducts(DeviceFunction &device, ArrayRef<Product> products,
-                          const Schedule &schedule,
-                          ArrayRef<size_t> numBuffers) {
+                          const Schedule &schedule, ArrayRef<size_t> numBuffers,
+                          int64_t blocks) {
   ThreadCode code(device.builder);
   Value block = code.blockIndex();
   ArrayRef<Value> arguments = device.arguments;
+  Value parts = schedule.splitK > 1 ? arguments.back() : Value();
   for (auto [product, count] : llvm::zip_equal(products, numBuffers)) {
-    Kernel kernel(code, product, schedule, block, arguments.take_front(count));
+    Kernel kernel(code, product, schedule, block, arguments.take_front(count),
+                  parts, blocks);
     arguments = arguments.drop_front(count);
     int64_t tiles = countTiles(product, schedule);
     if (products.size() == 1)
@@ -333,12 +388,16 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
   SmallVector<size_t> numBuffers;
   int64_t blocks = 0, sharedBytes = 0;
   for (const Product &product : products) {
-    SmallVector<Value> own = getProductBuffers(kernel, product, schedule);
+    SmallVector<Value> own = getProductBuffers(kernel, product);
     numBuffers.push_back(own.size());
     buffers.append(own);
     blocks += countTiles(product, schedule);
     sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
   }
+  if (schedule.splitK > 1)
+    buffers.push_back(kernel.allocateScratch(MemRefType::get(
+        {blocks, schedule.splitK, schedule.tileM, schedule.tileN},
+        kernel.getHostBuilder().getF32Type())));
   DeviceFunction device =
       kernel.createLaunch("", buffers, {blocks, schedule.splitK, 1},
                           {schedule.getThreads(), 1, 1}, sharedBytes);
@@ -351,8 +410,5 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
   });
   if (spansRows && products.front().getFirst().unit == Unit::FMA)
     useAllRegisters(device.function);
-  buildProducts(device, products, schedule, numBuffers);
-  if (schedule.splitK > 1)
-    emitSplitSum(kernel, products.front().getFirst(), schedule,
-                 products.front().epilogue, buffers.back());
+  buildProducts(device, products, schedule, numBuffers, blocks);
 }

@@ -57,11 +57,6 @@ int64_t Output::getWidth() const {
   return width;
 }
 
-void Output::skip(Value bytes) {
-  for (Place &place : outputs)
-    place.start = code.offset(place.start, bytes);
-}
-
 void Output::moveTo(Value row, Value column) {
   threadRow = row;
   threadColumn = column;

@@ -54,17 +54,13 @@ static std::string findFault(const Problem &problem, const Schedule &schedule,
   return "";
 }
 
-/// Parts are added up element by element, in a launch of one product.
-static bool mayBeSplit(ArrayRef<Product> products) {
-  const Product &product = products.front();
-  return products.size() == 1 && product.terms.size() == 1 &&
-         !product.epilogue.spansRows();
-}
+/// Selection counts the tiles of the scores, each made by one block.
+static bool hasRoute(const Product &product) { return bool(product.route); }
 
 std::string gemm::findFault(ArrayRef<Product> products,
                             const Schedule &schedule, const GPUTarget &target) {
-  if (schedule.splitK > 1 && !mayBeSplit(products))
-    return "a 'split_k' of 1 for several products and for ops that reduce rows";
+  if (schedule.splitK > 1 && llvm::any_of(products, hasRoute))
+    return "a 'split_k' of 1 for a product whose rows are selected";
   for (const Product &product : products)
     for (const Problem &term : product.terms)
       if (std::string fault = ::findFault(term, schedule, target);
@@ -122,9 +118,9 @@ static double getRate(Unit unit, const GPUChip &chip) {
 /// shared memory.
 static constexpr double kGlobalRate = 40, kSharedRate = 128;
 /// Cycles: a block's start until its first tile is there, a step along k that
-/// nothing else hides, a launch.
+/// nothing else hides, the wait for the last part of a split sum.
 static constexpr double kStartCycles = 1000, kStepCycles = 300,
-                        kLaunchCycles = 4000;
+                        kPartCycles = 3000;
 /// Warps that keep a multiprocessor's units busy.
 static constexpr double kBusyWarps = 8;
 
@@ -197,10 +193,13 @@ double Estimate::getStepCycles(double resident) const {
                    (copied + read) / kSharedRate, kStepCycles / resident});
 }
 
-/// Parts written, read again and added up in a second launch.
+/// Parts written, read again and added up by the last block of a tile.
 double Estimate::getSplitCycles() const {
-  double bytes = 8.0 * problem.m * problem.n * schedule.splitK;
-  return kLaunchCycles + bytes / kGlobalRate / chip.multiprocessors;
+  double bytes = 0;
+  for (const Product &product : products)
+    bytes +=
+        8.0 * product.getFirst().m * product.getFirst().n * schedule.splitK;
+  return kPartCycles + bytes / kGlobalRate / chip.multiprocessors;
 }
 
 double Estimate::getCycles() const {
@@ -217,7 +216,7 @@ double Estimate::getCycles() const {
         countBlocks(product) * (countSteps(product) * getStepCycles(resident) +
                                 leave + kStartCycles / resident);
   double cycles = perMultiprocessor * work / blocks;
-  // A second launch must be worth it.
+  // It must be worth it.
   return schedule.splitK == 1 ? cycles : 1.1 * (cycles + getSplitCycles());
 }
 
@@ -229,21 +228,25 @@ double gemm::estimateCycles(ArrayRef<Product> products,
 }
 
 /// A split keeps enough k for its pipeline to fill.
-static bool mayBeSplit(const Problem &problem, const Schedule &schedule,
+static bool mayBeSplit(ArrayRef<Product> products, const Schedule &schedule,
                        int64_t split) {
-  return problem.k / (schedule.tileK * split) >= 2 * schedule.stages;
+  int64_t least = schedule.tileK * split * 2 * schedule.stages;
+  return llvm::none_of(products, hasRoute) &&
+         llvm::all_of(products, [&](const Product &product) {
+           return llvm::all_of(product.terms, [&](const Problem &term) {
+             return term.k >= least;
+           });
+         });
 }
 
 Schedule gemm::chooseSchedule(ArrayRef<Product> products,
                               const GPUTarget &target) {
   const Problem &first = products.front().getFirst();
-  bool isAlone = mayBeSplit(products);
   ArrayRef<Schedule> schedules = getSchedules(first.unit);
   Schedule best = schedules.back();
   double least = std::numeric_limits<double>::infinity();
   for (Schedule schedule : schedules)
-    for (int64_t split = 1;
-         split == 1 || (isAlone && mayBeSplit(first, schedule, split));
+    for (int64_t split = 1; split == 1 || mayBeSplit(products, schedule, split);
          split *= 2) {
       schedule.splitK = split;
       double cycles = estimateCycles(products, schedule, target);

@@ -33,10 +33,11 @@ RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target,
   collectLayouts(program);
   if (given) {
     follow(program, target, given);
-    return;
+  } else {
+    chooseThreads(program, target);
+    chooseBlocks(program, target);
   }
-  chooseThreads(program, target);
-  chooseBlocks(program, target);
+  chooseSums(program);
 }
 
 //===----------------------------------------------------------------------===//
@@ -281,6 +282,18 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
   int64_t most = target.chip->multiprocessors * std::min<int64_t>(residents, 4);
   passes = llvm::divideCeil(blocks, most);
   blocks = llvm::divideCeil(blocks, passes);
+}
+
+/// Shared memory in which a block adds up the sums of its slots.
+static constexpr int64_t kSumBytes = 8 * 1024;
+
+void RowGeometry::chooseSums(RowProgram &program) {
+  int64_t elements = 0;
+  for (const RowOutput &output : program.getOutputs())
+    if (output.isSum())
+      elements += output.type.getNumElements();
+  sumsInBlock = rowsPerBlock > 1 && elements > 0 &&
+                elements * rowsPerBlock * 4 <= kSumBytes;
 }
 
 //===----------------------------------------------------------------------===//

@@ -65,6 +65,10 @@ public:
   int64_t getNumSlots() const { return blocks * rowsPerBlock; }
   /// Slots that have a row.
   int64_t getNumBusySlots() const { return std::min(getNumSlots(), numRows); }
+  /// Partial sums that leave the chip.
+  int64_t getNumPartialSums() const {
+    return sumsInBlock ? blocks : getNumBusySlots();
+  }
 
   int64_t numRows;
   /// A power of two up to a warp's 32, or whole warps.
@@ -77,6 +81,8 @@ public:
   int64_t passes = 1;
   /// A row is read once and stays on the chip; else every use reads it anew.
   bool onChip = true;
+  /// A block adds up the sums of its slots before they leave it.
+  bool sumsInBlock = false;
   /// Chunks that wait in shared memory rather than in registers, from number
   /// `firstChunk` of an argument of the program on, and where, in bytes.
   struct HeldRow {
@@ -95,6 +101,7 @@ private:
   void chooseThreads(RowProgram &program, const GPUTarget &target);
   void chooseMemory(RowProgram &program, const GPUTarget &target);
   void chooseBlocks(RowProgram &program, const GPUTarget &target);
+  void chooseSums(RowProgram &program);
   void follow(RowProgram &program, const GPUTarget &target,
               ScheduleAttr schedule);
   std::string findFault(RowProgram &program, ScheduleAttr schedule) const;

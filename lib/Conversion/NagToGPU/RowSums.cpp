@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Sums over rows: the slots' partial sums, added up by a launch of its own in
-// an order that depends on their number alone.
+// Sums over rows: the slots' partial sums, added up in a fixed order by the
+// block that comes last, or where that has too much to do, by a launch of its
+// own.
 #include "RowSums.h"
+#include "LastBlock.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -21,10 +23,10 @@ namespace {
 class SumThreads {
 public:
   SumThreads(DeviceFunction &function, const PartialSum &sum, Value partials,
-             Value result, Value sharedMemory)
+             Value result, Value sharedMemory, int64_t numThreads = kThreads)
       : builder(function.builder), count(sum.slots), length(sum.length),
         partialSums(partials), total(result), shared(sharedMemory),
-        columns(getNumColumns(length)) {}
+        threads(numThreads), columns(getNumColumns(length)) {}
 
   static int64_t getNumColumns(int64_t length) {
     return std::min<int64_t>(32, llvm::bit_ceil<uint64_t>(length));
@@ -33,7 +35,10 @@ public:
     return llvm::divideCeil(length, getNumColumns(length));
   }
 
-  void emit();
+  /// The columns of block number `block`.
+  void emit(Value block);
+  /// All columns, by one block.
+  void emitAll();
 
 private:
   Value constant(int64_t value) {
@@ -51,7 +56,7 @@ private:
   ImplicitLocOpBuilder &builder;
   int64_t count, length;
   Value partialSums, total, shared;
-  int64_t columns;
+  int64_t threads, columns;
 };
 
 } // namespace
@@ -78,9 +83,18 @@ void SumThreads::when(Value condition, function_ref<void()> then) {
   then();
 }
 
-void SumThreads::emit() {
+void SumThreads::emitAll() {
+  auto loop = scf::ForOp::create(builder, constant(0),
+                                 constant(getNumBlocks(length)), constant(1));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  emit(loop.getInductionVar());
+  // What comes next reuses the shared memory.
+  gpu::BarrierOp::create(builder);
+}
+
+void SumThreads::emit(Value block) {
   Value id = gpu::ThreadIdOp::create(builder, gpu::Dimension::x);
-  Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   Value column = arith::RemUIOp::create(builder, id, constant(columns));
   Value slice = arith::DivUIOp::create(builder, id, constant(columns));
   Value place = add(multiply(block, columns), column);
@@ -88,7 +102,7 @@ void SumThreads::emit() {
     return arith::CmpIOp::create(builder, arith::CmpIPredicate::ult, a,
                                  constant(b));
   };
-  int64_t slices = kThreads / columns;
+  int64_t slices = threads / columns;
   Value isColumn = below(place, length);
   when(isColumn, [&] {
     Value sum = addUp(partialSums, slice, count, slices,
@@ -108,6 +122,41 @@ void SumThreads::emit() {
   });
 }
 
+static Value createShared(DeviceFunction &function, Type element,
+                          int64_t length) {
+  auto type = MemRefType::get({length}, element, MemRefLayoutAttrInterface(),
+                              function.builder.getI64IntegerAttr(kSharedSpace));
+  return function.function.addWorkgroupAttribution(type,
+                                                   function.builder.getLoc());
+}
+
+/// Elements that the last block may have to read.
+static constexpr int64_t kMaxElements = 1 << 16;
+
+bool nag::fitsLastBlock(ArrayRef<PartialSum> sums) {
+  int64_t elements = 0;
+  for (const PartialSum &sum : sums)
+    elements += sum.slots * sum.length;
+  return elements > 0 && elements <= kMaxElements;
+}
+
+void nag::addUpInLastBlock(DeviceFunction &function, ArrayRef<PartialSum> sums,
+                           ArrayRef<Value> results, int64_t blocks,
+                           int64_t threads) {
+  ThreadCode code(function.builder);
+  Value flag = createShared(function, code.getBuilder().getI32Type(), 1);
+  Value shared =
+      createShared(function, code.getBuilder().getF32Type(), threads);
+  emitInLastBlock(code, code.pointer(flag, Space::Shared), code.constant(0),
+                  /*counters=*/1, blocks, [&] {
+                    for (auto [sum, result] : llvm::zip_equal(sums, results))
+                      SumThreads(function, sum,
+                                 function.arguments[sum.argument], result,
+                                 shared, threads)
+                          .emitAll();
+                  });
+}
+
 void nag::emitPartialSums(KernelLowering &kernel, ArrayRef<PartialSum> sums) {
   if (sums.empty())
     return;
@@ -120,11 +169,8 @@ void nag::emitPartialSums(KernelLowering &kernel, ArrayRef<PartialSum> sums) {
   DeviceFunction function = kernel.createLaunch(
       "sums", operands, {blocks, int64_t(sums.size()), 1}, {kThreads, 1, 1});
   ImplicitLocOpBuilder &builder = function.builder;
-  auto sharedType = MemRefType::get({kThreads}, builder.getF32Type(),
-                                    MemRefLayoutAttrInterface(),
-                                    builder.getI64IntegerAttr(kSharedSpace));
-  Value shared =
-      function.function.addWorkgroupAttribution(sharedType, builder.getLoc());
+  Value shared = createShared(function, builder.getF32Type(), kThreads);
+  Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   Value number = gpu::BlockIdOp::create(builder, gpu::Dimension::y);
   for (auto [index, sum] : llvm::enumerate(sums)) {
     OpBuilder::InsertionGuard guard(builder);
@@ -137,6 +183,6 @@ void nag::emitPartialSums(KernelLowering &kernel, ArrayRef<PartialSum> sums) {
     }
     SumThreads(function, sum, function.arguments[2 * index],
                function.arguments[2 * index + 1], shared)
-        .emit();
+        .emit(block);
   }
 }

@@ -13,11 +13,22 @@ struct PartialSum {
   mlir::Value result;
   int64_t slots;
   int64_t length;
+  /// The number of `partials` among the operands of the launch that makes them.
+  unsigned argument;
 };
 
 /// Adds a launch that computes these sums. The order of additions depends on
 /// the number of slots alone.
 void emitPartialSums(KernelLowering &kernel, llvm::ArrayRef<PartialSum> sums);
+
+/// True for sums, at least one, that are quickly added up by one block.
+bool fitsLastBlock(llvm::ArrayRef<PartialSum> sums);
+/// Lets the last of a launch's `blocks`, of `threads` threads each, compute the
+/// sums at the end; `results` are the function's arguments for them. The order
+/// of additions depends on the numbers of slots and threads alone.
+void addUpInLastBlock(DeviceFunction &function, llvm::ArrayRef<PartialSum> sums,
+                      llvm::ArrayRef<mlir::Value> results, int64_t blocks,
+                      int64_t threads);
 
 } // namespace nag
 

@@ -348,8 +348,65 @@ RowThreads::Values RowThreads::createZeroSums() {
   return sums;
 }
 
-/// Each slot's sums to its row of the destinations, [slots, c] or [slots].
 void RowThreads::storeSums(ValueRange sums) {
+  if (sums.empty())
+    return;
+  geometry.sumsInBlock ? storeBlockSums(sums) : storeSlotSums(sums);
+}
+
+/// The sums of the block's slots, added up in their order, to the block's row
+/// of the destinations, [blocks, c] or [blocks].
+void RowThreads::storeBlockSums(ValueRange sums) {
+  isActive = {};
+  SmallVector<SharedRow> slotSums;
+  for (auto [output, result] :
+       llvm::zip_equal(program.getOutputs(), program.getResults())) {
+    if (!output.isSum())
+      continue;
+    SharedRow &shared =
+        slotSums.emplace_back(createShared(output.type.getNumElements()));
+    if (!isa<RankedTensorType>(result.getType())) {
+      storeLane(sums.front(), shared.memory, blockSlot);
+      sums = sums.drop_front();
+      continue;
+    }
+    RowLayout layout = getSumLayout(result);
+    for (int64_t chunk = 0; chunk < geometry.getNumChunks(layout); ++chunk) {
+      RowPosition position = createPosition(layout, constant(chunk));
+      position.isBounded = !geometry.isFull(layout, chunk);
+      storeShared(sums.front(), shared, position);
+      sums = sums.drop_front();
+    }
+  }
+  gpu::BarrierOp::create(builder);
+  Value id = gpu::ThreadIdOp::create(builder, gpu::Dimension::x);
+  const SharedRow *shared = slotSums.begin();
+  for (auto [output, memory] :
+       llvm::zip_equal(program.getOutputs(), destinations)) {
+    if (!output.isSum())
+      continue;
+    auto loop = scf::ForOp::create(builder, id, constant(shared->length),
+                                   constant(geometry.getBlock()[0]));
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    Value column = loop.getInductionVar(), sum;
+    for (int64_t number = 0; number < geometry.rowsPerBlock; ++number) {
+      Value term = memref::LoadOp::create(
+          builder, shared->memory, offset(column, number * shared->length));
+      sum = sum ? arith::AddFOp::create(builder, sum, term).getResult() : term;
+    }
+    Value start =
+        arith::MulIOp::create(builder, block, constant(shared->length),
+                              arith::IntegerOverflowFlags::nsw);
+    Type element = cast<MemRefType>(memory.getType()).getElementType();
+    memref::StoreOp::create(builder, toType(sum, element), memory,
+                            offset(start, column));
+    ++shared;
+  }
+}
+
+/// Each slot's sums to its row of the destinations, [slots, c] or [slots].
+void RowThreads::storeSlotSums(ValueRange sums) {
   row = slot;
   isActive = {};
   if (geometry.getNumBusySlots() < geometry.getNumSlots())

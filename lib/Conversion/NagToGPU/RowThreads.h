@@ -69,6 +69,8 @@ private:
   RowLayout getSumLayout(mlir::Value tensor);
   Values createZeroSums();
   void storeSums(mlir::ValueRange sums);
+  void storeSlotSums(mlir::ValueRange sums);
+  void storeBlockSums(mlir::ValueRange sums);
 
   // Positions.
   RowLayout getLayout(mlir::Value tensor);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Row-wise ops as one launch, and one more where they sum over rows. Ops that
+// Row-wise ops as one launch, and one more for long sums over rows. Ops that
 // have rows in common share threads; others have blocks of their own.
 #include "RowSums.h"
 #include "RowThreads.h"
@@ -229,7 +229,7 @@ void RowLaunch::chooseGeometry(ScheduleAttr given) {
 void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
   for (const RowArgument &argument : part.program->getArguments())
     operands.push_back(getFlatBuffer(kernel, argument.tensor));
-  int64_t slots = part.geometry->getNumBusySlots();
+  int64_t slots = part.geometry->getNumPartialSums();
   for (const RowOutput &output : part.program->getOutputs()) {
     Value result = getFlatBuffer(kernel, output.replaced.front());
     if (output.isSum() && slots > 1) {
@@ -237,7 +237,8 @@ void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
       auto f32 = Float32Type::get(result.getContext());
       Value partials =
           kernel.allocateScratch(MemRefType::get({slots * length}, f32));
-      sums.push_back({partials, result, slots, length});
+      sums.push_back({partials, result, slots, length,
+                      static_cast<unsigned>(operands.size())});
       result = partials;
     }
     operands.push_back(result);
@@ -267,10 +268,16 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
     if (&part != &parts.front())
       grid[0] += part.geometry->getGrid()[0];
   }
+  bool addsUp = fitsLastBlock(sums);
+  size_t firstTotal = operands.size();
+  if (addsUp)
+    for (const PartialSum &sum : sums)
+      operands.push_back(sum.result);
   if (offsets)
     operands.push_back(getFlatBuffer(kernel, offsets));
-  DeviceFunction function = kernel.createLaunch(
-      "", operands, grid, parts.front().geometry->getBlock(), heldBytes);
+  Dim3 threads = parts.front().geometry->getBlock();
+  DeviceFunction function =
+      kernel.createLaunch("", operands, grid, threads, heldBytes);
   ImplicitLocOpBuilder &builder = function.builder;
   // Else ptxas may spill a register for the sake of one more resident block.
   function.function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
@@ -300,7 +307,13 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
     arguments = arguments.drop_front(count);
     block = next;
   }
-  emitPartialSums(kernel, sums);
+  if (addsUp)
+    addUpInLastBlock(
+        function, sums,
+        ArrayRef(function.arguments).slice(firstTotal, sums.size()), grid[0],
+        threads[0]);
+  else
+    emitPartialSums(kernel, sums);
 }
 
 FailureOr<SchedulePlan> nag::planRows(const GPUTarget &target,

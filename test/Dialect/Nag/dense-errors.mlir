@@ -49,6 +49,14 @@ func.func @weight_grad_c1(%dy: tensor<2x8x64xf32>, %x: tensor<3x8x16xf32>) {
 
 // -----
 
+func.func @weight_grad_c2(%dy: tensor<2x8x64xf32>, %x: tensor<2x8x16xf32>) {
+  // expected-error @+1 {{(C2) expected 'weight_grad' of type 'tensor<64x16xf32>', but got 'tensor<64x16xbf16>'}}
+  %dw = nag.weight_grad %dy, %x : (tensor<2x8x64xf32>, tensor<2x8x16xf32>) -> tensor<64x16xbf16>
+  return
+}
+
+// -----
+
 func.func @attention_c1(%q: tensor<2x8x64xf32>, %k: tensor<2x8x64xf32>) {
   // expected-error @+1 {{(C1) expected 'key' of type 'tensor<2x8x32xf32>', but got 'tensor<2x8x64xf32>'}}
   %o, %l = nag.attention %q, %k, %k {heads = 4, kv_heads = 2} : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x64xf32>) -> (tensor<2x8x64xf32>, tensor<2x4x8xf32>)

@@ -199,6 +199,20 @@ LogicalResult WeightGradOp::inferReturnTypes(MLIRContext *,
   return success();
 }
 
+/// Element types apart.
+static bool haveSameShapes(TypeRange inferred, TypeRange actual) {
+  return inferred.size() == actual.size() &&
+         llvm::all_of_zip(inferred, actual, [](Type expected, Type type) {
+           return cast<RankedTensorType>(expected).getShape() ==
+                  cast<RankedTensorType>(type).getShape();
+         });
+}
+
+bool WeightGradOp::isCompatibleReturnTypes(TypeRange inferred,
+                                           TypeRange actual) {
+  return haveSameShapes(inferred, actual);
+}
+
 LogicalResult AttentionOp::inferReturnTypes(MLIRContext *,
                                             std::optional<Location> loc,
                                             Adaptor adaptor,
@@ -328,6 +342,11 @@ LogicalResult HeadLossVJPOp::inferReturnTypes(MLIRContext *,
   if (adaptor.getLogScale())
     types.push_back(lanesOf(adaptor.getInput()));
   return success();
+}
+
+bool HeadLossVJPOp::isCompatibleReturnTypes(TypeRange inferred,
+                                            TypeRange actual) {
+  return haveSameShapes(inferred, actual);
 }
 
 LogicalResult MaskedMeanOp::inferReturnTypes(MLIRContext *,

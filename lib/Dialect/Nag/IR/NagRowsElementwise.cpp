@@ -63,6 +63,7 @@ struct ConversionRows
   RowRole getResultRole(Operation *op, unsigned) const {
     return getOperandRole(op, 0);
   }
+  int64_t getColumnSpan(Operation *) const { return 1; }
   SmallVector<Value> buildRow(Operation *, ImplicitLocOpBuilder &,
                               ValueRange operands, Value) const {
     return {operands[0]};

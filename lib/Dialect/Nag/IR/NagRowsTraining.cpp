@@ -115,23 +115,20 @@ SmallVector<Value> MaskedMeanOp::buildRow(ImplicitLocOpBuilder &builder,
 }
 
 int64_t MaskedMeanVJPOp::getNumRows() {
-  return countRows(getTargets().getType());
+  return getTargets().getType().getNumElements();
 }
 RowRole MaskedMeanVJPOp::getOperandRole(unsigned index) {
-  return index == 0 ? getRowRole(getTargets().getType()) : RowRole::Whole;
+  return index == 0 ? RowRole::Lane : RowRole::Whole;
 }
-RowRole MaskedMeanVJPOp::getResultRole(unsigned) {
-  return getRowRole(getValuesGrad().getType());
-}
+RowRole MaskedMeanVJPOp::getResultRole(unsigned) { return RowRole::Lane; }
 
 SmallVector<Value> MaskedMeanVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                              ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getMeanGrad()));
   Scalar count = rows.scalar(operands[1]);
   Scalar grad = rows.scalar(operands[2]) / max(count, rows.constant(1));
-  return {rows.map({operands[0]}, [&](Elements e) {
-    return select(counts(e[0], getIgnoreIndex()), grad, 0.0);
-  })};
+  Scalar counted = counts({builder, operands[0]}, getIgnoreIndex());
+  return {select(counted, grad, 0.0)};
 }
 
 //===----------------------------------------------------------------------===//

@@ -306,10 +306,23 @@ LogicalResult LinearOp::verify() {
                     Twine(widthOf(getInput())));
 }
 
+/// The gradient of a weight: of the operands' type `like`, or the f32 sum that
+/// products of bf16 are.
+static LogicalResult verifyWeightGrad(Operation *op, StringRef label,
+                                      Value like, Value grad) {
+  Type element = tensorType(like).getElementType();
+  RankedTensorType type = tensorType(grad);
+  if (element.isBF16() && type.getElementType().isF32())
+    return success();
+  return expectType(op, label, "weight_grad", type.clone(element), type);
+}
+
 LogicalResult WeightGradOp::verify() {
   SmallVector<int64_t> shape(tensorType(getResultGrad()).getShape());
   shape.back() = widthOf(getInput());
-  return expectShape(*this, "C1", "input", shape, getInput());
+  if (failed(expectShape(*this, "C1", "input", shape, getInput())))
+    return failure();
+  return verifyWeightGrad(*this, "C2", getInput(), getWeightGrad());
 }
 
 LogicalResult AttentionOp::verify() {
@@ -462,8 +475,17 @@ LogicalResult HeadLossVJPOp::verify() {
   if (failed(verifyHead(*this, getInput(), getWeight(), getTargets(),
                         getLogScale(), getVocab())))
     return failure();
-  return expectType(*this, "C5", "losses_grad", laneType(getInput()),
-                    getLossesGrad().getType());
+  if (failed(expectType(*this, "C5", "losses_grad", laneType(getInput()),
+                        getLossesGrad().getType())) ||
+      failed(expectType(*this, "C6", "losses", laneType(getInput()),
+                        getLosses().getType())) ||
+      failed(expectType(*this, "C6", "input_grad", getInput().getType(),
+                        getInputGrad().getType())) ||
+      (getLogScale() &&
+       failed(expectType(*this, "C6", "log_scale_grad", laneType(getInput()),
+                         getLogScaleGrad().getType()))))
+    return failure();
+  return verifyWeightGrad(*this, "C7", getWeight(), getWeightGrad());
 }
 
 LogicalResult MaskedMeanOp::verify() {

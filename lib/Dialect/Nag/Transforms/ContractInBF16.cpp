@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// -nag-contract-in-bf16: contractions of f32 tensors read and write bf16.
+// -nag-contract-in-bf16: contractions of f32 tensors read and write bf16, but
+// for weight gradients.
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -49,6 +50,22 @@ static LogicalResult updateResults(Operation *op) {
   return success();
 }
 
+/// Lets a gradient that is only widened leave as the f32 sum that it is.
+static void widenGradient(Value grad) {
+  auto isWidening = [](Operation *user) {
+    return isa<arith::ExtFOp>(user) &&
+           getElementTypeOrSelf(user->getResult(0).getType()).isF32();
+  };
+  if (!getElementTypeOrSelf(grad.getType()).isBF16() || grad.use_empty() ||
+      !llvm::all_of(grad.getUsers(), isWidening))
+    return;
+  grad.setType(grad.getUsers().begin()->getResult(0).getType());
+  for (Operation *user : llvm::make_early_inc_range(grad.getUsers())) {
+    user->getResult(0).replaceAllUsesWith(grad);
+    user->erase();
+  }
+}
+
 namespace {
 struct ContractInBF16Pass
     : nag::impl::NagContractInBF16Base<ContractInBF16Pass> {
@@ -61,6 +78,12 @@ struct ContractInBF16Pass
     for (Operation *op : contractions)
       if (failed(convert(op)))
         return signalPassFailure();
+    SmallVector<Value> gradients;
+    getOperation()->walk(
+        [&](WeightGradOp op) { gradients.push_back(op.getWeightGrad()); });
+    getOperation()->walk(
+        [&](HeadLossVJPOp op) { gradients.push_back(op.getWeightGrad()); });
+    llvm::for_each(gradients, widenGradient);
   }
 
 private:

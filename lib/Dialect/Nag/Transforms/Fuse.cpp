@@ -79,6 +79,20 @@ static void isolateFills(Block &block) {
   }
 }
 
+/// Gives each reader of a widened tensor a widening of its own, so that the
+/// tensor itself is what lies in memory.
+static void isolateWidenings(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    if (!isa<arith::ExtFOp>(op) ||
+        !isa<RankedTensorType>(op.getResult(0).getType()))
+      continue;
+    OpBuilder builder(&op);
+    for (OpOperand &use : llvm::make_early_inc_range(op.getUses()))
+      if (isa<RowwiseOpInterface>(use.getOwner()) && !op.hasOneUse())
+        use.set(builder.clone(op)->getResult(0));
+  }
+}
+
 /// One nag.direction and one nag.log_norm per stream, right behind it, so that
 /// all users read the same two tensors.
 static void uniquePart(Operation *producer, ArrayRef<Operation *> parts) {
@@ -168,6 +182,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
       if (failed(isolateStreams(block)))
         return signalPassFailure();
       isolateFills(block);
+      isolateWidenings(block);
       uniqueStreamParts(block);
       if (gatherRows)
         isolateTakes(block);

@@ -3,6 +3,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
@@ -21,7 +22,9 @@ static void fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
     return;
   auto temper = loss.getLogits().getDefiningOp<TemperOp>();
   Value products = temper ? temper.getInput() : loss.getLogits();
-  auto linear = products.getDefiningOp<LinearOp>();
+  // What follows bf16 products computes in f32 whatever their type.
+  auto widened = products.getDefiningOp<arith::ExtFOp>();
+  auto linear = skipWidening(products).getDefiningOp<LinearOp>();
   if (!linear || !products.hasOneUse() || linear.getTransposeWeight() ||
       linear.getInput().getType().getRank() < 2)
     return;
@@ -36,14 +39,25 @@ static void fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
   rewriter.eraseOp(loss);
   if (temper)
     rewriter.eraseOp(temper);
+  if (widened)
+    rewriter.eraseOp(widened);
   rewriter.eraseOp(linear);
 }
 
+/// True for one value, or two roundings of one value.
+static bool isSame(Value a, Value b) {
+  auto rounded = a.getDefiningOp<arith::TruncFOp>();
+  auto other = b.getDefiningOp<arith::TruncFOp>();
+  return a == b || (rounded && other && a.getType() == b.getType() &&
+                    rounded.getIn() == other.getIn());
+}
+
 static HeadLossOp findForward(HeadLossVJPOp vjp) {
-  for (Operation *user : vjp.getInput().getUsers()) {
+  for (Operation *user : vjp.getTargets().getUsers()) {
     auto forward = dyn_cast<HeadLossOp>(user);
     if (forward && forward->getBlock() == vjp->getBlock() &&
-        forward.getWeight() == vjp.getWeight() &&
+        isSame(forward.getInput(), vjp.getInput()) &&
+        isSame(forward.getWeight(), vjp.getWeight()) &&
         forward.getTargets() == vjp.getTargets() &&
         forward.getLogScale() == vjp.getLogScale() &&
         forward->getAttrs() == vjp->getAttrs())
@@ -95,6 +109,8 @@ static void shareForward(HeadLossVJPOp vjp) {
     return;
   for (Operation *op : cotangent)
     op->moveBefore(forward);
+  vjp.getInputMutable().assign(forward.getInput());
+  vjp.getWeightMutable().assign(forward.getWeight());
   vjp->moveBefore(forward);
   forward.getLosses().replaceAllUsesWith(vjp.getLosses());
   forward->erase();

@@ -4,6 +4,8 @@
 #include "KernelCost.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 using namespace nag;
 
@@ -15,6 +17,7 @@ public:
       : graph(kernelGraph), options(fusionOptions) {}
 
   void run() {
+    joinConversions();
     if (options.joinProducts)
       joinProductsOfOneOperand();
     if (options.joinProducts || options.epilogues)
@@ -49,12 +52,15 @@ private:
   StringRef getProductObstacle(unsigned a, unsigned b) const;
   StringRef getEpilogueObstacle(const KernelGroup &group) const;
 
+  void joinConversions();
+  void joinConversion(unsigned id, Operation *neighbour);
   void joinProductsOfOneOperand();
   void joinAll(Filter filter);
   bool joinBest(unsigned id, Filter filter);
   void joinSums();
   void joinIndependent();
   void joinRoutes();
+  bool haveOpInCommon(unsigned a, unsigned b) const;
   StringRef getIndependentObstacle(unsigned a, unsigned b) const;
   std::string getSignature(unsigned id) const;
 
@@ -134,13 +140,15 @@ bool productReads(const KernelGroup &group, const KernelGroup &other) {
 // What may join
 //===----------------------------------------------------------------------===//
 
-/// True when one holds products and the sum of their results with another's.
+/// True when one holds products and the sum of their results with another's,
+/// perhaps widened.
 bool FusionPlan::bothSummed(unsigned a, unsigned b) const {
   const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
   auto sums = [](const KernelGroup &sum, const KernelGroup &terms) {
     return llvm::any_of(sum.ops, [&](Operation *op) {
       return isSumOp(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
-               return terms.writes.count(operand);
+               return terms.writes.count(operand) ||
+                      terms.writes.count(skipWidening(operand));
              });
     });
   };
@@ -218,6 +226,28 @@ void FusionPlan::merge(unsigned into, unsigned other) {
   graph.merge(into, other);
 }
 
+void FusionPlan::joinConversion(unsigned id, Operation *neighbour) {
+  std::optional<unsigned> other =
+      neighbour ? graph.findGroup(neighbour) : std::nullopt;
+  if (other && *other != id && !hasProducts(*other) &&
+      graph.getGroup(*other).rows > 0 && getObstacle(id, *other).empty())
+    merge(*other, id);
+}
+
+/// Conversions between bf16 and f32 cost nothing where rows are computed: a
+/// widening belongs to its reader, a rounding to what makes the rows.
+void FusionPlan::joinConversions() {
+  for (unsigned id : graph.getGroups()) {
+    if (graph.getGroup(id).ops.empty())
+      continue;
+    Operation *op = graph.getGroup(id).ops.front();
+    if (isa<arith::ExtFOp>(op) && op->hasOneUse())
+      joinConversion(id, *op->user_begin());
+    else if (isa<arith::TruncFOp>(op))
+      joinConversion(id, op->getOperand(0).getDefiningOp());
+  }
+}
+
 /// Products that read the same rows, each with a weight of its own.
 void FusionPlan::joinProductsOfOneOperand() {
   for (unsigned id : graph.getGroups()) {
@@ -257,10 +287,20 @@ bool FusionPlan::joinBest(unsigned id, Filter filter) {
   return best.has_value();
 }
 
+/// A group without rows, such as a count of targets, looks for its place last:
+/// what reads its sum could no longer join with what it joins.
 void FusionPlan::joinAll(Filter filter) {
-  for (unsigned id : graph.getGroups())
-    while (!graph.getGroup(id).ops.empty() && joinBest(id, filter))
-      ;
+  auto hasRows = [&](unsigned id) {
+    auto isRow = [](auto &access) { return access.second == RowRole::Row; };
+    const KernelGroup &group = graph.getGroup(id);
+    return llvm::any_of(group.reads, isRow) ||
+           llvm::any_of(group.writes, isRow);
+  };
+  for (bool all : {false, true})
+    for (unsigned id : graph.getGroups())
+      while (!graph.getGroup(id).ops.empty() && (all || hasRows(id)) &&
+             joinBest(id, filter))
+        ;
 }
 
 /// The row-wise ops of a group with their attributes, each once.
@@ -332,12 +372,14 @@ void FusionPlan::joinIndependent() {
       if (other > id && isFree(id, other))
         merge(id, other);
   }
-  // Other ops over the same rows.
+  // Other ops over the same rows, or of the same kinds but with other
+  // attributes or neighbours.
   for (unsigned id : ids)
     for (unsigned other : ids)
-      if (other > id && graph.getGroup(id).rows > 1 &&
-          graph.getGroup(id).rows == graph.getGroup(other).rows &&
-          isFree(id, other))
+      if (other > id && isFree(id, other) &&
+          ((graph.getGroup(id).rows > 1 &&
+            graph.getGroup(id).rows == graph.getGroup(other).rows) ||
+           haveOpInCommon(id, other)))
         merge(id, other);
   if (!options.gatherRows)
     return;
@@ -364,6 +406,17 @@ void FusionPlan::joinRoutes() {
         break;
       }
   }
+}
+
+/// True when both hold a row-wise op of the same name.
+bool FusionPlan::haveOpInCommon(unsigned a, unsigned b) const {
+  return llvm::any_of(graph.getGroup(a).ops, [&](Operation *op) {
+    return isa<RowwiseOpInterface>(op) &&
+           !op->hasTrait<OpTrait::Elementwise>() &&
+           llvm::any_of(graph.getGroup(b).ops, [&](Operation *other) {
+             return op->getName() == other->getName();
+           });
+  });
 }
 
 /// Says of each kernel why it reads what another writes from memory.

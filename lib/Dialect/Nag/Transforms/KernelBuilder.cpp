@@ -2,6 +2,7 @@
 #include "KernelBuilder.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -150,9 +151,14 @@ std::string nag::getKernelName(const KernelGroup &group) {
         (names.empty() || names.back() != name))
       names.push_back(name);
   };
+  auto isConversion = [](Operation *op) {
+    return isa<arith::ExtFOp, arith::TruncFOp>(op);
+  };
+  bool isNamedByOthers = !llvm::all_of(group.ops, isConversion);
   llvm::for_each(group.products, add);
   for (Operation *op : group.ops)
-    if (!llvm::is_contained(group.products, op) && !isGathered(group, op))
+    if (!llvm::is_contained(group.products, op) && !isGathered(group, op) &&
+        !(isNamedByOthers && isConversion(op)))
       add(op);
   if (names.size() > 4)
     names.erase(names.begin() + 2, names.end() - 2);

@@ -146,12 +146,15 @@ SmallVector<unsigned> KernelGraph::getGroups() const {
   return ids;
 }
 
-std::optional<unsigned> KernelGraph::findGroup(Value value) const {
-  Operation *op = value.getDefiningOp();
+std::optional<unsigned> KernelGraph::findGroup(Operation *op) const {
   auto found = groupOf.find(op);
   if (!op || found == groupOf.end())
     return std::nullopt;
   return found->second;
+}
+
+std::optional<unsigned> KernelGraph::findGroup(Value value) const {
+  return findGroup(value.getDefiningOp());
 }
 
 bool KernelGraph::isReadOutside(Value value, ArrayRef<unsigned> ids) const {

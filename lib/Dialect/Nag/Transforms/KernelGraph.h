@@ -51,6 +51,8 @@ public:
   /// Group ids that are still in use, in program order.
   llvm::SmallVector<unsigned> getGroups() const;
   const KernelGroup &getGroup(unsigned id) const { return groups[id]; }
+  /// The group of `op`, where it is one of the block's.
+  std::optional<unsigned> findGroup(mlir::Operation *op) const;
   /// Groups that write or read what group `id` reads, or read what it writes.
   llvm::SmallVector<unsigned> getNeighbours(unsigned id) const;
   /// True when some op outside the groups `ids` reads `value`.

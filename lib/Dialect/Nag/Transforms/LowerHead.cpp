@@ -146,7 +146,8 @@ void ChunkedHead::lowerVJP(HeadLossVJPOp vjp) {
     }
     inputGrads.push_back(LinearOp::create(builder, grad, vjp.getWeight(),
                                           /*transpose_weight=*/true));
-    Value part = WeightGradOp::create(builder, grad, chunk.input);
+    Value part = WeightGradOp::create(builder, vjp.getWeightGrad().getType(),
+                                      grad, chunk.input);
     weightGrad =
         weightGrad ? AccumulateOp::create(builder, weightGrad, part) : part;
   }

@@ -57,13 +57,19 @@ def Nag_LinearOp : Nag_ContractionOp<"linear", [Nag_Differentiable, DeclareOpInt
 def Nag_WeightGradOp : Nag_ContractionOp<"weight_grad", [DeclareOpInterfaceMethods<RowProductOpInterface>]> {
   let summary = "the cotangent of a linear layer's weight";
   let description = [{
-    `dW[n,k]` is the sum over all rows of `dy[row,n] * x[row,k]`.
+    `dW[n,k]` is the sum over all rows of `dy[row,n] * x[row,k]`. The sum of bf16 operands, which is taken in f32, may be returned as such.
 
-    Constraints: (C1) both operands agree in all dimensions but the last.
+    Constraints: (C1) both operands agree in all dimensions but the last; (C2) the result has the operands' element type, or f32 where that is
+    bf16.
 
     ```mlir
     %dw = nag.weight_grad %dy, %x : (tensor<2x8x64xf32>, tensor<2x8x16xf32>) -> tensor<64x16xf32>
+    %wide = nag.weight_grad %b, %a : (tensor<2x8x64xbf16>, tensor<2x8x16xbf16>) -> tensor<64x16xf32>
     ```
+  }];
+  let extraClassDeclaration = [{
+    /// Element types are left to (C2).
+    static bool isCompatibleReturnTypes(::mlir::TypeRange inferred, ::mlir::TypeRange actual);
   }];
   let arguments = (ins Nag_Tensor:$result_grad, Nag_Tensor:$input);
   let results = (outs Nag_Tensor:$weight_grad);

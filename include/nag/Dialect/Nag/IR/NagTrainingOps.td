@@ -135,7 +135,8 @@ def Nag_HeadLossVJPOp : Nag_ContractionOp<"head_loss_vjp"> {
     Computes the logits of a chunk of rows, their losses and their cotangents in one go, so that a step which needs both runs the head's
     product once: three products in all. `losses` are those of nag.head_loss.
 
-    Constraints: (C1) to (C4) as in nag.head_loss; (C5) `losses_grad` has one scalar per row in the compute type.
+    Constraints: (C1) to (C4) as in nag.head_loss; (C5) `losses_grad` has one scalar per row in the compute type; (C6) so have `losses` and
+    `log_scale_grad`, `input_grad` has the type of `input`; (C7) `weight_grad` has the element type of `weight`, or f32 where that is bf16.
 
     ```mlir
     %losses, %dx, %dw, %ds = nag.head_loss_vjp %x, %w, %targets, %dl, %s {vocab = 30, factor = 0.0625}
@@ -148,6 +149,10 @@ def Nag_HeadLossVJPOp : Nag_ContractionOp<"head_loss_vjp"> {
       DefaultValuedAttr<I32Attr, "-1">:$ignore_index);
   let results = (outs Nag_Tensor:$losses, Nag_Tensor:$input_grad, Nag_Tensor:$weight_grad, Optional<Nag_Tensor>:$log_scale_grad);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    /// Element types are left to (C6) and (C7).
+    static bool isCompatibleReturnTypes(::mlir::TypeRange inferred, ::mlir::TypeRange actual);
+  }];
 }
 
 def Nag_SquaredNormOp : Nag_RowOp<"squared_norm"> {

@@ -125,7 +125,7 @@ def NagContractInBF16 : Pass<"nag-contract-in-bf16"> {
     Rounds the operands of every contraction (CostOpInterface::isContraction) of f32 tensors to bf16 and widens its results: products of
     bf16, sums in f32, as tensor cores compute. Parameters, the stream, row-wise ops, losses and the optimizer stay f32. Runs before
     `-nag-differentiate`: the backward pass then contracts bf16 too, its residuals are the rounded operands, and gradients of
-    parameters are f32.
+    parameters are f32. After it, a second run lets gradients of weights (nag.weight_grad) that are only widened be f32 from the start.
 
     ```mlir
     %y = nag.linear %x, %w : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>

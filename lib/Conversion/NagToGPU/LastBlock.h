@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The end of a sum that several blocks share, without a launch of its own: the
+// block that comes last adds up what all have left in memory.
+#ifndef NAG_LIB_CONVERSION_NAGTOGPU_LASTBLOCK_H
+#define NAG_LIB_CONVERSION_NAGTOGPU_LASTBLOCK_H
+
+#include "ThreadCode.h"
+
+namespace nag {
+
+/// Builds `body` for the last of `count` blocks that come here with the same
+/// `counter`, an i32 below `counters`. All threads of each block must come
+/// here; those of the last see what all wrote before they came. `flag` points
+/// to four bytes of shared memory that nobody needs any more. The counters
+/// belong to the device function and are zero again at its end, so that
+/// launches of it may follow one another.
+void emitInLastBlock(ThreadCode &code, mlir::Value flag, mlir::Value counter,
+                     int64_t counters, int64_t count,
+                     llvm::function_ref<void()> body);
+
+} // namespace nag
+
+#endif // NAG_LIB_CONVERSION_NAGTOGPU_LASTBLOCK_H
