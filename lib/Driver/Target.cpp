@@ -60,6 +60,7 @@ createCPU(mlir::ModuleOp module, const ProgramOptions &options) {
   if (compile.differentiate)
     compile.training.function = options.differentiate;
   compile.training.recompute = options.recompute;
+  compile.training.fuseHead = compile.pipeline.fuse = options.target.fuse;
   compile.threads = options.target.threads;
   return cpu::createProgram(module, compile);
 }
@@ -101,11 +102,13 @@ createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   if (compile.differentiate)
     compile.training.function = options.differentiate;
   compile.training.recompute = options.recompute;
+  compile.training.fuseHead = compile.plan.fuse = options.target.fuse;
   if (!options.target.chip.empty())
     compile.kernels.chip = options.target.chip;
   compile.kernels.tf32 = options.target.precision == "tf32";
   compile.kernels.schedule = options.target.schedule;
   compile.training.bf16 = options.target.precision == "bf16";
+  compile.keepRoundings = options.keepRoundings;
   compile.kernelCache = getKernelCache(options.target);
   return cuda::createProgram(
       module, compile,

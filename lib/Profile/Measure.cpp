@@ -24,6 +24,7 @@ void Options::configure(cuda::CompileOptions &compile) const {
   compile.kernels.tf32 = precision == "tf32";
   compile.kernels.schedule = schedule;
   compile.training.bf16 = precision == "bf16";
+  compile.keepRoundings = true;
 }
 
 //===----------------------------------------------------------------------===//

@@ -18,7 +18,8 @@ static bool isKnownArgument(llvm::StringRef name) {
       "rotary:cos",     "rotary:sin",     "thresholds",
       "skip_rate",      "aux_weight",     "offsets",
       "threshold_keep", "threshold_step", "norms"};
-  return llvm::is_contained(known, name);
+  // Copies of parameters, which the program makes and keeps.
+  return llvm::is_contained(known, name) || name.starts_with("bf16:");
 }
 
 llvm::Expected<void *> NamedBuffers::require(llvm::StringRef function,

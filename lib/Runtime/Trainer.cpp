@@ -238,14 +238,21 @@ llvm::Error Trainer::openFolder() {
 llvm::Error Trainer::initialize() {
   if (llvm::Error failure = parameters.initialize(options.seed))
     return failure;
-  if (!program.lookup("constrain"))
-    return llvm::Error::success();
-  BoundFunction constrain;
-  if (llvm::Error failure =
-          assign(constrain, BoundFunction::bind(program, "constrain",
-                                                {{"", &parameters}}, buffers)))
+  if (llvm::Error failure = callOnParameters("constrain"))
     return failure;
-  return constrain.call();
+  return callOnParameters("round");
+}
+
+/// Calls a function that takes parameters alone, where the program has it.
+llvm::Error Trainer::callOnParameters(llvm::StringRef function) {
+  if (!program.lookup(function))
+    return llvm::Error::success();
+  BoundFunction call;
+  if (llvm::Error failure =
+          assign(call, BoundFunction::bind(program, function,
+                                           {{"", &parameters}}, buffers)))
+    return failure;
+  return call.call();
 }
 
 llvm::Error Trainer::checkResumable(const SafetensorsFile &file,
@@ -278,7 +285,7 @@ llvm::Error Trainer::resume(llvm::StringRef path) {
   if (llvm::Error failure = routing.load(*file))
     return failure;
   state = *saved;
-  return llvm::Error::success();
+  return callOnParameters("round");
 }
 
 //===- One step -----------------------------------------------------------===//

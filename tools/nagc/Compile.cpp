@@ -224,6 +224,7 @@ static Error compileForCUDA(mlir::ModuleOp program) {
   options.kernels.tf32 = precision == "tf32";
   options.kernels.schedule = schedule.getValue();
   options.training.bf16 = precision == "bf16";
+  options.keepRoundings = true;
   auto lowered = cuda::lower(program, options);
   if (!lowered)
     return lowered.takeError();

@@ -27,6 +27,9 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
       schedule("schedule", cl::sub(command), cl::value_desc("file.json"),
                cl::desc("Schedules of kernels of the target cuda, as nagc tune "
                         "writes them")),
+      fuse("fuse", cl::sub(command), cl::init(true),
+           cl::desc("Join products and the ops around them into kernels "
+                    "(default)")),
       kernelCache("kernel-cache", cl::sub(command), cl::value_desc("folder"),
                   cl::desc("Where the target cuda keeps compiled kernels; "
                            "empty: nowhere (default: $XDG_CACHE_HOME/nag)")) {}
@@ -38,6 +41,7 @@ Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   options.chip = chip;
   options.precision = precision;
   options.schedule = schedule;
+  options.fuse = fuse;
   if (kernelCache.getNumOccurrences())
     options.kernelCache = kernelCache;
   // 0 stands for the default, which is not to be asked for.
@@ -63,6 +67,7 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
     if (result->model->canDeriveNorms())
       result->options.functions.push_back("norms");
     result->options.differentiate = "loss";
+    result->options.keepRoundings = true;
     if (result->model->getModule().lookupSymbol("adapt"))
       result->options.functions.push_back("adapt");
   }

@@ -66,6 +66,7 @@ private:
   llvm::cl::opt<std::string> chip;
   llvm::cl::opt<std::string> precision;
   llvm::cl::opt<std::string> schedule;
+  llvm::cl::opt<bool> fuse;
   llvm::cl::opt<std::string> kernelCache;
 };
 

@@ -32,6 +32,8 @@ struct TargetOptions {
   /// JSON file of schedules that override those chosen for the chip
   /// (-nag-assign-schedules); empty: none.
   std::string schedule;
+  /// Joins products and the ops around them into kernels.
+  bool fuse = true;
 
   /// Fails, naming the option, on values that the target does not have:
   /// "target: expected cpu, but got 'x'".
@@ -47,6 +49,9 @@ struct ProgramOptions {
   /// Function to differentiate; empty: none. @loss gets @gradients, @apply,
   /// @accumulate and @constrain, any other @f a @f.gradients.
   std::string differentiate;
+  /// Weights that are rounded to bf16 keep a copy from step to step, which
+  /// @apply and @round write (-nag-keep-roundings).
+  bool keepRoundings = false;
   RecomputeMode recompute = RecomputeMode::Cheap;
 };
 

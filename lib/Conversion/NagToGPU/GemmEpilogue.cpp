@@ -144,7 +144,7 @@ void Epilogue::pass(Operation *op, Value known) {
 
 bool Epilogue::isSum(Value value) const {
   auto isAdded = [](const Step &step) {
-    return isa<arith::AddFOp>(step.op) && step.op->hasOneUse();
+    return isa<arith::AddFOp, arith::ExtFOp>(step.op) && step.op->hasOneUse();
   };
   return !steps.empty() && problem.result.hasOneUse() &&
          llvm::all_of(steps, isAdded) && value == steps.back().op->getResult(0);

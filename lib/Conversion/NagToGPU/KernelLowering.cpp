@@ -95,6 +95,13 @@ static DenseI32ArrayAttr toAttr(Builder &builder, Dim3 sizes) {
   return builder.getDenseI32ArrayAttr(values);
 }
 
+/// Launches of `source` so far.
+static int64_t countLaunches(gpu::GPUModuleOp device, func::FuncOp source) {
+  return llvm::count_if(device.getOps<gpu::GPUFuncOp>(), [&](gpu::GPUFuncOp f) {
+    return f->getAttr(kSourceAttrName) == source.getSymNameAttr();
+  });
+}
+
 DeviceFunction KernelLowering::createLaunch(StringRef suffix,
                                             ValueRange operands, Dim3 grid,
                                             Dim3 block,
@@ -105,6 +112,9 @@ DeviceFunction KernelLowering::createLaunch(StringRef suffix,
   std::string name = source.getName().str();
   if (!suffix.empty())
     name += ("_" + suffix).str();
+  else if (int64_t earlier = countLaunches(device, source))
+    // Kernel functions are numbered too.
+    name += "_part" + std::to_string(earlier + 1);
   auto function = gpu::GPUFuncOp::create(moduleBuilder, loc, name, type);
   function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                     moduleBuilder.getUnitAttr());

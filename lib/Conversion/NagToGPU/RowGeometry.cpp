@@ -276,10 +276,10 @@ void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
   blocks = llvm::divideCeil(numRows, rowsPerBlock);
   if (segments > 1 || !carriesOver(program))
     return;
-  // Few enough partial sums, enough blocks to fill the chip.
+  // Few enough partial sums, as many blocks as registers hold at a time.
   int64_t residents =
       std::max<int64_t>(1, kMaxThreads / (threadsPerRow * rowsPerBlock) / 2);
-  int64_t most = target.chip->multiprocessors * std::min<int64_t>(residents, 4);
+  int64_t most = target.chip->multiprocessors * std::min<int64_t>(residents, 3);
   passes = llvm::divideCeil(blocks, most);
   blocks = llvm::divideCeil(blocks, passes);
 }

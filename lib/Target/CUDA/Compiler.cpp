@@ -5,6 +5,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Launches.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Target/Lowering.h"
 
 #include "mlir/IR/Matchers.h"
@@ -118,6 +119,9 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
           buildTrainingPipeline(manager, options.training);
         else
           buildForwardPipeline(manager, options.training);
+        manager.addPass(createNagHoistRoundings());
+        if (options.keepRoundings)
+          manager.addPass(createNagKeepRoundings());
         buildPlanPipeline(manager, plan);
       }))
     return error;

@@ -40,6 +40,8 @@ struct CompileOptions {
   ProgramObserver *observer = nullptr;
   /// False: a @loss is compiled as it stands, without gradients and optimizer.
   bool differentiate = true;
+  /// Weights that are rounded to bf16 keep a copy (-nag-keep-roundings).
+  bool keepRoundings = false;
   /// Where createProgram keeps PTX for the next time (KernelCache.h); empty:
   /// nowhere.
   std::string kernelCache;

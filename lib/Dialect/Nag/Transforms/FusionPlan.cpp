@@ -61,6 +61,7 @@ private:
   void joinIndependent();
   void joinRoutes();
   bool haveOpInCommon(unsigned a, unsigned b) const;
+  bool isTableAtStart(unsigned a, unsigned b) const;
   StringRef getIndependentObstacle(unsigned a, unsigned b) const;
   std::string getSignature(unsigned id) const;
 
@@ -329,9 +330,10 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
   StringRef unrelated = graph.getObstacleOfIndependent(a, b);
   if (!unrelated.empty())
     return unrelated;
-  if (left.rows == right.rows && left.rows != KernelGroup::kMixedRows)
-    return getObstacle(a, b);
-  return "";
+  if (left.rows != right.rows || left.rows == KernelGroup::kMixedRows)
+    return "";
+  // Rows of the same ops are worked on one after the other.
+  return haveOpInCommon(a, b) ? graph.getObstacle(a, b) : getObstacle(a, b);
 }
 
 /// Products that sum over rows, of whatever tensors: those wait in memory for
@@ -373,13 +375,15 @@ void FusionPlan::joinIndependent() {
         merge(id, other);
   }
   // Other ops over the same rows, or of the same kinds but with other
-  // attributes or neighbours.
+  // attributes or neighbours, or tables made of nothing with what else comes
+  // first.
   for (unsigned id : ids)
     for (unsigned other : ids)
       if (other > id && isFree(id, other) &&
           ((graph.getGroup(id).rows > 1 &&
             graph.getGroup(id).rows == graph.getGroup(other).rows) ||
-           haveOpInCommon(id, other)))
+           haveOpInCommon(id, other) || isTableAtStart(id, other) ||
+           isTableAtStart(other, id)))
         merge(id, other);
   if (!options.gatherRows)
     return;
@@ -406,6 +410,11 @@ void FusionPlan::joinRoutes() {
         break;
       }
   }
+}
+
+/// True when `a` reads nothing and `b` nothing that a kernel makes.
+bool FusionPlan::isTableAtStart(unsigned a, unsigned b) const {
+  return graph.getGroup(a).reads.empty() && !needsOthers(graph, b, a);
 }
 
 /// True when both hold a row-wise op of the same name.

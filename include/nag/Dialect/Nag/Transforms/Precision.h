@@ -10,6 +10,9 @@
 #include "mlir/Pass/Pass.h"
 
 namespace nag {
+/// Begins the name of a parameter's bf16 copy.
+inline constexpr llvm::StringLiteral kRoundedPrefix = "bf16:";
+
 #define GEN_PASS_DECL
 #include "nag/Dialect/Nag/Transforms/Precision.h.inc"
 #define GEN_PASS_REGISTRATION

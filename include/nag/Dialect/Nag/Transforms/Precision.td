@@ -24,4 +24,43 @@ def NagWidenSums : Pass<"nag-widen-sums", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def NagHoistRoundings : Pass<"nag-hoist-roundings", "::mlir::ModuleOp"> {
+  let summary = "rounds weights to bf16 once, outside of the layers' functions";
+  let description = [{
+    An argument of a private function that is only read to be rounded to bf16 becomes bf16, and callers round what they pass, whole
+    stacks of layers' parameters at a time. The forward and the backward pass then read the same rounded weights, which one kernel
+    makes per step. Carried operands of nag.repeat keep their type. Runs after `-nag-contract-in-bf16` and `-nag-differentiate`.
+
+    ```mlir
+    %y = nag.repeat @layer 12 carry(%x) stacked(%w) shared()
+        : (tensor<8x16xf32>), (tensor<12x16x16xf32>), () -> (tensor<8x16xf32>), ()
+    // becomes, where @layer only rounds its second argument
+    %b = arith.truncf %w : tensor<12x16x16xf32> to tensor<12x16x16xbf16>
+    %y = nag.repeat @layer 12 carry(%x) stacked(%b) shared()
+        : (tensor<8x16xf32>), (tensor<12x16x16xbf16>), () -> (tensor<8x16xf32>), ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def NagKeepRoundings : Pass<"nag-keep-roundings", "::mlir::ModuleOp"> {
+  let summary = "keeps a bf16 copy of each weight that functions round, written by the optimizer";
+  let description = [{
+    For a module with an `@apply`. A public function that rounds a parameter to bf16 takes the copy as an argument instead, named `bf16:` and the
+    parameter's name; `@apply` returns the copies of what it has updated, in place of arguments of these names, so that its kernel
+    writes 2 bytes more per element where each pass over the model read 4 and wrote 2. `@round`(parameters) returns all copies:
+    whoever sets parameters otherwise calls it then. Copies are no parameters, and no checkpoint holds them. `@train_step` is
+    removed: its parts are called one by one. Runs after `-nag-hoist-roundings`.
+
+    ```mlir
+    func.func @gradients(%w: tensor<4x4xf32> {nag.param = #nag.param<"w", init = <zeros>, group = "g">}) {
+      %b = arith.truncf %w : tensor<4x4xf32> to tensor<4x4xbf16>
+      // becomes
+    func.func @gradients(%w: tensor<4x4xf32> {nag.param = #nag.param<"w", init = <zeros>, group = "g">},
+                         %b: tensor<4x4xbf16> {nag.name = "bf16:w"}) {
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // NAG_TRANSFORMS_PRECISION_TD

@@ -3,6 +3,7 @@
 
 #include "MinCut.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -95,9 +96,21 @@ private:
     needed.remove_if([&](Value value) { return isBackward(value); });
   }
 
+  /// True for a rounding that attention reads in both passes: it lies in memory
+  /// already, and a kernel of its own would have to make it again.
+  bool isRoundedForAttention(Operation *op) const {
+    return isa<arith::TruncFOp>(op) &&
+           llvm::any_of(op->getUsers(), [&](Operation *user) {
+             return isContraction(user) && !isa<RowProductOpInterface>(user) &&
+                    llvm::is_contained(result.backwardOps, user);
+           });
+  }
+
   bool mayRecompute(Operation *op) const {
     if (isFreeToRecompute(op))
       return true;
+    if (mode != RecomputeMode::All && isRoundedForAttention(op))
+      return false;
     if (isa<func::CallOp>(op))
       return mode == RecomputeMode::All;
     if (!isMemoryEffectFree(op))

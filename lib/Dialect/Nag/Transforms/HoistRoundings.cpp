@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// -nag-hoist-roundings: layer functions take weights rounded to bf16.
+#include "nag/Dialect/Nag/Transforms/Precision.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/TypeUtilities.h"
+
+namespace nag {
+#define GEN_PASS_DEF_NAGHOISTROUNDINGS
+#include "nag/Dialect/Nag/Transforms/Precision.h.inc"
+} // namespace nag
+
+using namespace mlir;
+using namespace nag;
+
+/// True when all that `argument` is read for is its rounding to bf16.
+static bool isOnlyRounded(BlockArgument argument) {
+  return !argument.use_empty() &&
+         llvm::all_of(argument.getUsers(), [](Operation *user) {
+           return isa<arith::TruncFOp>(user) &&
+                  getElementTypeOrSelf(user->getResult(0).getType()).isBF16();
+         });
+}
+
+/// The calls of `function`; nothing where it is used otherwise or may be called
+/// from elsewhere.
+static std::optional<SmallVector<Operation *>> findCalls(func::FuncOp function,
+                                                         ModuleOp module) {
+  auto uses = SymbolTable::getSymbolUses(function, module);
+  if (!function.isPrivate() || function.isExternal() || !uses)
+    return std::nullopt;
+  SmallVector<Operation *> calls;
+  for (const SymbolTable::SymbolUse &use : *uses) {
+    if (!isa<func::CallOp, RepeatOp>(use.getUser()))
+      return std::nullopt;
+    calls.push_back(use.getUser());
+  }
+  return calls;
+}
+
+/// What a call carries on has to keep its type.
+static bool isCarried(Operation *call, unsigned index) {
+  auto repeat = dyn_cast<RepeatOp>(call);
+  return repeat && index < repeat.getCarry().size();
+}
+
+static void roundInCallers(BlockArgument argument,
+                           ArrayRef<Operation *> calls) {
+  Type element = BFloat16Type::get(argument.getContext());
+  auto toRounded = [&](Type type) {
+    return cast<RankedTensorType>(type).clone(element);
+  };
+  argument.setType(toRounded(argument.getType()));
+  for (Operation *user : llvm::make_early_inc_range(argument.getUsers())) {
+    user->getResult(0).replaceAllUsesWith(argument);
+    user->erase();
+  }
+  for (Operation *call : calls) {
+    OpOperand &operand = call->getOpOperand(argument.getArgNumber());
+    OpBuilder builder(call);
+    operand.set(arith::TruncFOp::create(builder, call->getLoc(),
+                                        toRounded(operand.get().getType()),
+                                        operand.get()));
+  }
+}
+
+/// Returns true when an argument of `function` has changed.
+static bool hoistFrom(func::FuncOp function, ModuleOp module) {
+  std::optional<SmallVector<Operation *>> calls = findCalls(function, module);
+  if (!calls)
+    return false;
+  bool changed = false;
+  for (BlockArgument argument : function.getArguments()) {
+    bool carried = llvm::any_of(*calls, [&](Operation *call) {
+      return isCarried(call, argument.getArgNumber());
+    });
+    if (carried || !isOnlyRounded(argument))
+      continue;
+    roundInCallers(argument, *calls);
+    changed = true;
+  }
+  if (changed)
+    function.setFunctionType(FunctionType::get(
+        function.getContext(), function.front().getArgumentTypes(),
+        function.getResultTypes()));
+  return changed;
+}
+
+namespace {
+struct HoistRoundings : nag::impl::NagHoistRoundingsBase<HoistRoundings> {
+  void runOnOperation() override {
+    // A caller may be called itself.
+    bool changed = true;
+    while (changed) {
+      changed = false;
+      for (auto function : getOperation().getOps<func::FuncOp>())
+        changed |= hoistFrom(function, getOperation());
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,64 @@
+// RUN: nag-opt %s -nag-hoist-roundings -cse | FileCheck %s
+
+// The forward and the backward pass share one rounding of the stack. Biases are read as they are.
+// CHECK-LABEL: func.func @step
+// CHECK-SAME: %[[X:.*]]: tensor<8x16xf32>, %[[W:.*]]: tensor<12x16x16xf32>, %[[B:.*]]: tensor<12x16xf32>
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[W]] : tensor<12x16x16xf32> to tensor<12x16x16xbf16>
+// CHECK: nag.repeat @layer 12 carry(%[[X]]) stacked(%[[ROUNDED]], %[[B]])
+// CHECK: nag.repeat @back 12 carry({{.*}}) stacked(%[[ROUNDED]]) {{.*}} {reverse}
+// CHECK-NOT: arith.truncf
+// CHECK: return
+func.func @step(%x: tensor<8x16xf32>, %w: tensor<12x16x16xf32>, %b: tensor<12x16xf32>) -> tensor<8x16xf32> {
+  %y = nag.repeat @layer 12 carry(%x) stacked(%w, %b) shared()
+      : (tensor<8x16xf32>), (tensor<12x16x16xf32>, tensor<12x16xf32>), () -> (tensor<8x16xf32>), ()
+  %z = nag.repeat @back 12 carry(%y) stacked(%w) shared() {reverse}
+      : (tensor<8x16xf32>), (tensor<12x16x16xf32>), () -> (tensor<8x16xf32>), ()
+  return %z : tensor<8x16xf32>
+}
+
+// CHECK-LABEL: func.func private @layer
+// CHECK-SAME: tensor<8x16xf32>, %[[LW:.*]]: tensor<16x16xbf16>, %{{.*}}: tensor<16xf32>
+// CHECK: call @product({{.*}}, %[[LW]])
+func.func private @layer(%x: tensor<8x16xf32>, %w: tensor<16x16xf32>, %b: tensor<16xf32>) -> tensor<8x16xf32> {
+  %n = nag.rms_norm %x gain %b : (tensor<8x16xf32>, tensor<16xf32>) -> tensor<8x16xf32>
+  %y = call @product(%n, %w) : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+  return %y : tensor<8x16xf32>
+}
+
+// A callee's callee.
+// CHECK-LABEL: func.func private @product
+// CHECK-SAME: %{{.*}}: tensor<8x16xbf16>, %[[PW:.*]]: tensor<16x16xbf16>
+// CHECK-NOT: arith.truncf
+// CHECK: nag.linear %{{.*}}, %[[PW]]
+func.func private @product(%x: tensor<8x16xf32>, %w: tensor<16x16xf32>) -> tensor<8x16xf32> {
+  %a = arith.truncf %x : tensor<8x16xf32> to tensor<8x16xbf16>
+  %b = arith.truncf %w : tensor<16x16xf32> to tensor<16x16xbf16>
+  %c = nag.linear %a, %b : (tensor<8x16xbf16>, tensor<16x16xbf16>) -> tensor<8x16xbf16>
+  %y = arith.extf %c : tensor<8x16xbf16> to tensor<8x16xf32>
+  return %y : tensor<8x16xf32>
+}
+
+// What is carried keeps its type.
+// CHECK-LABEL: func.func private @back
+// CHECK-SAME: %[[G:.*]]: tensor<8x16xf32>, %{{.*}}: tensor<16x16xbf16>
+// CHECK: arith.truncf %[[G]]
+func.func private @back(%g: tensor<8x16xf32>, %w: tensor<16x16xf32>) -> tensor<8x16xf32> {
+  %a = arith.truncf %g : tensor<8x16xf32> to tensor<8x16xbf16>
+  %b = arith.truncf %w : tensor<16x16xf32> to tensor<16x16xbf16>
+  %c = nag.linear %a, %b {transpose_weight} : (tensor<8x16xbf16>, tensor<16x16xbf16>) -> tensor<8x16xbf16>
+  %y = arith.extf %c : tensor<8x16xbf16> to tensor<8x16xf32>
+  return %y : tensor<8x16xf32>
+}
+
+// Public functions keep their types, and so does what is read otherwise too.
+// CHECK-LABEL: func.func @public
+// CHECK-SAME: tensor<16x16xf32>, %{{.*}}: tensor<16x16xf32>
+func.func @public(%v: tensor<16x16xf32>, %w: tensor<16x16xf32>) -> (tensor<16x16xbf16>, tensor<16x16xbf16>, tensor<16x16xf32>) {
+  %a = arith.truncf %v : tensor<16x16xf32> to tensor<16x16xbf16>
+  %b, %c = call @both(%w) : (tensor<16x16xf32>) -> (tensor<16x16xbf16>, tensor<16x16xf32>)
+  return %a, %b, %c : tensor<16x16xbf16>, tensor<16x16xbf16>, tensor<16x16xf32>
+}
+func.func private @both(%w: tensor<16x16xf32>) -> (tensor<16x16xbf16>, tensor<16x16xf32>) {
+  %b = arith.truncf %w : tensor<16x16xf32> to tensor<16x16xbf16>
+  return %b, %w : tensor<16x16xbf16>, tensor<16x16xf32>
+}
