@@ -4,16 +4,18 @@
 // CHECK-LABEL: func.func @step
 // CHECK-SAME: %[[X:.*]]: tensor<8x16xf32>, %[[W:.*]]: tensor<12x16x16xf32>, %[[B:.*]]: tensor<12x16xf32>
 // CHECK: %[[ROUNDED:.*]] = arith.truncf %[[W]] : tensor<12x16x16xf32> to tensor<12x16x16xbf16>
-// CHECK: nag.repeat @layer 12 carry(%[[X]]) stacked(%[[ROUNDED]], %[[B]])
-// CHECK: nag.repeat @back 12 carry({{.*}}) stacked(%[[ROUNDED]]) {{.*}} {reverse}
-// CHECK-NOT: arith.truncf
-// CHECK: return
-func.func @step(%x: tensor<8x16xf32>, %w: tensor<12x16x16xf32>, %b: tensor<12x16xf32>) -> tensor<8x16xf32> {
+// CHECK: %[[Y:.*]] = nag.repeat @layer 12 carry(%[[X]]) stacked(%[[ROUNDED]], %[[B]])
+// CHECK: %[[YR:.*]] = arith.truncf %[[Y]]
+// CHECK: %[[Z:.*]]:2 = nag.repeat @back 12 carry(%[[Y]], %[[YR]]) stacked(%[[ROUNDED]]) {{.*}} {reverse}
+// CHECK-NEXT: return %[[Z]]#0, %[[Z]]#1
+func.func @step(%x: tensor<8x16xf32>, %w: tensor<12x16x16xf32>, %b: tensor<12x16xf32>)
+    -> (tensor<8x16xf32>, tensor<8x16xbf16>) {
   %y = nag.repeat @layer 12 carry(%x) stacked(%w, %b) shared()
       : (tensor<8x16xf32>), (tensor<12x16x16xf32>, tensor<12x16xf32>), () -> (tensor<8x16xf32>), ()
   %z = nag.repeat @back 12 carry(%y) stacked(%w) shared() {reverse}
       : (tensor<8x16xf32>), (tensor<12x16x16xf32>), () -> (tensor<8x16xf32>), ()
-  return %z : tensor<8x16xf32>
+  %r = arith.truncf %z : tensor<8x16xf32> to tensor<8x16xbf16>
+  return %z, %r : tensor<8x16xf32>, tensor<8x16xbf16>
 }
 
 // CHECK-LABEL: func.func private @layer
@@ -38,16 +40,21 @@ func.func private @product(%x: tensor<8x16xf32>, %w: tensor<16x16xf32>) -> tenso
   return %y : tensor<8x16xf32>
 }
 
-// What is carried keeps its type.
+// What is carried is carried in both types.
 // CHECK-LABEL: func.func private @back
-// CHECK-SAME: %[[G:.*]]: tensor<8x16xf32>, %{{.*}}: tensor<16x16xbf16>
-// CHECK: arith.truncf %[[G]]
+// CHECK-SAME: %[[G:.*]]: tensor<8x16xf32>, %[[GR:.*]]: tensor<8x16xbf16>, %[[BW:.*]]: tensor<16x16xbf16>
+// CHECK-NEXT: nag.linear %[[GR]], %[[BW]]
+// CHECK-NEXT: %[[Z:.*]] = arith.extf
+// CHECK-NEXT: %[[S:.*]] = arith.addf %[[Z]], %[[G]]
+// CHECK-NEXT: %[[SR:.*]] = arith.truncf %[[S]]
+// CHECK-NEXT: return %[[S]], %[[SR]]
 func.func private @back(%g: tensor<8x16xf32>, %w: tensor<16x16xf32>) -> tensor<8x16xf32> {
   %a = arith.truncf %g : tensor<8x16xf32> to tensor<8x16xbf16>
   %b = arith.truncf %w : tensor<16x16xf32> to tensor<16x16xbf16>
   %c = nag.linear %a, %b {transpose_weight} : (tensor<8x16xbf16>, tensor<16x16xbf16>) -> tensor<8x16xbf16>
   %y = arith.extf %c : tensor<8x16xbf16> to tensor<8x16xf32>
-  return %y : tensor<8x16xf32>
+  %s = arith.addf %y, %g : tensor<8x16xf32>
+  return %s : tensor<8x16xf32>
 }
 
 // Public functions keep their types, and so does what is read otherwise too.

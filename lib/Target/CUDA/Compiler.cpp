@@ -9,6 +9,7 @@
 #include "nag/Target/Lowering.h"
 
 #include "mlir/IR/Matchers.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace llvm;
 using namespace nag;
@@ -119,6 +120,9 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
           buildTrainingPipeline(manager, options.training);
         else
           buildForwardPipeline(manager, options.training);
+        // A layer's direction is carried rounded, so streams are split before.
+        manager.addPass(createNagSplitStreams());
+        manager.addPass(mlir::createCanonicalizerPass());
         manager.addPass(createNagHoistRoundings());
         if (options.keepRoundings)
           manager.addPass(createNagKeepRoundings());

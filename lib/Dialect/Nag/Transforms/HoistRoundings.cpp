@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// -nag-hoist-roundings: layer functions take weights rounded to bf16.
+// -nag-hoist-roundings: layer functions take weights, and what is carried from
+// layer to layer, rounded to bf16.
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/TypeUtilities.h"
 
 namespace nag {
@@ -13,13 +15,14 @@ namespace nag {
 using namespace mlir;
 using namespace nag;
 
+static bool isRounding(Operation *op) {
+  return isa<arith::TruncFOp>(op) &&
+         getElementTypeOrSelf(op->getResult(0).getType()).isBF16();
+}
+
 /// True when all that `argument` is read for is its rounding to bf16.
 static bool isOnlyRounded(BlockArgument argument) {
-  return !argument.use_empty() &&
-         llvm::all_of(argument.getUsers(), [](Operation *user) {
-           return isa<arith::TruncFOp>(user) &&
-                  getElementTypeOrSelf(user->getResult(0).getType()).isBF16();
-         });
+  return !argument.use_empty() && llvm::all_of(argument.getUsers(), isRounding);
 }
 
 /// The calls of `function`; nothing where it is used otherwise or may be called
@@ -86,6 +89,70 @@ static bool hoistFrom(func::FuncOp function, ModuleOp module) {
   return changed;
 }
 
+//===----------------------------------------------------------------------===//
+// What is carried from layer to layer
+//===----------------------------------------------------------------------===//
+
+/// Gives `repeat` one more carried value, the rounding of carried value
+/// `index`, behind the others.
+static void carryRounding(RepeatOp repeat, unsigned index, Type type) {
+  ImplicitLocOpBuilder builder(repeat.getLoc(), repeat);
+  SmallVector<Value> carry(repeat.getCarry());
+  carry.push_back(arith::TruncFOp::create(builder, type, carry[index]));
+  SmallVector<Type> types(repeat.getCarryResults().getTypes());
+  types.push_back(type);
+  auto carrying = RepeatOp::create(
+      builder, types, repeat.getStackedResults().getTypes(),
+      repeat.getCalleeAttr(), repeat.getCountAttr(), carry, repeat.getStacked(),
+      repeat.getShared(), repeat.getFirstAttr(), repeat.getReverseAttr());
+  carrying->setDiscardableAttrs(repeat->getDiscardableAttrDictionary());
+  // Whoever rounds the last value has it rounded already.
+  Value last = repeat.getCarryResults()[index];
+  for (Operation *user : llvm::make_early_inc_range(last.getUsers()))
+    if (isRounding(user)) {
+      user->getResult(0).replaceAllUsesWith(carrying.getCarryResults().back());
+      user->erase();
+    }
+  repeat.getCarryResults().replaceAllUsesWith(
+      carrying.getCarryResults().drop_back());
+  repeat.getStackedResults().replaceAllUsesWith(carrying.getStackedResults());
+  repeat.erase();
+}
+
+/// Lets `function`, which rounds a carried argument, be given its rounding, and
+/// return that of the result, where it is made. Returns true if it did.
+static bool carryFrom(func::FuncOp function, ModuleOp module) {
+  std::optional<SmallVector<Operation *>> calls = findCalls(function, module);
+  if (!calls || calls->empty() ||
+      !llvm::all_of(*calls, llvm::IsaPred<RepeatOp>))
+    return false;
+  unsigned count = cast<RepeatOp>(calls->front()).getCarry().size();
+  for (unsigned index = 0; index < count; ++index) {
+    BlockArgument argument = function.getArgument(index);
+    auto rounding = llvm::find_if(argument.getUsers(), isRounding);
+    if (rounding == argument.getUsers().end())
+      continue;
+    Type type = rounding->getResult(0).getType();
+    if (failed(function.insertArgument(count, type, {}, argument.getLoc())) ||
+        failed(function.insertResult(count, type, {})))
+      return false;
+    for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
+      if (isRounding(user)) {
+        user->getResult(0).replaceAllUsesWith(function.getArgument(count));
+        user->erase();
+      }
+    Operation *end = function.front().getTerminator();
+    OpBuilder builder(end);
+    Value rounded = arith::TruncFOp::create(builder, end->getLoc(), type,
+                                            end->getOperand(index));
+    end->insertOperands(count, rounded);
+    for (Operation *call : *calls)
+      carryRounding(cast<RepeatOp>(call), index, type);
+    return true;
+  }
+  return false;
+}
+
 namespace {
 struct HoistRoundings : nag::impl::NagHoistRoundingsBase<HoistRoundings> {
   void runOnOperation() override {
@@ -94,7 +161,8 @@ struct HoistRoundings : nag::impl::NagHoistRoundingsBase<HoistRoundings> {
     while (changed) {
       changed = false;
       for (auto function : getOperation().getOps<func::FuncOp>())
-        changed |= hoistFrom(function, getOperation());
+        changed |= hoistFrom(function, getOperation()) ||
+                   carryFrom(function, getOperation());
     }
   }
 };
