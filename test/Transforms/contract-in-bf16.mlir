@@ -23,6 +23,15 @@ func.func @attention(%q: tensor<1x8x4xf32>, %k: tensor<1x8x4xf32>, %v: tensor<1x
   return %o, %lse : tensor<1x8x4xf32>, tensor<1x2x8xf32>
 }
 
+// Of routed attention, what names the rows stays as well.
+// CHECK-LABEL: func.func @routed_attention
+// CHECK: nag.attention %{{.*}}, %{{.*}}, %{{.*}}, %arg2, %arg3 {heads = 2 : i64, kv_heads = 2 : i64} : (tensor<6x4xbf16>, tensor<1x8x4xbf16>, tensor<1x8x4xbf16>, tensor<6xi32>, tensor<2xi32>) -> (tensor<6x4xbf16>, tensor<2x6xf32>)
+func.func @routed_attention(%q: tensor<6x4xf32>, %k: tensor<1x8x4xf32>, %i: tensor<6xi32>, %o: tensor<2xi32>) -> tensor<6x4xf32> {
+  %a, %lse = nag.attention %q, %k, %k, %i, %o {heads = 2, kv_heads = 2}
+      : (tensor<6x4xf32>, tensor<1x8x4xf32>, tensor<1x8x4xf32>, tensor<6xi32>, tensor<2xi32>) -> (tensor<6x4xf32>, tensor<2x6xf32>)
+  return %a : tensor<6x4xf32>
+}
+
 // f64 stays as it is.
 // CHECK-LABEL: func.func @double
 // CHECK-NEXT: nag.linear {{.*}} -> tensor<8x16xf64>

@@ -19,7 +19,10 @@ using namespace nag;
 /// another type.
 static SmallVector<OpOperand *> collectFactors(Operation *op) {
   SmallVector<OpOperand *> factors;
+  auto attention = dyn_cast<AttentionOp>(op);
   for (OpOperand &operand : op->getOpOperands()) {
+    if (attention && llvm::is_contained(attention.getRoute(), operand.get()))
+      continue;
     if (!getElementTypeOrSelf(operand.get().getType()).isF32())
       return {};
     factors.push_back(&operand);
