@@ -77,7 +77,8 @@ static Kernel describe(mlir::func::FuncOp function) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Lets the first launch of each kernel happen.
+/// Lets the first launch of each kernel happen, and all of those that select
+/// tokens: what others read depends on them.
 class Recorder : public cuda::ProgramObserver {
 public:
   Recorder(Profile &result, const Options &measureOptions)
@@ -85,8 +86,11 @@ public:
 
   void seeKernels(mlir::ModuleOp kernels) override {
     for (auto function : kernels.getOps<mlir::func::FuncOp>())
-      if (function->hasAttr(kKernelAttrName))
+      if (function->hasAttr(kKernelAttrName)) {
         sources.push_back(describe(function));
+        if (!function.getBody().getOps<RouteOp>().empty())
+          selecting.insert(function.getName());
+      }
   }
   Error seeDevice(const cuda::LoweredProgram &program, StringRef ptx) override;
   void launch(size_t kernel, function_ref<void()> launchKernel) override;
@@ -104,6 +108,7 @@ private:
   /// In the order of the program.
   std::vector<Kernel> sources;
   std::vector<DeviceKernel> launched;
+  StringSet<> selecting;
   runtime::cuda::CUDADevice *timed = nullptr;
   Error failure = Error::success();
 };
@@ -130,7 +135,8 @@ Error Recorder::seeDevice(const cuda::LoweredProgram &program, StringRef ptx) {
 
 void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
   DeviceKernel &kernel = launched[number];
-  if (kernel.launches++ > 0)
+  bool isFirst = kernel.launches++ == 0;
+  if (!isFirst && !selecting.contains(kernel.info.source))
     return;
   if (options.counts && !options.counts(kernel.info.source))
     return;
@@ -138,6 +144,9 @@ void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
     timeLaunch(kernel, launchKernel);
   else
     launchKernel();
+  ++kernel.runs;
+  if (!isFirst)
+    return;
   ++profile.runs;
   if (options.progress)
     options.progress(profile.runs, launched.size());
@@ -168,6 +177,7 @@ void Recorder::finish(const StringMap<Counters> &counters) {
     if (kernel.launches == 0)
       continue;
     kernel.counters = counters.lookup(kernel.info.name);
+    kernel.counters.divide(std::max<int64_t>(kernel.runs, 1));
     byName[kernel.info.source]->parts.push_back(std::move(kernel));
   }
   for (Kernel &kernel : sources)

@@ -28,6 +28,11 @@ public:
   }
   uint64_t getFlops() const { return get("tensor_flops") + get("other_flops"); }
   void add(const Counters &other, uint64_t times);
+  /// The mean of so many launches, which `add` or the machine has summed.
+  void divide(uint64_t times) {
+    for (auto &entry : values)
+      entry.second /= times;
+  }
 
 private:
   llvm::StringMap<uint64_t> values;
@@ -45,6 +50,8 @@ struct DeviceKernel {
   /// Where ptxas is installed.
   std::optional<cuda::KernelResources> resources;
   int64_t launches = 0;
+  /// Launches that happened.
+  int64_t runs = 0;
   Counters counters;
   /// Of one launch, where a GPU ran it.
   std::optional<double> seconds;

@@ -124,7 +124,9 @@ private:
   /// Neither a contraction, nor made from nothing, nor a reduction: saving its
   /// small result costs less than reading its large operands again.
   bool isCheap(Operation *op) const {
-    if (isContraction(op) || updatesInPlace(op) || op->getNumOperands() == 0)
+    // What mixes rows, such as a selection of them, costs more than a row.
+    if (isContraction(op) || updatesInPlace(op) ||
+        isa<RowSpaceOpInterface>(op) || op->getNumOperands() == 0)
       return false;
     int64_t read = 0, written = 0;
     for (Value operand : op->getOperands())
