@@ -110,4 +110,5 @@ def test_precisions_evaluate_and_generate(precision, tmp_path):
     expected, got = (json.loads(run(*arguments, *more)) for more in ((), (*MACHINE, "--precision", precision)))
     assert got["loss"] == pytest.approx(expected["loss"], rel={"tf32": 1e-3, "bf16": 1e-2}[precision])
     text = run("generate", model, "--checkpoint", tmp_path / "run", "--prompt", "The", "--tokens", 8, *MACHINE, "--precision", precision)
-    assert len(text) == len("The") + 8 + 1
+    # Tokens are bytes; some may make a character together.
+    assert text.startswith("The") and len("The") + 8 // 4 + 1 <= len(text) <= len("The") + 8 + 1
