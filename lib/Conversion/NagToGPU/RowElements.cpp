@@ -187,7 +187,7 @@ RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
                                            RowPosition &position) {
   int64_t width = position.layout.width;
   SmallVector<int64_t> sizes = op.getStaticLoopRanges();
-  Block &block = *op.getBody();
+  Block &body = *op.getBody();
   bool isMap = getRowPattern(op) == RowPattern::Map;
   IRMapping mapping;
   for (OpOperand *operand : op.getDpsInputOperands())
@@ -204,7 +204,7 @@ RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
     mapping.map(value, vector);
     return vector;
   };
-  SmallVector<Value> results(block.getTerminator()->getOperands());
+  SmallVector<Value> results(body.getTerminator()->getOperands());
   SmallPtrSet<Operation *, 4> combiners;
   if (!isMap)
     for (Value &result : results) {
@@ -212,7 +212,7 @@ RowThreads::Values RowThreads::computeBody(linalg::GenericOp op,
       combiners.insert(result.getDefiningOp());
       result = result.getDefiningOp()->getOperand(1);
     }
-  for (Operation &nested : block.without_terminator()) {
+  for (Operation &nested : body.without_terminator()) {
     if (combiners.contains(&nested))
       continue;
     if (auto index = dyn_cast<linalg::IndexOp>(nested)) {

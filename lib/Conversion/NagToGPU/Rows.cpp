@@ -289,7 +289,7 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
   if (offsets)
     count = arguments.back();
   for (RowPart &part : parts) {
-    size_t count =
+    size_t numOwn =
         part.program->getArguments().size() + part.program->getOutputs().size();
     OpBuilder::InsertionGuard guard(builder);
     Value blocks =
@@ -303,8 +303,8 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
       auto branch = scf::IfOp::create(builder, isOwn, false);
       builder.setInsertionPointToStart(branch.thenBlock());
     }
-    emitPart(function, part, arguments.take_front(count), block);
-    arguments = arguments.drop_front(count);
+    emitPart(function, part, arguments.take_front(numOwn), block);
+    arguments = arguments.drop_front(numOwn);
     block = next;
   }
   if (addsUp)

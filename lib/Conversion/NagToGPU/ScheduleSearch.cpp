@@ -87,14 +87,15 @@ void Neighbourhood::grow(ScheduleAttr start, unsigned rounds, size_t limit) {
 std::vector<ScheduleAttr> Neighbourhood::takeBest(unsigned limit) {
   if (candidates.empty())
     return {};
-  std::stable_sort(candidates.begin() + 1, candidates.end(),
-                   [](const Candidate &a, const Candidate &b) {
-                     return a.cycles < b.cycles;
-                   });
-  std::vector<ScheduleAttr> best;
-  for (const Candidate &candidate : candidates)
+  auto order = llvm::to_vector(llvm::seq<size_t>(1, candidates.size()));
+  llvm::sort(order, [&](size_t a, size_t b) {
+    return std::pair(candidates[a].cycles, a) <
+           std::pair(candidates[b].cycles, b);
+  });
+  std::vector<ScheduleAttr> best{candidates.front().schedule};
+  for (size_t index : order)
     if (best.size() < limit)
-      best.push_back(candidate.schedule);
+      best.push_back(candidates[index].schedule);
   return best;
 }
 
