@@ -178,7 +178,7 @@ private:
   SmallVector<Value> operands;
   SmallVector<PartialSum> sums;
   /// The function's argument that counts the rows, or null.
-  Value count;
+  Value rowCount;
 };
 
 } // namespace
@@ -248,7 +248,7 @@ void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
 void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
                          ArrayRef<Value> arguments, Value block) {
   RowThreads threads(function, *part.program, *part.geometry, block);
-  threads.setRowCount(count);
+  threads.setRowCount(rowCount);
   for (const RowArgument &argument : part.program->getArguments()) {
     threads.setArgument(argument.value, arguments.front());
     arguments = arguments.drop_front();
@@ -287,7 +287,7 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   ArrayRef<Value> arguments = function.arguments;
   if (offsets)
-    count = arguments.back();
+    rowCount = arguments.back();
   for (RowPart &part : parts) {
     size_t numOwn =
         part.program->getArguments().size() + part.program->getOutputs().size();
