@@ -16,6 +16,14 @@ llvm::Error makeError(const char *format, Args &&...arguments) {
       llvm::formatv(format, std::forward<Args>(arguments)...).str());
 }
 
+/// Moves a result into place or hands on its error.
+template <typename T> llvm::Error assign(T &target, llvm::Expected<T> value) {
+  if (!value)
+    return value.takeError();
+  target = std::move(*value);
+  return llvm::Error::success();
+}
+
 /// "<path>: <action>: <text of the errno value>".
 llvm::Error makeSystemError(llvm::StringRef path, llvm::StringRef action,
                             int number);

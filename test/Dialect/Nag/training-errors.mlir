@@ -137,3 +137,23 @@ func.func @head_loss_vjp_c5(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: ten
       -> (tensor<2xf32>, tensor<2x16xf32>, tensor<32x16xf32>)
   return
 }
+
+// -----
+
+func.func @head_loss_vjp_c6(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2xi32>, %d: tensor<2xf32>) {
+  // expected-error@+1 {{(C6) expected 'input_grad' of type 'tensor<2x16xf32>', but got 'tensor<2x16xbf16>'}}
+  %0:3 = nag.head_loss_vjp %x, %w, %t, %d {vocab = 30}
+      : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<2xi32>, tensor<2xf32>)
+      -> (tensor<2xf32>, tensor<2x16xbf16>, tensor<32x16xf32>)
+  return
+}
+
+// -----
+
+func.func @head_loss_vjp_c7(%x: tensor<2x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2xi32>, %d: tensor<2xf32>) {
+  // expected-error@+1 {{(C7) expected 'weight_grad' of type 'tensor<32x16xf32>', but got 'tensor<32x16xbf16>'}}
+  %0:3 = nag.head_loss_vjp %x, %w, %t, %d {vocab = 30}
+      : (tensor<2x16xf32>, tensor<32x16xf32>, tensor<2xi32>, tensor<2xf32>)
+      -> (tensor<2xf32>, tensor<2x16xf32>, tensor<32x16xbf16>)
+  return
+}
