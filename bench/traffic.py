@@ -88,11 +88,18 @@ def boundary(rows, d, c=32, n=32):
 
 
 def measure_boundary(options, d):
-    """Bytes of the update's kernel, and the distinct bytes by which the product's kernel moves more than without a gate."""
+    """Bytes of the update's kernel, and the distinct bytes by which the product's kernel moves more than without a gate.
+
+    A branch's product has columns enough for every multiprocessor; the few of the one here must not be split along k.
+    """
     rows, c, n = max(options.rows, options.elements // d), 32, 32
     text, inputs, least = boundary(rows, d, c, n)
+    whole = {"family": "gemm", "tile": [64, 64, 32], "warps": [2, 2], "stages": 4, "split_k": 1}
     with tempfile.TemporaryDirectory() as directory:
-        outcome = ptx_machine.call(options.build, text, [("f", inputs)], Path(directory), options.chip, counters=True)
+        schedule = Path(directory, "schedule.json")
+        schedule.write_text(json.dumps({"chip": options.chip, "kernels": {"linear_gate_kernel": whole}}))
+        outcome = ptx_machine.call(options.build, text, [("f", inputs)], Path(directory), options.chip, counters=True,
+                                   options=("--schedule", schedule))
         code = ", ".join(assemble(options.build, text, Path(directory), chip) for chip in ("sm_80", "sm_90a"))
     product, = [counters for name, counters in outcome.counters.items() if "linear" in name]
     update, = [counters for name, counters in outcome.counters.items() if "rotate" in name]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the PTX machine's loader and executor with libFuzzer: scripts/fuzz_ptx.sh [SECONDS].
-# Needs Debian's clang-22 and libclang-rt-22-dev, which nothing else here does. What it finds lands in build/fuzz;
-# inputs worth keeping go to test/PTXVM/Inputs/corpus by hand.
+# What it finds lands in build/fuzz; inputs worth keeping go to
+# test/PTXVM/Inputs/corpus by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-600}
