@@ -12,6 +12,7 @@ import ptx_machine
 import pytest
 
 import harness
+import test_routing
 from models import GATE_SCALE, data, start, write_model
 from nag_reference.model import Model
 from test_routing import AUX_WEIGHT, CASES, FIXED, RATES, ROUTE, SCHEDULED, SKIP, block_inputs, routed_inputs, thresholds_of
@@ -57,13 +58,7 @@ class Routed:
         return Model(replace(self.config, **changes), self.params, data(self.config)[0], GATE_SCALE, thresholds, weight)
 
 
-def check(results, model, config):
-    targets = data(config)[1]
-    assert ref.relative_error(results["loss"], model.loss(targets)) <= LIMIT
-    assert ref.relative_error(results["gates"], model.gates()) <= LIMIT
-    assert (results["offsets"] == model.offsets()).all()
-    for name, expected in model.backward(targets).items():
-        assert ref.relative_error(results["grad:" + name], expected, floor=1e-4) <= LIMIT, name
+check = functools.partial(test_routing.check, limit=LIMIT, floor=1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -68,13 +68,14 @@ class Routed:
                      weight)
 
 
-def check(results, model, config):
+def check(results, model, config, limit=LIMIT, **options):
+    """Loss, gates, offsets and every gradient within `limit`; `options` are relative_error's for the gradients."""
     targets = data(config)[1]
-    assert ref.relative_error(results["loss"], model.loss(targets)) <= LIMIT
-    assert ref.relative_error(results["gates"], model.gates()) <= LIMIT
+    assert ref.relative_error(results["loss"], model.loss(targets)) <= limit
+    assert ref.relative_error(results["gates"], model.gates()) <= limit
     assert (results["offsets"] == model.offsets()).all()
     for name, expected in model.backward(targets).items():
-        assert ref.relative_error(results["grad:" + name], expected) <= LIMIT, name
+        assert ref.relative_error(results["grad:" + name], expected, **options) <= limit, name
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)

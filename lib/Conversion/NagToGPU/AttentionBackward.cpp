@@ -98,9 +98,7 @@ void QueryGradKernel::build() {
   queryRows = code.getQueries(batch);
   keyRows = code.getKeys(batch);
   range.first = place.first;
-  if (!sizes.isRouted())
-    return buildTile();
-  code.ifTrue(code.less(place.first, queryRows.count), [&] { buildTile(); });
+  code.ifHasRow(queryRows, place.first, [&] { buildTile(); });
 }
 
 void QueryGradKernel::buildTile() {
@@ -180,9 +178,7 @@ void KeyGradKernel::build() {
   range.first = code.mul(tile, schedule.getRows());
   queryRows = code.getQueries(batch);
   keyRows = code.getKeys(batch);
-  if (!sizes.routesKeys)
-    return buildTile();
-  code.ifTrue(code.less(range.first, keyRows.count), [&] { buildTile(); });
+  code.ifHasRow(keyRows, range.first, [&] { buildTile(); });
 }
 
 void KeyGradKernel::buildTile() {

@@ -56,6 +56,14 @@ std::pair<Value, Value> AttentionCode::findRoutedTile(Value tile,
   return {state[0], state[1]};
 }
 
+void AttentionCode::ifHasRow(const RowSet &set, Value first,
+                             function_ref<void()> body) {
+  if (set.isRouted())
+    ifTrue(less(first, set.count), body);
+  else
+    body();
+}
+
 Head AttentionCode::head(Value buffer, int64_t heads, const RowSet &set,
                          Value head) {
   int64_t headBytes = sizes.headDim * sizes.getElementBytes();

@@ -78,6 +78,11 @@ public:
   mlir::Value headSums(mlir::Value buffer, const RowSet &set, mlir::Value batch,
                        mlir::Value head);
 
+  /// Builds `body`, which needs row number `first` of the set. A routed set
+  /// may have fewer rows than its tiles have room for: then only where there
+  /// is one.
+  void ifHasRow(const RowSet &set, mlir::Value first,
+                llvm::function_ref<void()> body);
   /// The position of a row that exists.
   mlir::Value position(const RowSet &set, mlir::Value number);
   RowRange range(const RowSet &set, mlir::Value first, int64_t count);

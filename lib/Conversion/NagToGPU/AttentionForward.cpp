@@ -64,9 +64,7 @@ void ForwardKernel::build() {
   queryRows = code.getQueries(batch);
   keyRows = code.getKeys(batch);
   range.first = place.first;
-  if (!sizes.isRouted())
-    return buildTile();
-  code.ifTrue(code.less(place.first, queryRows.count), [&] { buildTile(); });
+  code.ifHasRow(queryRows, place.first, [&] { buildTile(); });
 }
 
 void ForwardKernel::buildTile() {

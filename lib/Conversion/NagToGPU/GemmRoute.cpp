@@ -4,6 +4,7 @@
 // selects its tokens ("threadFenceReduction" of the CUDA samples).
 #include "Gemm.h"
 #include "KernelCode.h"
+#include "LastBlock.h"
 #include "Selection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -37,7 +38,6 @@ private:
   }
   void buildCapacity();
   void buildThreshold();
-  Value createCounters(int64_t count);
   /// Calls `body` where the warp is the one of number `last`, from 0, that
   /// counts itself by counter `index`, which then starts again.
   void ifLast(Value counters, Value index, Value last,
@@ -52,26 +52,6 @@ private:
   Value warp;
 };
 } // namespace
-
-/// Zero when the module is loaded, and after every launch.
-Value RouteTail::createCounters(int64_t count) {
-  ImplicitLocOpBuilder &builder = getBuilder();
-  Operation *parent = builder.getInsertionBlock()->getParentOp();
-  auto function = dyn_cast<gpu::GPUFuncOp>(parent);
-  if (!function)
-    function = parent->getParentOfType<gpu::GPUFuncOp>();
-  auto device = function->getParentOfType<gpu::GPUModuleOp>();
-  OpBuilder atStart = OpBuilder::atBlockBegin(device.getBody());
-  auto type = LLVM::LLVMArrayType::get(builder.getI32Type(), count);
-  auto space = static_cast<unsigned>(Space::Global);
-  std::string name = (function.getName() + "_arrived").str();
-  LLVM::GlobalOp::create(atStart, device.getLoc(), type, /*isConstant=*/false,
-                         LLVM::Linkage::Internal, name,
-                         LLVM::ZeroAttr::get(builder.getContext()),
-                         /*alignment=*/4, space);
-  return LLVM::AddressOfOp::create(
-      builder, LLVM::LLVMPointerType::get(builder.getContext(), space), name);
-}
 
 void RouteTail::ifLast(Value counters, Value index, Value last,
                        function_ref<void()> body) {
@@ -100,7 +80,7 @@ void RouteTail::ifLast(Value counters, Value index, Value last,
 
 /// Each sequence has a counter of the tiles that hold some of its rows.
 void RouteTail::buildCapacity() {
-  Value counters = createCounters(rows / length);
+  Value counters = getArrivalCounters(*this, "_arrived", rows / length);
   Value end = smaller(add(place.row, schedule.tileM), constant(rows));
   Value first = add(div(place.row, length), warp);
   Value behind = add(div(sub(end, constant(1)), length), 1);
@@ -116,7 +96,7 @@ void RouteTail::buildCapacity() {
 /// A sequence's indices stand behind those of all before it. The warps of one
 /// number count themselves, and the last of them take sequences by turns.
 void RouteTail::buildThreshold() {
-  Value counters = createCounters(warps);
+  Value counters = getArrivalCounters(*this, "_arrived", warps);
   Value last = constant(llvm::divideCeil(rows, schedule.tileM) - 1);
   ifLast(counters, warp, last, [&] {
     loop(warp, constant(rows / length), warps, [&](Value sequence) {

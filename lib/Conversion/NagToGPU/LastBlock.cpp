@@ -13,8 +13,8 @@ using namespace nag;
 
 static constexpr StringLiteral kScope = "device";
 
-/// The counters in global memory, zero when the module is loaded.
-static Value getCounters(ThreadCode &code, int64_t count) {
+Value nag::getArrivalCounters(ThreadCode &code, StringRef suffix,
+                              int64_t count) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   Operation *parent = builder.getInsertionBlock()->getParentOp();
   auto function = dyn_cast<gpu::GPUFuncOp>(parent);
@@ -22,7 +22,7 @@ static Value getCounters(ThreadCode &code, int64_t count) {
     function = parent->getParentOfType<gpu::GPUFuncOp>();
   auto device = function->getParentOfType<gpu::GPUModuleOp>();
   auto space = static_cast<unsigned>(Space::Global);
-  std::string name = (function.getName() + "_arrivals").str();
+  std::string name = (function.getName() + suffix).str();
   if (!device.lookupSymbol<LLVM::GlobalOp>(name)) {
     OpBuilder atStart = OpBuilder::atBlockBegin(device.getBody());
     LLVM::GlobalOp::create(
@@ -39,7 +39,8 @@ void nag::emitInLastBlock(ThreadCode &code, Value flag, Value counter,
                           int64_t counters, int64_t count,
                           function_ref<void()> body) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
-  Value place = code.offset(getCounters(code, counters), code.mul(counter, 4));
+  Value place = code.offset(getArrivalCounters(code, "_arrivals", counters),
+                            code.mul(counter, 4));
   auto fence = [&] {
     LLVM::FenceOp::create(builder, LLVM::AtomicOrdering::acq_rel, kScope);
   };

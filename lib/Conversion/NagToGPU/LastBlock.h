@@ -8,6 +8,12 @@
 
 namespace nag {
 
+/// The address of `count` i32 in global memory that belong to the device
+/// function at the insertion point, zero when the module is loaded; `suffix`
+/// tells those of one function apart.
+mlir::Value getArrivalCounters(ThreadCode &code, llvm::StringRef suffix,
+                               int64_t count);
+
 /// Builds `body` for the last of `count` blocks that come here with the same
 /// `counter`, an i32 below `counters`. All threads of each block must come
 /// here; those of the last see what all wrote before they came. `flag` points
