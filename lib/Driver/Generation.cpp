@@ -29,6 +29,7 @@ Error nag::driver::addGeneration(Model &model,
   sizes.batch = options.batch;
   sizes.prompt = options.prompt;
   sizes.capacity = options.capacity;
+  sizes.budget = options.budget;
   DiagnosticCollector diagnostics(*module.getContext());
   mlir::PassManager manager(module.getContext());
   manager.addPass(createNagBuildGeneration(sizes));

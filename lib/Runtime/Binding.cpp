@@ -17,7 +17,9 @@ static bool isKnownArgument(llvm::StringRef name) {
       "new:values",     "prompt:keys",    "prompt:values",
       "rotary:cos",     "rotary:sin",     "thresholds",
       "skip_rate",      "aux_weight",     "offsets",
-      "threshold_keep", "threshold_step", "norms"};
+      "threshold_keep", "threshold_step", "norms",
+      "cache:rows",     "cache:counts",   "new:tokens",
+      "prompt:tokens",  "reach"};
   // Copies of parameters, which the program makes and keeps.
   return llvm::is_contained(known, name) || name.starts_with("bf16:");
 }

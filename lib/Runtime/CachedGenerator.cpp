@@ -39,56 +39,23 @@ llvm::Error CachedGenerator::setUp(Program &program,
   return readShapes(program);
 }
 
-/// Fails unless the buffer exists and has this shape, in which negative sizes
-/// stand for any.
-static llvm::Error expectShape(const NamedBuffers &buffers,
-                               llvm::StringRef name,
-                               llvm::ArrayRef<int64_t> expected) {
-  const TensorInfo *info = buffers.lookup(name);
-  bool fits = info && info->shape.size() == expected.size();
-  for (size_t i = 0; fits && i < expected.size(); ++i)
-    fits = expected[i] < 0 || expected[i] == info->shape[i];
-  if (fits)
-    return llvm::Error::success();
-  return makeError("argument '{0}': expected the shape that prefill and decode "
-                   "agree on, but got {1}",
-                   name,
-                   info ? formatType(info->dtype, info->shape) : "nothing");
-}
-
 llvm::Error CachedGenerator::readShapes(const Program &program) {
-  if (llvm::Error failure = expectShape(prefillBuffers, "tokens", {-1, -1}))
-    return failure;
-  if (llvm::Error failure =
-          expectShape(decodeBuffers, "cache:keys", {-1, -1, -1, -1}))
-    return failure;
+  llvm::Expected<std::unique_ptr<KeyValueCache>> created =
+      KeyValueCache::create(prefillBuffers, decodeBuffers);
+  if (!created)
+    return created.takeError();
+  cache = std::move(*created);
   batch = prefillBuffers.lookup("tokens")->shape[0];
   prompt = prefillBuffers.lookup("tokens")->shape[1];
-  const TensorInfo &keys = *decodeBuffers.lookup("cache:keys");
-  layers = keys.shape[0];
-  rows = keys.shape[2];
-  int64_t width = keys.shape[3];
-  keyBytes = width * nag::runtime::getByteSize(keys.dtype);
   hasTable = decodeBuffers.lookup("rotary:cos") != nullptr;
-  struct {
-    const NamedBuffers &buffers;
-    const char *name;
-    std::vector<int64_t> shape;
-  } expected[] = {
-      {decodeBuffers, "tokens", {1, batch}},
-      {decodeBuffers, "positions", {1, batch}},
-      {decodeBuffers, "cache:keys", {layers, batch, rows, width}},
-      {decodeBuffers, "cache:values", {layers, batch, rows, width}},
-      {decodeBuffers, "new:keys", {layers, 1, batch, width}},
-      {decodeBuffers, "new:values", {layers, 1, batch, width}},
-      {prefillBuffers, "prompt:keys", {layers, batch, prompt, width}},
-      {prefillBuffers, "prompt:values", {layers, batch, prompt, width}},
-      {prefillBuffers, "logits", {batch, prompt, -1}},
-      {decodeBuffers, "logits", {1, batch, -1}}};
-  for (const auto &[buffers, name, shape] : expected)
-    if (llvm::Error failure = expectShape(buffers, name, shape))
-      return failure;
-  capacity = hasTable ? decodeBuffers.lookup("rotary:cos")->shape[0] : rows;
+  if (llvm::Error failure =
+          expectShapes({{prefillBuffers, "logits", {batch, prompt, -1}},
+                        {decodeBuffers, "tokens", {1, batch}},
+                        {decodeBuffers, "positions", {1, batch}},
+                        {decodeBuffers, "logits", {1, batch, -1}}}))
+    return failure;
+  capacity = hasTable ? decodeBuffers.lookup("rotary:cos")->shape[0]
+                      : cache->getCapacity();
   int64_t columns = decodeBuffers.lookup("logits")->shape[2];
   vocabulary = std::clamp<int64_t>(
       program.config().getInteger("vocab").value_or(columns), 1, columns);
@@ -144,23 +111,6 @@ llvm::Error CachedGenerator::readLogits(const NamedBuffers &buffers,
   return llvm::Error::success();
 }
 
-/// Puts the last rows of the prompts' keys (or values) where they belong.
-llvm::Error CachedGenerator::fillCaches(llvm::StringRef name,
-                                        const char *source,
-                                        llvm::ArrayRef<int64_t> counts) {
-  for (int64_t layer = 0; layer < layers; ++layer)
-    for (int64_t b = 0; b < batch; ++b) {
-      int64_t stack = layer * batch + b;
-      for (int64_t at = std::max<int64_t>(0, counts[b] - rows); at < counts[b];
-           ++at)
-        if (llvm::Error failure = decodeBuffers.writePart(
-                name, (stack * rows + at % rows) * keyBytes, keyBytes,
-                source + (stack * prompt + at) * keyBytes))
-          return failure;
-    }
-  return llvm::Error::success();
-}
-
 llvm::Error
 CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
   std::vector<int32_t> tokens(batch * prompt, 0);
@@ -173,15 +123,8 @@ CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
     return failure;
   if (llvm::Error failure = prefillCall.call())
     return failure;
-  for (llvm::StringRef part : {"keys", "values"}) {
-    std::string from = ("prompt:" + part).str();
-    std::vector<char> computed(prefillBuffers.lookup(from)->getByteSize());
-    if (llvm::Error failure = prefillBuffers.read(from, computed.data()))
-      return failure;
-    if (llvm::Error failure =
-            fillCaches(("cache:" + part).str(), computed.data(), positions))
-      return failure;
-  }
+  if (llvm::Error failure = cache->start(positions))
+    return failure;
   for (llvm::StringRef name : {"rotary:cos", "rotary:sin"}) {
     if (!hasTable)
       break;
@@ -199,28 +142,9 @@ CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
   return llvm::Error::success();
 }
 
-/// Puts the new tokens' keys (or values) into their rows of the caches.
-llvm::Error CachedGenerator::storeToken(llvm::StringRef part,
-                                        llvm::ArrayRef<int32_t> tokens) {
-  std::string from = ("new:" + part).str(), to = ("cache:" + part).str();
-  std::vector<char> computed(decodeBuffers.lookup(from)->getByteSize());
-  if (llvm::Error failure = decodeBuffers.read(from, computed.data()))
-    return failure;
-  for (int64_t layer = 0; layer < layers; ++layer)
-    for (int64_t b = 0; b < batch; ++b) {
-      int64_t stack = layer * batch + b;
-      if (tokens[b] < 0)
-        continue;
-      if (llvm::Error failure = decodeBuffers.writePart(
-              to, (stack * rows + positions[b] % rows) * keyBytes, keyBytes,
-              computed.data() + stack * keyBytes))
-        return failure;
-    }
-  return llvm::Error::success();
-}
-
 llvm::Error CachedGenerator::append(llvm::ArrayRef<int32_t> tokens) {
   std::vector<int32_t> ids(batch, 0), places(batch, 0);
+  std::vector<int64_t> read(batch, -1);
   for (int64_t b = 0; b < batch; ++b) {
     if (tokens[b] < 0)
       continue;
@@ -228,8 +152,14 @@ llvm::Error CachedGenerator::append(llvm::ArrayRef<int32_t> tokens) {
       return makeError("sequence {0}: expected at most {1} tokens, the "
                        "capacity, but got one more",
                        b, capacity);
+    if (cache->isFull(b))
+      return makeError("sequence {0}: expected keys and values within the "
+                       "budget of {1} bytes for {2} sequences, but its {3} "
+                       "tokens have more",
+                       b, getCacheUse().allocatedBytes, batch, positions[b]);
     ids[b] = tokens[b];
     places[b] = int32_t(positions[b]);
+    read[b] = positions[b];
   }
   if (llvm::Error failure = decodeBuffers.write("tokens", ids.data()))
     return failure;
@@ -237,9 +167,8 @@ llvm::Error CachedGenerator::append(llvm::ArrayRef<int32_t> tokens) {
     return failure;
   if (llvm::Error failure = decodeCall.call())
     return failure;
-  for (llvm::StringRef part : {"keys", "values"})
-    if (llvm::Error failure = storeToken(part, tokens))
-      return failure;
+  if (llvm::Error failure = cache->append(read))
+    return failure;
   for (int64_t b = 0; b < batch; ++b) {
     if (tokens[b] < 0)
       continue;
@@ -301,8 +230,24 @@ llvm::Error CachedGenerator::begin(llvm::ArrayRef<Tokens> prompts,
   return restart();
 }
 
+/// Keys and values that find no room take the first half of the tokens away.
+bool CachedGenerator::shortenFullSequences() {
+  bool isAnyFull = false;
+  for (auto [b, sequence] : llvm::enumerate(sequences)) {
+    if (sequence.isDone || countUnread(b) == 0 || !cache->isFull(b))
+      continue;
+    isAnyFull = true;
+    int64_t kept = std::max<int64_t>(positions[b] / 2, 1);
+    sequence.history.erase(sequence.history.begin(),
+                           sequence.history.end() - kept);
+  }
+  return isAnyFull;
+}
+
 /// Reads one waiting token of every sequence.
 llvm::Error CachedGenerator::feed() {
+  if (shortenFullSequences())
+    return restart();
   std::vector<int32_t> tokens(batch, -1);
   for (auto [b, sequence] : llvm::enumerate(sequences)) {
     if (sequence.isDone || countUnread(b) == 0)

@@ -39,14 +39,18 @@ class Generator:
     `weights` are a Weights object, which is used in place, or the path of a checkpoint. `prompt` is the number of tokens
     that are read at once at the start, `capacity` the positions that the cache holds (None: the model's sequence length);
     a sequence that fills it goes on from the last half of its tokens. A model with depth routing takes the checkpoint's
-    `thresholds`, or these, one per sub-layer. Other options are those of Model.compile.
+    `thresholds`, or these, one per sub-layer. With mod_kv="routed" the cache holds keys and values of executed tokens alone,
+    in the room that `kv_budget` says (Model.compile); a sequence that fills it goes on as one that fills the positions.
+    Other options are those of Model.compile.
     """
 
     def __init__(self, model: Model, weights: Weights | str | os.PathLike[str], *, batch: int = 1, prompt: int | None = None,
-                 capacity: int | None = None, thresholds: Sequence[float] | None = None, **target: Any):
+                 capacity: int | None = None, thresholds: Sequence[float] | None = None, kv_budget: float | None = None,
+                 **target: Any):
         self.capacity = model.config.seq if capacity is None else capacity
         self.batch, self.prompt = batch, min(32, self.capacity) if prompt is None else prompt
-        self.program = model.compile(["prefill", "decode"], generation=(batch, self.prompt, self.capacity), **target)
+        self.program = model.compile(["prefill", "decode"], generation=(batch, self.prompt, self.capacity),
+                                     kv_budget=kv_budget, **target)
         self.vocabulary = int(self.program.config["vocab"])
         routing = Routing(self.program)
         if not isinstance(weights, Weights):
@@ -115,3 +119,8 @@ class Generator:
         if not 0 <= sequence < self.batch:
             raise ArgumentError(f"sequence: expected a number in [0, {self.batch}), but got {sequence}")
         return np.array(self._core.logits(sequence))
+
+    def cache_use(self) -> dict[str, float]:
+        """Keys and values of the tokens read: `tokens`, the bytes that are held for them, in all (`held_bytes`) and
+        `bytes_per_token`, and those that there is room for (`allocated_bytes`)."""
+        return dict(self._core.cache_use())

@@ -72,7 +72,8 @@ class Model:
     def compile(self, functions: Sequence[str] = (), *, differentiate: str = "", recompute: str = "cheap",
                 target: str = "cpu", device: str = "", chip: str = "", precision: str = "f32",
                 threads: int = 0, schedule: PathLike | Mapping[str, Any] | None = None,
-                kernel_cache: PathLike | None = None, generation: tuple[int, int, int] | None = None) -> Program:
+                kernel_cache: PathLike | None = None, generation: tuple[int, int, int] | None = None,
+                kv_budget: float | None = None) -> Program:
         """Compiles functions of the model (all public ones when none are named) for a target.
 
         `differentiate` names a function whose derivative is added: "loss" brings `gradients`, `accumulate`, `apply`
@@ -81,7 +82,9 @@ class Model:
         `threads` is for the host program, 0 for one per processor. `schedule` says how kernels of the target cuda are cut
         into blocks and warps: a file of `nagc tune`, or what such a file holds. `kernel_cache` is the folder in which that
         target keeps its PTX (None: ~/.cache/nag, as nagc; "": it keeps nothing). `generation` = (batch, prompt, capacity)
-        adds the functions `prefill` and `decode` of these sizes (Generator uses them).
+        adds the functions `prefill` and `decode` of these sizes (Generator uses them). `kv_budget` is the room that a model
+        with mod_kv="routed" has for keys and values, as a share of what all tokens' would take (None: what the rate of skips
+        leaves).
         """
         functions = [functions] if isinstance(functions, str) else functions
         functions = [arguments.string("functions", f) for f in functions]
@@ -92,9 +95,12 @@ class Model:
         sizes = None if generation is None else [arguments.whole("generation", n) for n in generation]
         if sizes is not None and len(sizes) != 3:
             raise ArgumentError(f"generation: expected (batch, prompt, capacity), but got {generation}")
+        budget = 0.0 if kv_budget is None else arguments.real("kv_budget", kv_budget)
+        if kv_budget is not None and not 0.0 < budget <= 1.0:
+            raise ArgumentError(f"kv_budget: expected a share in (0, 1], but got {kv_budget}")
         with _schedule_file(schedule) as path:
             core = self._core.compile(functions, arguments.string("differentiate", differentiate),
-                                      arguments.string("recompute", recompute), {**where, "schedule": path}, sizes)
+                                      arguments.string("recompute", recompute), {**where, "schedule": path}, sizes, budget)
         return Program(core)
 
 

@@ -115,6 +115,16 @@ static std::vector<double> getLogits(const Generator &self, size_t sequence) {
   return self.generator->getLogits(sequence).vec();
 }
 
+static nb::dict getCacheUse(const Generator &self) {
+  runtime::CacheUse use = self.generator->getCacheUse();
+  nb::dict result;
+  result["tokens"] = use.tokens;
+  result["held_bytes"] = use.heldBytes;
+  result["allocated_bytes"] = use.allocatedBytes;
+  result["bytes_per_token"] = use.getBytesPerToken();
+  return result;
+}
+
 void nag::python::bindGeneration(nb::module_ &module) {
   nb::class_<Generator>(module, "Generator",
                         "Continues sequences with a cache.")
@@ -126,5 +136,6 @@ void nag::python::bindGeneration(nb::module_ &module) {
       .def("step", &step)
       .def("start", &start, nb::arg("sequences"))
       .def("append", &append, nb::arg("tokens"))
-      .def("logits", &getLogits, nb::arg("sequence"));
+      .def("logits", &getLogits, nb::arg("sequence"))
+      .def("cache_use", &getCacheUse);
 }

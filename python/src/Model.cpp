@@ -79,7 +79,8 @@ static Program compile(const driver::Model &model,
                        const std::vector<std::string> &functions,
                        const std::string &differentiate,
                        const std::string &recompute, nb::dict target,
-                       std::optional<std::array<int64_t, 3>> generation) {
+                       std::optional<std::array<int64_t, 3>> generation,
+                       double budget) {
   driver::CompileOptions options;
   options.functions = functions;
   options.differentiate = differentiate;
@@ -91,7 +92,8 @@ static Program compile(const driver::Model &model,
     if (!generation)
       return model.compile(options);
     auto [batch, prompt, capacity] = *generation;
-    auto copy = driver::copyForGeneration(model, {batch, prompt, capacity});
+    auto copy =
+        driver::copyForGeneration(model, {batch, prompt, capacity, budget});
     if (!copy)
       return copy.takeError();
     return (*copy)->compile(options);
@@ -175,5 +177,5 @@ void nag::python::bindModel(nb::module_ &module) {
            })
       .def("compile", &compile, nb::arg("functions"), nb::arg("differentiate"),
            nb::arg("recompute"), nb::arg("target"),
-           nb::arg("generation").none() = nb::none());
+           nb::arg("generation").none() = nb::none(), nb::arg("budget") = 0.0);
 }

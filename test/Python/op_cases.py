@@ -201,6 +201,32 @@ def cached_attention_case(edge, rows, positions, heads=4, kv_heads=2, hd=8, wind
                  named(cached_attention, "o", heads=heads, kv_heads=kv_heads, window=window), attributes, EXP)
 
 
+def shared_attention_case(edge, capacity, budget, positions, heads=4, kv_heads=2, hd=8, window=None, executed=None):
+    """Caches in whose rows `rows` says where positions are; with `executed`, of these sequences alone."""
+    b, width, tokens = len(positions), kv_heads * hd, range(len(positions)) if executed is None else executed
+    own = (1, b) if executed is None else (len(tokens),)
+    inputs = dict(q=normal(*own, heads * hd), k=normal(*own, width, seed=1), v=normal(*own, width, seed=2),
+                  kc=np.full((b, budget, width), np.nan), vc=np.full((b, budget, width), np.nan), p=np.array([positions], np.int32))
+    if executed is not None:
+        inputs.update(indices=np.array(executed, np.int32), offsets=np.array([0, len(executed)], np.int32))
+    inputs["rows"] = np.stack([np.random.default_rng(i).permutation(budget)[:capacity] for i in range(b)]).astype(np.int32)
+    for sequence, position in enumerate(positions):
+        written = inputs["rows"][sequence, :min(position, capacity)]
+        for seed, name in enumerate(("kc", "vc")):
+            inputs[name][sequence, written] = normal(len(written), width, seed=3 + seed + 2 * sequence)
+
+    def compute(q, k, v, kc, vc, p, rows, **route):
+        rings = [np.stack([cache[i, rows[i]] for i in tokens]) for cache in (kc, vc)]
+        q, k, v = (x.reshape(1, len(tokens), -1) for x in (q, k, v))
+        result = cached_attention(q, k, v, *rings, p[:, list(tokens)], heads, kv_heads, window)
+        return {"o": result.reshape(*own, heads * hd)}
+
+    attributes = f"{{heads = {heads}, kv_heads = {kv_heads}{'' if window is None else f', window = {window}'}}}"
+    route = "" if executed is None else " route(%indices, %offsets)"
+    return plain("cached_attention shared" + edge, "cached_attention", inputs, compute, attributes, EXP,
+                 f"%q, %k, %v, %kc, %vc, %p{route} rows(%rows)")
+
+
 def rotary_cases(shape, edge, heads=2):
     b, t, d = shape[0], shape[1], 16 * heads
     cos, sin = ref.rotary_table(t, 16)
@@ -399,7 +425,9 @@ def all_cases():
     cases += [cached_attention_case("", 12, (3, 7, 0)), cached_attention_case(", full ring", 6, (6, 13, 29)),
               cached_attention_case(", window", 12, (2, 11, 40), window=5), cached_attention_case(", alone", 8, (4,)),
               cached_attention_case(", window 0", 8, (4, 9), window=0),
-              cached_attention_case(", long", 70, (69, 33), heads=3, kv_heads=1, hd=10)]
+              cached_attention_case(", long", 70, (69, 33), heads=3, kv_heads=1, hd=10),
+              shared_attention_case("", 9, 30, (9, 4, 0)), shared_attention_case(", window", 6, 11, (13, 5), window=3),
+              shared_attention_case(", executed", 9, 30, (9, 4, 0, 7), executed=(0, 2, 3))]
     cases += loss_cases(18, "") + loss_cases(11, ", padded vocabulary") + loss_cases(1, ", one word")
     cases += loss_cases(18, ", nothing counted", range(6))
     cases += head_cases((2, 8, 16), 18, "") + head_cases((3, 5, 7), 11, ", padded vocabulary")

@@ -55,39 +55,89 @@ def test_decoding_equals_the_whole_forward_pass(form):
 
 
 def median_thresholds(model, weights, tokens):
-    """Thresholds that let half of the tokens skip, as the model skips."""
+    """Thresholds that let half of the tokens skip, as the model skips; which tokens each sub-layer executes then."""
     program = model.compile(["loss"], threads=1)
     batch = np.asarray(tokens, np.int32)[None]
+
+    def gates_of(thresholds):
+        results = program.call("loss", tokens=batch, targets=batch, gate_scale=1.0, thresholds=thresholds,
+                               **weights.arguments("loss"))
+        return np.abs(results["gates"][:, 0])
+
     thresholds = np.zeros(2 * model.config.layers, np.float32)
     for _ in range(3):
-        gates = program.call("loss", tokens=batch, targets=batch, gate_scale=1.0, thresholds=thresholds,
-                             **weights.arguments("loss"))["gates"]
-        thresholds = np.median(np.abs(gates).reshape(len(gates), -1), axis=-1) + np.float32(1e-6)
-    return thresholds
+        thresholds = np.median(gates_of(thresholds), axis=-1) + np.float32(1e-6)
+    executed = gates_of(thresholds) >= thresholds[:, None]
+    if model.config.mod_exempt != 0:
+        executed[[0, 1, -2, -1]] = True
+    return thresholds, executed
+
+
+def count_held(model, executed, read):
+    """Keys that the next token sees, of all layers together."""
+    window = model.config.seq if model.config.window == "L" else int(model.config.window)
+    attention = executed[::2, :read] if model.config.mod_kv == "routed" else np.ones((model.config.layers, read))
+    return int(attention[:, max(0, read - window):].sum())
 
 
 ROUTED = {"threshold": {"mod_policy": "threshold"}, "rate, window": {"mod_policy": "rate", "mod_rate": 0.5, "window": "5"},
           "every layer": {"mod_policy": "threshold", "mod_exempt": 0, "layers": 2}}
+for policy in ("threshold", "rate, window"):
+    ROUTED[policy + ", keys routed"] = {**ROUTED[policy], "mod_kv": "routed"}
 
 
 @pytest.mark.parametrize("form", ROUTED.values(), ids=ROUTED)
 def test_decoding_under_routing_equals_the_whole_forward_pass(form):
-    """A token that skips attention leaves its key and value behind all the same."""
+    """A token that skips attention leaves its key and value behind all the same, or neither where keys are routed."""
     model = nag.Model(**{**BASE, **form})
     weights = weights_of(model)
     tokens = np.random.default_rng(0).integers(0, 61, 24)
-    thresholds = median_thresholds(model, weights, tokens)
+    thresholds, executed = median_thresholds(model, weights, tokens)
     expected = full_logits(model, weights, tokens, thresholds=thresholds)
     dense = full_logits(model, weights, tokens, thresholds=0.0 * thresholds)
     limit = 5e-6 * np.abs(expected).max()
     assert np.abs(dense - expected).max() > 100 * limit
-    generator = nag.Generator(model, weights, batch=2, prompt=7, threads=1, thresholds=thresholds)
+    budget = {"kv_budget": 1.0} if model.config.mod_kv == "routed" else {}
+    generator = nag.Generator(model, weights, batch=2, prompt=7, threads=1, thresholds=thresholds, **budget)
     generator.start([tokens[:7], tokens[:2]])
+    row = 2 * 4 * model.config.kv_heads * (model.config.width // model.config.heads)
     for position in range(7, 24):
         assert np.abs(generator.logits(0) - expected[position - 1]).max() <= limit, position
         behind = position - 5
         assert np.abs(generator.logits(1) - expected[behind - 1]).max() <= limit, position
+        held = count_held(model, executed, position) + count_held(model, executed, behind)
+        assert generator.cache_use()["held_bytes"] == row * held, position
         generator.append([tokens[position], tokens[behind]])
+
+
+def test_budgets_of_keys():
+    """Rows that layers share: the allocated ones are those of the rate, or as asked for; full ones stop, or go on with half."""
+    model = nag.Model(**BASE, mod_policy="rate", mod_rate=0.5, mod_kv="routed")
+    weights = weights_of(model)
+    row = 2 * 4 * 16
+    tokens = list(range(24))
+    generator = nag.Generator(model, weights, prompt=4, threads=1, thresholds=[0.0] * 6)
+    assert generator.cache_use() == {"tokens": 0, "held_bytes": 0, "allocated_bytes": row * (24 + 12 + 24), "bytes_per_token": 0}
+    generator.start([tokens[:4]])
+    for position in range(4, 21):  # nothing skips: three rows a token fill 60 with 20 tokens, and the 21st has no room
+        generator.append([tokens[position]])
+    assert generator.cache_use()["held_bytes"] == row * 60
+    with pytest.raises(nag.ArgumentError, match=r"sequence 0: expected keys and values within the budget of 7680 bytes for 1 "
+                                                "sequences, but its 21 tokens have more"):
+        generator.append([tokens[21]])
+    text = generator.generate([tokens[:2]], tokens=40, temperature=0)[0]
+    history, expected = tokens[:2], []
+    for _ in range(40):
+        if len(history) > 21:
+            history = history[-10:]
+        expected.append(int(full_logits(model, weights, history, thresholds=np.zeros(6, np.float32))[len(history) - 1].argmax()))
+        history.append(expected[-1])
+    assert text == expected
+    for budget in (0.0, 1.5, float("nan")):
+        with pytest.raises(nag.ArgumentError, match=r"kv_budget: expected a share in \(0, 1\], but got"):
+            nag.Generator(model, weights, threads=1, kv_budget=budget)
+    with pytest.raises(nag.CompileError, match=r"expected 'budget' only where keys are those of executed tokens"):
+        nag.Generator(nag.Model(**BASE), weights, threads=1, kv_budget=0.5)
 
 
 def test_thresholds_that_generation_needs():
@@ -97,10 +147,9 @@ def test_thresholds_that_generation_needs():
         nag.Generator(model, weights, threads=1)
     with pytest.raises(nag.ArgumentError, match="thresholds: expected numbers, but got NaN"):
         nag.Generator(model, weights, threads=1, thresholds=[0.0] * 5 + [np.nan])
-    for policy, message in (("capacity", "still to come"), ("threshold", "kv = all")):
-        refused = nag.Model(**BASE, mod_policy=policy, mod_kv="routed", **({"mod_rate": 0.5} if policy == "capacity" else {}))
-        with pytest.raises(nag.CompileError, match=message):
-            nag.Generator(refused, weights, threads=1)
+    refused = nag.Model(**BASE, mod_policy="capacity", mod_rate=0.5, mod_kv="routed")
+    with pytest.raises(nag.CompileError, match="still to come"):
+        nag.Generator(refused, weights, threads=1)
 
 
 def test_mixed_windows():

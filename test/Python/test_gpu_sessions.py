@@ -14,6 +14,7 @@ MODELS = {
     "windows, grouped queries": ["heads=4", "kv_heads=2", "window=3", "seq=12"],
     "swiglu, tied, learned norms": ["mlp=swiglu", "tied=true", "qk_norm=learned"],
     "routed": ["seq=12", "mod_policy=rate", "mod_rate=0.3", "mod_exempt=0"],
+    "keys routed": ["seq=12", "mod_policy=rate", "mod_rate=0.3", "mod_exempt=1", "mod_kv=routed", "layers=3", "window=5"],
 }
 
 

@@ -6,6 +6,10 @@
 // CAPACITY: expected 'capacity' in [1, 65536], but got 65537
 // RUN: not nag-opt %t.mlir --nag-build-generation="batch=0" 2>&1 | FileCheck %s --check-prefix=BATCH
 // BATCH: expected 'batch' of 1 or more, but got 0
+// RUN: not nag-opt %t.mlir --nag-build-generation="budget=1.5" 2>&1 | FileCheck %s --check-prefix=BUDGET
+// BUDGET: expected 'budget' in [0, 1], but got 1.5
+// RUN: not nag-opt %t.mlir --nag-build-generation="budget=0.5" 2>&1 | FileCheck %s --check-prefix=RINGS
+// RINGS: expected 'budget' only where keys are those of executed tokens (kv = routed), but got 0.5
 
 // expected-error @+1 {{expected a function @logits, but got none}}
 module {}

@@ -1,6 +1,9 @@
 // RUN: nag-opt %s --nag-build-generation="batch=2 prompt=3 capacity=16" | FileCheck %s
 // RUN: nagc model --set layers=4 --set window=SL --set seq=1024 -o - | nag-opt --nag-build-generation="batch=3 prompt=32 capacity=256" | FileCheck %s --check-prefix=MIXED
 // RUN: nagc model --set window=20 -o - | nag-opt --nag-build-generation="batch=3 prompt=32 capacity=256" | FileCheck %s --check-prefix=RING
+// RUN: nagc model --set layers=3 --set window=20 --mod-policy rate --mod-rate 0.25 --set mod_kv=routed -o %t.routed.mlir
+// RUN: nag-opt %t.routed.mlir --nag-build-generation="batch=2 prompt=4 capacity=64" | FileCheck %s --check-prefix=SHARED
+// RUN: nag-opt %t.routed.mlir --nag-build-generation="batch=2 prompt=4 capacity=16 budget=0.5" | FileCheck %s --check-prefix=BUDGET
 
 // A layer's keys and values come out of it; what the logits do not need (the gate's copy %unused) stays behind.
 
@@ -41,6 +44,25 @@
 // Where every layer has a window, the cache is a ring of that size.
 // RING-LABEL: func.func @decode(
 // RING-SAME:  tensor<4x3x20x128xf32> {nag.name = "cache:keys"}
+
+// Keys of executed tokens: 20 + 15 + 20 rows for three layers, the one in the middle routed.
+// SHARED-LABEL: func.func @prefill(
+// SHARED-SAME:  tensor<3x8x128xf32> {nag.name = "prompt:keys"}, tensor<3x8x128xf32> {nag.name = "prompt:values"}, tensor<3x8xi32> {nag.name = "prompt:tokens"}, tensor<3xi32> {nag.name = "reach"}
+// SHARED-DAG:   arith.constant dense<20> : tensor<3xi32>
+// SHARED-DAG:   arith.constant dense<{{.*}}[0, 1, 2, 3, 4, 5, 6, 7]{{.*}}> : tensor<1x8xi32>
+// SHARED-LABEL: func.func private @layer_routed.prefill(
+// SHARED:       %[[I:.*]], %{{.*}} = nag.route
+// SHARED:       return %{{.*}}, %{{.*}}, %{{.*}}, %[[I]] : !nag.stream<2x4x128xf32>, tensor<8x128xf32>, tensor<8x128xf32>, tensor<8xi32>
+// SHARED-LABEL: func.func @decode(
+// SHARED-SAME:  %[[KC:[a-z0-9]+]]: tensor<2x55x128xf32> {nag.name = "cache:keys"}, %[[VC:[a-z0-9]+]]: tensor<2x55x128xf32> {nag.name = "cache:values"}
+// SHARED-SAME:  %[[R:[a-z0-9]+]]: tensor<3x2x20xi32> {nag.name = "cache:rows"}, %[[C:[a-z0-9]+]]: tensor<3x1x2xi32> {nag.name = "cache:counts"}, %{{.*}}: tensor<1x2xi32> {nag.name = "positions"}
+// SHARED:       nag.repeat @layer_routed.decode 1 carry(%{{.*}}) stacked({{.*}}, %[[R]], %[[C]]) shared({{.*}}, %[[KC]], %[[VC]])
+// SHARED-LABEL: func.func private @layer_routed.decode(
+// SHARED:       nag.cached_attention %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} route(%{{.*}}, %{{.*}}) rows(%{{.*}}) {heads = 4 : i64, kv_heads = 4 : i64}
+
+// Half of three layers' 16 rows.
+// BUDGET-LABEL: func.func @decode(
+// BUDGET-SAME:  tensor<2x24x128xf32> {nag.name = "cache:keys"}
 func.func private @layer(%x: tensor<4x6x4xf32>, %w: tensor<4x4xf32>, %cos: tensor<6x2xf32>, %sin: tensor<6x2xf32>)
     -> (tensor<4x6x4xf32>, tensor<4x6x4xf32>) {
   %v = nag.linear %x, %w : (tensor<4x6x4xf32>, tensor<4x4xf32>) -> tensor<4x6x4xf32>

@@ -51,6 +51,17 @@ static cl::opt<bool>
               cl::desc("Compute the whole prefix for every token instead of "
                        "keeping keys and values"));
 
+static cl::opt<double> kvBudget(
+    "kv-budget", cl::sub(generateCommand), cl::init(0), cl::value_desc("x"),
+    cl::desc("Room for keys and values of a model with mod_kv=routed, as a "
+             "share in (0, 1] of what those of all tokens would take (default: "
+             "what the model's mod_rate leaves). A sequence that fills it goes "
+             "on from the last half of its tokens"));
+static cl::opt<bool>
+    statistics("stats", cl::sub(generateCommand),
+               cl::desc("Print on standard error what the cache of keys and "
+                        "values holds at the end"));
+
 static constexpr int64_t kByteVocabulary = 256;
 
 using Tokens = std::vector<int32_t>;
@@ -96,6 +107,14 @@ static Expected<runtime::GenerateOptions> readOptions(bool isBytes) {
   if (tokenCount < 0)
     return make_error<tool::UsageError>(
         "--tokens: expected 0 or more, but got '" + Twine(tokenCount) + "'");
+  if (recompute && (kvBudget.getNumOccurrences() || statistics))
+    return make_error<tool::UsageError>(
+        "--recompute: expected neither --kv-budget nor --stats with it, which "
+        "are about the cache");
+  if (kvBudget.getNumOccurrences() && !(kvBudget > 0 && kvBudget <= 1))
+    return make_error<tool::UsageError>(
+        "--kv-budget: expected a share in (0, 1], but got " +
+        formatv("{0}", kvBudget.getValue()).str());
   if (Error error = options.sampler.check())
     return make_error<tool::UsageError>(toString(std::move(error)));
   if (stop.empty())
@@ -173,10 +192,19 @@ static Error generateCached(runtime::Program &program,
       createGenerator<runtime::CachedGenerator>(program, weights, file);
   if (!generator)
     return generator.takeError();
-  return (*generator)
-      ->generate(tokens, options, [&](size_t sequence, int32_t token) {
-        return printer.append(sequence, token);
-      });
+  auto emit = [&](size_t sequence, int32_t token) {
+    return printer.append(sequence, token);
+  };
+  if (Error error = (*generator)->generate(tokens, options, emit))
+    return error;
+  if (statistics) {
+    runtime::CacheUse use = (*generator)->getCacheUse();
+    errs() << formatv("cache: {0} of {1} bytes hold keys and values of {2} "
+                      "tokens, {3:f1} per token\n",
+                      use.heldBytes, use.allocatedBytes, use.tokens,
+                      use.getBytesPerToken());
+  }
+  return Error::success();
 }
 
 static Error generateRecomputing(runtime::Program &program,
@@ -210,6 +238,7 @@ static driver::GenerationOptions getSizes(driver::Model &model,
     longest = std::max(longest, prompt.size());
   sizes.capacity = driver::getSequenceLength(model).value_or(1);
   sizes.prompt = std::min<int64_t>(longest, sizes.capacity);
+  sizes.budget = kvBudget;
   return sizes;
 }
 

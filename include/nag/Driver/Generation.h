@@ -14,6 +14,10 @@ struct GenerationOptions {
   int64_t prompt = 1;
   /// Positions of a sequence at most.
   int64_t capacity = 1;
+  /// Room for keys and values where keys are those of executed tokens alone, as
+  /// a share of what those of all tokens take; 0: what the rate of skips
+  /// leaves.
+  double budget = 0;
 };
 
 /// Tokens of a sequence that @logits reads; nothing without @logits.

@@ -11,10 +11,19 @@
 //               rotary:sin; writes logits [1,B,V], new:keys and new:values
 //               [L,1,B,K]. Row j of a cache holds the last position that is j
 //               modulo C.
+//
+// Where keys are those of executed tokens alone (kv = routed, spec section 4),
+// layers share the R rows that a sequence has (CacheRows.h): prefill writes
+// prompt:keys and prompt:values [L,B*P,K], rows of executed tokens whose
+// numbers b*P+t are prompt:tokens [L,B*P] i32, -1 behind the last, and reach
+// [L] i32, how many positions before its own a token sees; decode reads
+// cache:keys and cache:values [B,R,K], cache:rows [L,B,C] i32 and cache:counts
+// [L,1,B] i32, and writes new:keys and new:values [L,B,K] and new:tokens [L,B].
 #ifndef NAG_RUNTIME_CACHEDGENERATOR_H
 #define NAG_RUNTIME_CACHEDGENERATOR_H
 
 #include "nag/Runtime/Generator.h"
+#include "nag/Runtime/KeyValueCache.h"
 #include <optional>
 
 namespace nag::runtime {
@@ -32,7 +41,8 @@ struct GenerateOptions {
 /// continues up to B sequences at once, each as it would be continued alone.
 /// Sequence b draws with the seed of the options plus b.
 ///
-/// A sequence that fills the cache goes on from the last half of its tokens.
+/// A sequence that fills the cache, the positions or the rows that it has for
+/// keys and values, goes on from the last half of its tokens.
 class CachedGenerator {
 public:
   using Tokens = std::vector<int32_t>;
@@ -67,7 +77,8 @@ public:
   /// Tokens of a sequence that were read.
   int64_t getPosition(size_t sequence) const { return positions[sequence]; }
   /// Reads one more token of every sequence; negative: the sequence is idle.
-  /// Fails when a sequence would exceed the capacity.
+  /// Fails when a sequence would exceed the capacity, or when the tokens that
+  /// it has read left more keys and values than there is room for.
   llvm::Error append(llvm::ArrayRef<int32_t> tokens);
   /// The logits behind the last token read of a sequence.
   llvm::ArrayRef<double> getLogits(size_t sequence) const {
@@ -77,6 +88,8 @@ public:
   int64_t getBatch() const { return batch; }
   int64_t getCapacity() const { return capacity; }
   int64_t getVocabulary() const { return vocabulary; }
+  /// Keys and values of the tokens that were read.
+  CacheUse getCacheUse() const { return cache->measure(positions); }
 
 private:
   struct Sequence {
@@ -90,13 +103,11 @@ private:
 
   llvm::Error setUp(Program &program, const ParameterBuffers &weights);
   llvm::Error readShapes(const Program &program);
-  llvm::Error fillCaches(llvm::StringRef name, const char *source,
-                         llvm::ArrayRef<int64_t> counts);
-  llvm::Error storeToken(llvm::StringRef part, llvm::ArrayRef<int32_t> tokens);
   llvm::Error readLogits(const NamedBuffers &buffers, size_t sequence,
                          int64_t row);
   llvm::Error checkPrompts(llvm::ArrayRef<Tokens> prompts) const;
   llvm::Error restart();
+  bool shortenFullSequences();
   llvm::Error feed();
   /// Tokens of a sequence that wait to be read.
   int64_t countUnread(size_t b) const {
@@ -105,10 +116,8 @@ private:
 
   NamedBuffers prefillBuffers, decodeBuffers;
   BoundFunction prefillCall, decodeCall;
-  /// Caches in host memory; on other devices they are copied back and forth.
-  int64_t batch = 0, prompt = 0, capacity = 0, rows = 0, layers = 0;
-  /// Bytes of one token's keys in one layer.
-  size_t keyBytes = 0;
+  std::unique_ptr<KeyValueCache> cache;
+  int64_t batch = 0, prompt = 0, capacity = 0;
   int64_t vocabulary = 0;
   bool hasTable = false;
   std::vector<int64_t> positions;

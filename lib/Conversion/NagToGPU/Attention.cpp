@@ -169,7 +169,9 @@ static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
         Value(op.getPositions()), Value(op.getResult())})
     buffers.push_back(kernel.getBuffer(tensor));
   llvm::append_range(buffers, getBuffers(kernel, op.getRoute()));
-  emitCached(kernel, sizes, buffers);
+  if (op.getRows())
+    buffers.push_back(kernel.getBuffer(op.getRows()));
+  emitCached(kernel, sizes, {op.getCapacity(), bool(op.getRows())}, buffers);
   return success();
 }
 

@@ -103,11 +103,19 @@ void emitBackward(KernelLowering &kernel, const Sizes &sizes,
 void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
                const Backward &buffers);
 
+/// What caches of keys and values hold of a sequence.
+struct CacheSizes {
+  /// Positions at most.
+  int64_t capacity;
+  /// A table says in which rows they are.
+  bool isShared;
+};
+
 /// Launches the kernel of one new token per sequence: `sizes.batch` sequences
 /// with caches of `sizes.length` rows. `buffers` are the op's operands, its
-/// result, and its route.
+/// result, its route, and the table of rows where the cache is shared.
 void emitCached(KernelLowering &kernel, const Sizes &sizes,
-                mlir::ValueRange buffers);
+                const CacheSizes &cache, mlir::ValueRange buffers);
 
 } // namespace nag::attention
 

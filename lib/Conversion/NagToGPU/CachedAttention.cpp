@@ -17,6 +17,7 @@ namespace {
 class CachedAttentionKernel : public AttentionCode {
 public:
   CachedAttentionKernel(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
+                        const CacheSizes &cacheSizes,
                         ArrayRef<Value> launchArguments);
 
   void build();
@@ -54,15 +55,20 @@ private:
   Values loadHead(Value start);
   /// Adds the position `distance` before the token's.
   Values addPosition(Value distance, ValueRange elements, ValueRange state);
+  /// The row of the caches that holds the position.
+  Value findRow(Value distance);
   void storeState(ValueRange state);
   void joinWarps();
   /// The place of a warp's value: 0 the highest score, 1 the sum, then values.
   Value shared(Value warpIndex, Value at);
 
   ArrayRef<Value> arguments;
+  const CacheSizes cache;
   const int64_t width;
   /// The row of the query, which is the sequence's number unless it is routed.
   Value query;
+  /// The row of the token's own key and value.
+  Value ownRow;
   Value lane, warp, sequence, queryHead, kvHead, position;
 };
 } // namespace
@@ -74,9 +80,10 @@ static int64_t getWidth(int64_t headDim) {
 
 CachedAttentionKernel::CachedAttentionKernel(ImplicitLocOpBuilder &owner,
                                              const Sizes &opSizes,
+                                             const CacheSizes &cacheSizes,
                                              ArrayRef<Value> launchArguments)
     : AttentionCode(owner, opSizes), arguments(launchArguments),
-      width(getWidth(sizes.headDim)) {
+      cache(cacheSizes), width(getWidth(sizes.headDim)) {
   Value thread = threadIndex(), block = blockIndex();
   lane = rem(thread, kWarpSize);
   warp = div(thread, kWarpSize);
@@ -124,13 +131,15 @@ void CachedAttentionKernel::build() {
 }
 
 void CachedAttentionKernel::buildQuery() {
+  ownRow = sizes.routesKeys ? query : sequence;
   position = loadAt(getBuilder().getI32Type(), arguments[kPositions], sequence);
   Value scale = number(sizes.getLog2Scale());
   Values elements = loadHead(tokenHead(kQuery, query, sizes.heads, queryHead));
   for (Value &element : elements)
     element = mulf(element, scale);
   // A ring that is full still holds a row for each position before the token's.
-  int64_t reach = std::min(sizes.window.value_or(sizes.length), sizes.length);
+  int64_t reach =
+      std::min(sizes.window.value_or(cache.capacity), cache.capacity);
   Value seen = smaller(position, constant(reach));
   Values state(2 + elements.size(), number(0));
   state.front() = number(kInvisible);
@@ -143,13 +152,21 @@ void CachedAttentionKernel::buildQuery() {
   joinWarps();
 }
 
+Value CachedAttentionKernel::findRow(Value distance) {
+  Value place = rem(sub(position, distance), cache.capacity);
+  if (!cache.isShared)
+    return place;
+  return loadAt(getBuilder().getI32Type(), arguments.back(),
+                add(mul(sequence, cache.capacity), place));
+}
+
 Values CachedAttentionKernel::addPosition(Value distance, ValueRange elements,
                                           ValueRange state) {
   Value isOwn = less(distance, 1);
-  Value place = rem(sub(position, distance), sizes.length);
-  auto find = [&](int64_t own, int64_t cache) {
-    Head cached = head(arguments[cache], sizes.kvHeads, sequence, kvHead);
-    return select(isOwn, tokenHead(own, sequence, sizes.kvHeads, kvHead),
+  Value place = findRow(distance);
+  auto find = [&](int64_t own, int64_t stored) {
+    Head cached = head(arguments[stored], sizes.kvHeads, sequence, kvHead);
+    return select(isOwn, tokenHead(own, ownRow, sizes.kvHeads, kvHead),
                   row(cached, place));
   };
   Value score = number(0);
@@ -217,10 +234,10 @@ void CachedAttentionKernel::joinWarps() {
 }
 
 void attention::emitCached(KernelLowering &kernel, const Sizes &sizes,
-                           ValueRange buffers) {
+                           const CacheSizes &cache, ValueRange buffers) {
   int64_t queries = sizes.isRouted() ? sizes.routedRows : sizes.batch;
   DeviceFunction device = kernel.createLaunch(
       "", buffers, {queries * sizes.heads, 1, 1}, {kThreads, 1, 1},
       CachedAttentionKernel::getSharedBytes(sizes));
-  CachedAttentionKernel(device.builder, sizes, device.arguments).build();
+  CachedAttentionKernel(device.builder, sizes, cache, device.arguments).build();
 }

@@ -293,8 +293,8 @@ struct LowerCachedAttention : OpRewritePattern<CachedAttentionOp> {
     auto lowered = StreamCachedAttentionOp::create(
         rewriter, op.getLoc(), op->getResultTypes(), op.getQuery(), op.getKey(),
         op.getValue(), op.getKeyCache(), op.getValueCache(), op.getPositions(),
-        op.getRoute(), destinations[0], op.getHeadsAttr(), op.getKvHeadsAttr(),
-        op.getWindowAttr());
+        op.getRoute(), op.getRows(), destinations[0], op.getHeadsAttr(),
+        op.getKvHeadsAttr(), op.getWindowAttr());
     replaceAllComputed(rewriter, op, lowered);
     return success();
   }

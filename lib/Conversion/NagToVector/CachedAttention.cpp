@@ -19,9 +19,11 @@ public:
         headDim(attention.getHeadDim()), heads(attention.getHeads()),
         kvHeads(attention.getKvHeads()) {
     auto cache = cast<MemRefType>(attention.getKeyCache().getType());
+    Value rows = attention.getRows();
     batch = cache.getDimSize(0);
-    rows = cache.getDimSize(1);
-    reach = rows;
+    capacity = rows ? cast<MemRefType>(rows.getType()).getDimSize(1)
+                    : cache.getDimSize(1);
+    reach = capacity;
     if (attention.getWindow())
       reach = std::min<int64_t>(reach, *attention.getWindow());
   }
@@ -46,6 +48,9 @@ private:
   }
   /// A head's vector of the token's own key or value.
   Value loadToken(Value buffer, Value head) {
+    if (cast<MemRefType>(buffer.getType()).getRank() == 2)
+      return load({buffer, {}, queryRow, times(head, headDim)}, index(0),
+                  index(0), headDim);
     Tile tile{buffer, {index(0)}, sequence, times(head, headDim)};
     return load(tile, index(0), index(0), headDim);
   }
@@ -55,8 +60,10 @@ private:
   }
   /// A head's vector of the position `distance` before the token's.
   Value loadCached(Value buffer, Value distance) {
-    Value row =
-        arith::RemUIOp::create(*this, minus(position, distance), index(rows));
+    Value row = arith::RemUIOp::create(*this, minus(position, distance),
+                                       index(capacity));
+    if (Value rows = buffers.getRows())
+      row = loadIndex(rows, {sequence, row});
     Tile tile{buffer, {sequence}, row, times(kvHead, headDim)};
     return load(tile, index(0), index(0), headDim);
   }
@@ -69,7 +76,7 @@ private:
   StreamCachedAttentionOp op;
   /// The op's operands inside the parallel body.
   StreamCachedAttentionOp::Adaptor buffers;
-  int64_t headDim, heads, kvHeads, batch = 0, rows = 0, reach = 0;
+  int64_t headDim, heads, kvHeads, batch = 0, capacity = 0, reach = 0;
 
   Value sequence, kvHead, position;
   /// The row of routed queries that is the token's.

@@ -78,3 +78,64 @@ func.func @stream_c2(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<
       : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<1x2xi32>, memref<1x2x64xf32>) -> ()
   return
 }
+
+// -----
+
+func.func @c7_rows(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<2x20x32xf32>, %p: tensor<1x2xi32>, %r: tensor<3x8xi32>) {
+  // expected-error @+1 {{(C7) expected 'rows' of shape [2, C] with C in [1, 65536], but got [3, 8]}}
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p rows(%r) {heads = 4, kv_heads = 2}
+      : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x20x32xf32>, tensor<2x20x32xf32>, tensor<1x2xi32>,
+         tensor<3x8xi32>) -> tensor<1x2x64xf32>
+  return
+}
+
+// -----
+
+func.func @c7_rank(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<20x32xf32>, %p: tensor<1x2xi32>, %r: tensor<2x8xi32>) {
+  // expected-error @+1 {{(C7) expected 'key_cache' of rank 3 with 1 row or more, but got}}
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p rows(%r) {heads = 4, kv_heads = 2}
+      : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<20x32xf32>, tensor<20x32xf32>, tensor<1x2xi32>,
+         tensor<2x8xi32>) -> tensor<1x2x64xf32>
+  return
+}
+
+// -----
+
+func.func @c7_cache(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<2x20x16xf32>, %p: tensor<1x2xi32>, %r: tensor<2x8xi32>) {
+  // expected-error @+1 {{(C7) expected 'key_cache' of type 'tensor<2x20x32xf32>', but got 'tensor<2x20x16xf32>'}}
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p rows(%r) {heads = 4, kv_heads = 2}
+      : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x20x16xf32>, tensor<2x20x16xf32>, tensor<1x2xi32>,
+         tensor<2x8xi32>) -> tensor<1x2x64xf32>
+  return
+}
+
+// -----
+
+func.func @c1_routed_key(%q: tensor<2x64xf32>, %k: tensor<1x32xf32>, %c: tensor<3x8x32xf32>, %p: tensor<1x3xi32>, %i: tensor<2xi32>) {
+  // expected-error @+1 {{(C1) expected 'key' of type 'tensor<2x32xf32>', but got 'tensor<1x32xf32>'}}
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p route(%i, %i) {heads = 4, kv_heads = 2}
+      : (tensor<2x64xf32>, tensor<1x32xf32>, tensor<1x32xf32>, tensor<3x8x32xf32>, tensor<3x8x32xf32>, tensor<1x3xi32>, tensor<2xi32>,
+         tensor<2xi32>) -> tensor<2x64xf32>
+  return
+}
+
+// -----
+
+func.func @c6(%q: tensor<4x64xf32>, %k: tensor<1x3x32xf32>, %c: tensor<3x8x32xf32>, %p: tensor<1x3xi32>, %i: tensor<4xi32>, %e: tensor<2xi32>) {
+  // expected-error @+1 {{(C6) expected a route of indices [M] and offsets [2] and queries [M, heads*hd], M at most 3}}
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p route(%i, %e) {heads = 4, kv_heads = 2}
+      : (tensor<4x64xf32>, tensor<1x3x32xf32>, tensor<1x3x32xf32>, tensor<3x8x32xf32>, tensor<3x8x32xf32>, tensor<1x3xi32>, tensor<4xi32>,
+         tensor<2xi32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @stream_c1_rows(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<2x8x32xf32>, %p: tensor<1x2xi32>, %r: tensor<3x8xi32>,
+    %o: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{(C1) expected 'rows' of shape [2, C], but got [3, 8]}}
+  %0 = nag.stream_cached_attention %q, %k, %k, %c, %c, %p rows(%r) into %o {heads = 4, kv_heads = 2}
+      : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x8x32xf32>, tensor<2x8x32xf32>, tensor<1x2xi32>, tensor<3x8xi32>,
+         tensor<1x2x64xf32>) -> tensor<1x2x64xf32>
+  return
+}

@@ -21,12 +21,17 @@ CachedAttentionOp::inferReturnTypes(MLIRContext *, std::optional<Location>,
 
 bool CachedAttentionOp::isContraction() { return true; }
 
+int64_t CachedAttentionOp::getCapacity() {
+  return getRows() ? getRows().getType().getShape().back()
+                   : getKeyCache().getType().getDimSize(1);
+}
+
 /// As nag.attention, for as many positions as the cache and the window let a
 /// token see.
 int64_t CachedAttentionOp::getFlops() {
   auto shape = getQuery().getType().getShape();
   int64_t tokens = shape[getRoute().empty() ? 1 : 0];
-  int64_t seen = getKeyCache().getType().getDimSize(1);
+  int64_t seen = getCapacity();
   if (getWindow())
     seen = std::min<int64_t>(seen, *getWindow());
   return (seen + 1) * tokens *
@@ -38,6 +43,10 @@ SmallVector<RowSpace> CachedAttentionOp::getRowSpaces() {
   if (!getRoute().empty()) {
     queries.values.push_back(getRoute()[0]);
     queries.offsets = getRoute()[1];
+  }
+  if (getKey().getType().getRank() == 2) {
+    queries.values.append({getKey(), getValue()});
+    return {queries};
   }
   return {queries, {{getKey(), getValue(), getPositions()}, Value()}};
 }
@@ -80,6 +89,16 @@ static LogicalResult expectShape(Operation *op, StringRef label, StringRef name,
                            << ", but got " << type;
 }
 
+/// The shape of keys and values: of rows beside a route where they have rank 2.
+template <typename Attention>
+static SmallVector<int64_t> getTokenShape(Attention op, int64_t batch,
+                                          int64_t width) {
+  auto key = cast<ShapedType>(op.getKey().getType());
+  if (!op.getRoute().empty() && key.getRank() == 2)
+    return {cast<ShapedType>(op.getQuery().getType()).getDimSize(0), width};
+  return {1, batch, width};
+}
+
 /// What nag.cached_attention asks of its sizes and of the token's operands.
 static LogicalResult verifyToken(CachedAttentionOp op) {
   auto query = cast<RankedTensorType>(op.getQuery().getType());
@@ -101,27 +120,55 @@ static LogicalResult verifyToken(CachedAttentionOp op) {
   if (op.getWindow() && int64_t(*op.getWindow()) < 0)
     return op.emitOpError() << "(C3) expected 'window' of 0 or more, but got "
                             << int64_t(*op.getWindow());
-  SmallVector<int64_t> token{1, batch,
-                             query.getShape().back() / heads * kvHeads};
+  SmallVector<int64_t> token =
+      getTokenShape(op, batch, query.getShape().back() / heads * kvHeads);
   if (failed(::expectShape(op, "C1", "key", token, op.getKey())))
     return failure();
   return ::expectShape(op, "C1", "value", token, op.getValue());
 }
 
-LogicalResult CachedAttentionOp::verify() {
-  constexpr int64_t kMaxRows = 65536;
-  if (failed(verifyToken(*this)))
+static constexpr int64_t kMaxRows = 65536;
+
+/// Caches of rows, each named by the operand `rows`.
+static LogicalResult verifyShared(CachedAttentionOp op, int64_t batch) {
+  auto rows = cast<RankedTensorType>(op.getRows().getType());
+  auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
+  if (rows.getRank() != 2 || rows.getDimSize(0) != batch ||
+      rows.getDimSize(1) < 1 || rows.getDimSize(1) > kMaxRows)
+    return op.emitOpError() << "(C7) expected 'rows' of shape [" << batch
+                            << ", C] with C in [1, " << kMaxRows
+                            << "], but got [" << rows.getShape() << "]";
+  if (cache.getRank() != 3 || cache.getDimSize(1) < 1)
+    return op.emitOpError() << "(C7) expected 'key_cache' of rank 3 with 1 row "
+                               "or more, but got "
+                            << cache;
+  SmallVector<int64_t> shape{
+      batch, cache.getDimSize(1),
+      cast<ShapedType>(op.getKey().getType()).getShape().back()};
+  if (failed(::expectShape(op, "C7", "key_cache", shape, op.getKeyCache())))
     return failure();
-  auto key = cast<RankedTensorType>(getKey().getType());
-  auto cache = cast<RankedTensorType>(getKeyCache().getType());
-  int64_t batch = key.getDimSize(1);
+  return ::expectShape(op, "C7", "value_cache", shape, op.getValueCache());
+}
+
+static LogicalResult verifyRings(CachedAttentionOp op, int64_t batch) {
+  auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
   int64_t rows = cache.getRank() == 3 ? cache.getDimSize(1) : 0;
   if (rows < 1 || rows > kMaxRows)
-    return emitOpError() << "(C4) expected 'key_cache' of rank 3 with 1 to "
-                         << kMaxRows << " rows, but got " << cache;
-  SmallVector<int64_t> ring{batch, rows, key.getDimSize(2)};
-  if (failed(::expectShape(*this, "C4", "key_cache", ring, getKeyCache())) ||
-      failed(::expectShape(*this, "C4", "value_cache", ring, getValueCache())))
+    return op.emitOpError() << "(C4) expected 'key_cache' of rank 3 with 1 to "
+                            << kMaxRows << " rows, but got " << cache;
+  SmallVector<int64_t> ring{
+      batch, rows, cast<ShapedType>(op.getKey().getType()).getShape().back()};
+  if (failed(::expectShape(op, "C4", "key_cache", ring, op.getKeyCache())))
+    return failure();
+  return ::expectShape(op, "C4", "value_cache", ring, op.getValueCache());
+}
+
+LogicalResult CachedAttentionOp::verify() {
+  if (failed(verifyToken(*this)))
+    return failure();
+  int64_t batch = countTokens(getQuery(), getPositions(), !getRoute().empty());
+  if (failed(getRows() ? verifyShared(*this, batch)
+                       : verifyRings(*this, batch)))
     return failure();
   return ::expectShape(*this, "C5", "positions", {1, batch}, getPositions());
 }
@@ -143,7 +190,14 @@ LogicalResult StreamCachedAttentionOp::verify() {
   int64_t width = kvHeads * getHeadDim();
   auto cache = cast<ShapedType>(getKeyCache().getType());
   int64_t rows = cache.getRank() == 3 ? cache.getDimSize(1) : 0;
-  SmallVector<int64_t> token{1, batch, width}, ring{batch, rows, width};
+  SmallVector<int64_t> token = getTokenShape(*this, batch, width);
+  SmallVector<int64_t> ring{batch, rows, width};
+  if (getRows()) {
+    auto table = cast<ShapedType>(getRows().getType());
+    if (table.getRank() != 2 || table.getDimSize(0) != batch)
+      return emitOpError() << "(C1) expected 'rows' of shape [" << batch
+                           << ", C], but got [" << table.getShape() << "]";
+  }
   if (failed(detail::expectShape(*this, "key", token, getKey())) ||
       failed(detail::expectShape(*this, "value", token, getValue())) ||
       failed(detail::expectShape(*this, "key_cache", ring, getKeyCache())) ||

@@ -3,9 +3,11 @@
 #include "GenerationClone.h"
 #include "ExpandBlocks.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/SmallVectorExtras.h"
 
@@ -15,8 +17,16 @@ using namespace nag;
 namespace {
 
 /// Keys and values, of one layer or of all.
-struct KeyValues {
+struct LayerKeys {
   Value keys, values;
+  /// Where layers share rows, which tokens they are: the indices of nag.route,
+  /// or null for all tokens in order.
+  Value tokens;
+};
+
+/// What says where a layer's positions are in rows that layers share.
+struct RowTable {
+  Value rows, counts;
 };
 
 /// One function of the new program while its body is written.
@@ -31,19 +41,24 @@ public:
   LogicalResult buildEntry(func::FuncOp logits);
   /// Writes a layer function for operands of these types: carry, stacks'
   /// slices, and shared values. Decoding adds the layer's caches behind the
-  /// slices and the positions behind the shared values.
+  /// slices and the positions behind the shared values, or the table of the
+  /// layer's rows and the caches.
   FailureOr<func::FuncOp> buildLayer(func::FuncOp layer, RepeatOp repeat,
                                      TypeRange types);
 
 private:
   bool isDecode() const { return phase == GenerationPhase::Decode; }
   StringRef phaseName() const { return isDecode() ? "decode" : "prefill"; }
-  Type indexType(int64_t rows, int64_t columns) {
-    return RankedTensorType::get({rows, columns}, builder.getI32Type());
+  RankedTensorType indexType(ArrayRef<int64_t> dims) {
+    return RankedTensorType::get(dims, builder.getI32Type());
   }
   RankedTensorType cacheType() {
-    return RankedTensorType::get({shape.batch, shape.cacheRows, shape.keyWidth},
+    int64_t rows = shape.sharesRows() ? shape.sharedRows : shape.cacheRows;
+    return RankedTensorType::get({shape.batch, rows, shape.keyWidth},
                                  shape.keyType);
+  }
+  int64_t countTokens() const {
+    return tokenShape().first * tokenShape().second;
   }
   RankedTensorType stack(RankedTensorType slice, int64_t count) {
     SmallVector<int64_t> dims{count};
@@ -67,6 +82,12 @@ private:
   LogicalResult cloneTable(RotaryTableOp op);
   LogicalResult cloneAttention(AttentionOp op);
   Value gatherRows(Value table);
+  LayerKeys listTokens(AttentionOp op, Value key, Value value);
+  Value indexConstant(Location loc, ArrayRef<int64_t> dims,
+                      ArrayRef<int32_t> numbers);
+  Value listAllTokens(Location loc, int64_t layers);
+  void mapLayerArguments(func::FuncOp layer, RepeatOp repeat, Block &body);
+  void addCacheArguments(Location loc);
   LogicalResult addEntryArguments(func::FuncOp logits, func::FuncOp function);
   void finishEntry(func::FuncOp logits, func::FuncOp function);
   Value joinLayers(ArrayRef<Value> parts);
@@ -79,13 +100,14 @@ private:
   func::FuncOp entry;
 
   Value positions;
-  KeyValues caches;
+  LayerKeys caches;
+  RowTable rowTable;
   /// The rotary table of all positions: an argument of @decode, computed by
   /// @prefill.
   Value cos, sin;
   bool hasTable = false;
   /// What layers return beside the carry.
-  SmallVector<KeyValues> computed;
+  SmallVector<LayerKeys> computed;
 };
 
 } // namespace
@@ -133,6 +155,31 @@ LogicalResult FunctionClone::cloneNeeded(Block &block, ValueRange wanted) {
   return success();
 }
 
+/// Decoding finds two arguments more behind the slices, and at the end the
+/// positions or, where layers share rows, the caches.
+void FunctionClone::mapLayerArguments(func::FuncOp layer, RepeatOp repeat,
+                                      Block &body) {
+  size_t firstShared = repeat.getCarry().size() + repeat.getStacked().size();
+  for (BlockArgument argument : layer.getArguments()) {
+    size_t number = argument.getArgNumber();
+    if (isDecode() && number >= firstShared)
+      number += 2;
+    mapping.map(argument, body.getArgument(number));
+  }
+  if (!isDecode())
+    return;
+  Value first = body.getArgument(firstShared);
+  Value second = body.getArgument(firstShared + 1);
+  if (!shape.sharesRows()) {
+    caches = {first, second, Value()};
+    positions = body.getArguments().back();
+    return;
+  }
+  rowTable = {first, second};
+  auto last = body.getArguments().take_back(2);
+  caches = {last[0], last[1], Value()};
+}
+
 FailureOr<func::FuncOp> FunctionClone::buildLayer(func::FuncOp layer,
                                                   RepeatOp repeat,
                                                   TypeRange types) {
@@ -142,19 +189,7 @@ FailureOr<func::FuncOp> FunctionClone::buildLayer(func::FuncOp layer,
   Block &body = function.front();
   for (Type type : types)
     body.addArgument(type, layer.getLoc());
-  size_t firstShared = repeat.getCarry().size() + repeat.getStacked().size();
-  size_t next = 0;
-  for (BlockArgument argument : layer.getArguments()) {
-    if (isDecode() && argument.getArgNumber() == firstShared) {
-      caches = {body.getArgument(next), body.getArgument(next + 1)};
-      next += 2;
-    }
-    mapping.map(argument, body.getArgument(next++));
-  }
-  if (isDecode() && firstShared == layer.getNumArguments())
-    caches = {body.getArgument(next), body.getArgument(next + 1)};
-  if (isDecode())
-    positions = body.getArguments().back();
+  mapLayerArguments(layer, repeat, body);
   Operation *terminator = layer.front().getTerminator();
   auto carry =
       terminator->getOperands().take_front(repeat.getCarryResults().size());
@@ -166,6 +201,8 @@ FailureOr<func::FuncOp> FunctionClone::buildLayer(func::FuncOp layer,
   if (computed.empty())
     return layer.emitOpError("expected its carry to depend on nag.attention");
   results.append({computed[0].keys, computed[0].values});
+  if (computed[0].tokens)
+    results.push_back(computed[0].tokens);
   func::ReturnOp::create(builder, terminator->getLoc(), results);
   function.setType(builder.getFunctionType(body.getArgumentTypes(),
                                            ValueRange(results).getTypes()));
@@ -180,7 +217,7 @@ LogicalResult FunctionClone::addEntryArguments(func::FuncOp logits,
     auto name = logits.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
                                                     kNameAttrName);
     if (name && name == "tokens")
-      type = indexType(rows, columns);
+      type = indexType({rows, columns});
     (void)function.insertArgument(
         function.getNumArguments(), type,
         logits.getArgAttrDict(argument.getArgNumber()), argument.getLoc());
@@ -189,17 +226,28 @@ LogicalResult FunctionClone::addEntryArguments(func::FuncOp logits,
   return success();
 }
 
+void FunctionClone::addCacheArguments(Location loc) {
+  int64_t layers = shape.countLayers();
+  RankedTensorType type =
+      shape.sharesRows() ? cacheType() : stack(cacheType(), layers);
+  caches.keys = addArgument(entry, type, "cache:keys", loc);
+  caches.values = addArgument(entry, type, "cache:values", loc);
+  if (shape.sharesRows()) {
+    rowTable.rows =
+        addArgument(entry, indexType({layers, shape.batch, shape.cacheRows}),
+                    "cache:rows", loc);
+    rowTable.counts = addArgument(entry, indexType({layers, 1, shape.batch}),
+                                  "cache:counts", loc);
+  }
+  positions = addArgument(entry, indexType({1, shape.batch}), "positions", loc);
+}
+
 LogicalResult FunctionClone::buildEntry(func::FuncOp logits) {
   entry = createFunction(phaseName(), logits.getLoc());
   if (failed(addEntryArguments(logits, entry)))
     return failure();
-  Location loc = logits.getLoc();
-  if (isDecode()) {
-    RankedTensorType type = stack(cacheType(), shape.layers);
-    caches.keys = addArgument(entry, type, "cache:keys", loc);
-    caches.values = addArgument(entry, type, "cache:values", loc);
-    positions = addArgument(entry, indexType(1, shape.batch), "positions", loc);
-  }
+  if (isDecode())
+    addCacheArguments(logits.getLoc());
   Operation *terminator = logits.front().getTerminator();
   if (failed(cloneNeeded(logits.front(), terminator->getOperands())))
     return failure();
@@ -224,14 +272,24 @@ void FunctionClone::finishEntry(func::FuncOp logits, func::FuncOp function) {
     auto name = logits.getResultAttrOfType<StringAttr>(index, kNameAttrName);
     names.push_back(name ? name.str() : "result" + std::to_string(index));
   }
-  SmallVector<Value> keys, values;
-  for (const KeyValues &part : computed) {
+  SmallVector<Value> keys, values, tokens;
+  for (const LayerKeys &part : computed) {
     keys.push_back(part.keys);
     values.push_back(part.values);
+    tokens.push_back(part.tokens);
   }
   std::string prefix = isDecode() ? "new:" : "prompt:";
   results.append({joinLayers(keys), joinLayers(values)});
   names.append({prefix + "keys", prefix + "values"});
+  if (shape.sharesRows()) {
+    results.push_back(joinLayers(tokens));
+    names.push_back(prefix + "tokens");
+  }
+  if (!isDecode() && shape.sharesRows()) {
+    results.push_back(indexConstant(logits.getLoc(), {shape.countLayers()},
+                                    llvm::to_vector_of<int32_t>(shape.reach)));
+    names.push_back("reach");
+  }
   if (!isDecode() && hasTable) {
     results.append({cos, sin});
     names.append({"rotary:cos", "rotary:sin"});
@@ -355,24 +413,53 @@ Value FunctionClone::gatherRows(Value table) {
       builder, loc, rows, ArrayRef<ReassociationIndices>{{0, 1}, {2}});
 }
 
+Value FunctionClone::indexConstant(Location loc, ArrayRef<int64_t> dims,
+                                   ArrayRef<int32_t> numbers) {
+  return arith::ConstantOp::create(
+      builder, loc, DenseElementsAttr::get(indexType(dims), numbers));
+}
+
+/// Every token of these layers, in order.
+Value FunctionClone::listAllTokens(Location loc, int64_t layers) {
+  SmallVector<int32_t> numbers;
+  for (int64_t layer = 0; layer < layers; ++layer)
+    llvm::append_range(numbers, llvm::seq<int32_t>(0, countTokens()));
+  return indexConstant(loc, {layers, countTokens()}, numbers);
+}
+
+/// Keys and values as rows of tokens, [tokens, kv width].
+LayerKeys FunctionClone::listTokens(AttentionOp op, Value key, Value value) {
+  if (!shape.sharesRows())
+    return {key, value, Value()};
+  if (op.getKey().getType().getRank() == 2)
+    return {key, value, mapping.lookup(op.getRoute()[0])};
+  auto flatten = [&](Value rows) -> Value {
+    return tensor::CollapseShapeOp::create(
+        builder, op.getLoc(), rows,
+        ArrayRef<ReassociationIndices>{{0, 1}, {2}});
+  };
+  return {flatten(key), flatten(value), Value()};
+}
+
 LogicalResult FunctionClone::cloneAttention(AttentionOp op) {
   Value key = mapping.lookup(op.getKey());
   Value value = mapping.lookup(op.getValue());
   if (!computed.empty())
     return op.emitOpError("expected one nag.attention per layer");
-  if (!isDecode() && !entry) {
-    computed.push_back({key, value});
-    return cloneInferred(*op);
-  }
   if (entry)
     return op.emitOpError("expected nag.attention in layer functions only");
-  computed.push_back({key, value});
+  computed.push_back(listTokens(op, key, value));
+  if (!isDecode())
+    return cloneInferred(*op);
   SmallVector<Value> route = llvm::map_to_vector(
       op.getRoute(), [&](Value part) { return mapping.lookup(part); });
+  // Of shared rows, those behind the window are not in the table.
+  bool shares = shape.sharesRows();
   auto cached = CachedAttentionOp::create(
       builder, op.getLoc(), mapping.lookup(op.getQuery()), key, value,
-      caches.keys, caches.values, positions, route, op.getHeadsAttr(),
-      op.getKvHeadsAttr(), op.getWindowAttr());
+      caches.keys, caches.values, shares ? rowTable.counts : positions, route,
+      rowTable.rows, op.getHeadsAttr(), op.getKvHeadsAttr(),
+      shares ? IntegerAttr() : op.getWindowAttr());
   mapping.map(op.getResult(), cached.getResult());
   return success();
 }
@@ -385,7 +472,10 @@ LogicalResult FunctionClone::cloneRepeat(RepeatOp op) {
   SmallVector<Value> carry = mapped(op.getCarry());
   SmallVector<Value> stacked = mapped(op.getStacked());
   SmallVector<Value> shared = mapped(op.getShared());
-  if (isDecode()) {
+  if (isDecode() && shape.sharesRows()) {
+    stacked.append({rowTable.rows, rowTable.counts});
+    shared.append({caches.keys, caches.values});
+  } else if (isDecode()) {
     stacked.append({caches.keys, caches.values});
     shared.push_back(positions);
   }
@@ -418,8 +508,12 @@ LogicalResult FunctionClone::cloneRepeat(RepeatOp op) {
   for (auto [from, to] :
        llvm::zip_equal(op.getCarryResults(), repeat.getCarryResults()))
     mapping.map(from, to);
-  computed.push_back(
-      {repeat.getStackedResults()[0], repeat.getStackedResults()[1]});
+  auto results = repeat.getStackedResults();
+  computed.push_back({results[0], results[1], Value()});
+  if (results.size() == 3)
+    computed.back().tokens = results[2];
+  else if (shape.sharesRows())
+    computed.back().tokens = listAllTokens(op.getLoc(), op.getCount());
   return success();
 }
 

@@ -14,12 +14,19 @@ enum class GenerationPhase { Prefill, Decode };
 
 struct GenerationShape {
   int64_t batch = 1, prompt = 1, capacity = 1;
-  int64_t layers = 0;
-  /// Rows of the caches.
+  /// Per layer, how many positions a token sees before its own at most.
+  llvm::SmallVector<int64_t> reach;
+  /// Positions of a layer that the caches hold at most.
   int64_t cacheRows = 0;
+  /// Rows that the layers share per sequence, where keys are those of executed
+  /// tokens; 0: every layer has `cacheRows` of its own.
+  int64_t sharedRows = 0;
   /// Width and element type of keys and values.
   int64_t keyWidth = 0;
   mlir::Type keyType;
+
+  int64_t countLayers() const { return reach.size(); }
+  bool sharesRows() const { return sharedRows > 0; }
 };
 
 /// Adds @prefill or @decode behind `logits`, and the layer functions that it

@@ -13,10 +13,10 @@ def Nag_IndexBuffer : AnyTypeOf<[StaticShapeTensorOf<[I32]>, StaticShapeMemRefOf
 def Nag_AnyBuffer : AnyTypeOf<[StaticShapeTensorOf<[F32, F64, I32]>, StaticShapeMemRefOf<[F32, F64, I32]>]>;
 
 // An op whose last `numOutputs` operands are overwritten as a whole; on tensors it returns them.
-class Nag_DestinationOp<string mnemonic, int numOutputs> : Nag_Op<mnemonic, [DestinationStyleOpInterface,
-    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
-    DeclareOpInterfaceMethods<BufferizableOpInterface,
-        ["bufferizesToMemoryRead", "bufferizesToMemoryWrite", "getAliasingValues", "bufferize"]>]> {
+class Nag_DestinationOp<string mnemonic, int numOutputs, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
+    [DestinationStyleOpInterface, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+     DeclareOpInterfaceMethods<BufferizableOpInterface,
+         ["bufferizesToMemoryRead", "bufferizesToMemoryWrite", "getAliasingValues", "bufferize"]>])> {
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     mlir::MutableOperandRange getDpsInitsMutable() {
@@ -25,7 +25,8 @@ class Nag_DestinationOp<string mnemonic, int numOutputs> : Nag_Op<mnemonic, [Des
   }];
 }
 
-class Nag_AttentionDestinationOp<string mnemonic, int numOutputs> : Nag_DestinationOp<mnemonic, numOutputs> {
+class Nag_AttentionDestinationOp<string mnemonic, int numOutputs, list<Trait> traits = []> : Nag_DestinationOp<mnemonic, numOutputs,
+    traits> {
   let extraClassDeclaration = [{
     mlir::MutableOperandRange getDpsInitsMutable() {
       return mlir::MutableOperandRange(*this, (*this)->getNumOperands() - }] # numOutputs # [{, }] # numOutputs # [{);
