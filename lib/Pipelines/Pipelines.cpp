@@ -69,6 +69,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   fuse.keepProducts = options.fuse && options.keepProducts;
   fuse.gatherRows = options.fuse && options.gatherRows;
   fuse.tileColumns = options.tileColumns;
+  fuse.laneColumns = options.laneColumns;
   fuse.remarks = options.remarks;
   manager.addNestedPass<func::FuncOp>(createNagFuse(fuse));
   NagOutlineKernelsOptions outline;

@@ -20,7 +20,7 @@ func.func @empty(%x: tensor<8x0xf32>, %w: tensor<8x0xf32>, %out: tensor<8x8xf32>
 
 func.func @warps(%x: tensor<8x16xf32>, %w: tensor<8x16xf32>, %out: tensor<8x8xf32>) -> tensor<8x8xf32>
     attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [128, 128, 16], warps = [1, 1], stages = 2>} {
-  // expected-error@+1 {{'nag.linear' op expected a schedule with warps that compute 16 or 32 rows and 32 or 64 columns, but got #nag.schedule<gemm, tile = [128, 128, 16], warps = [1, 1], stages = 2>}}
+  // expected-error@+1 {{'nag.linear' op expected a schedule with warps that compute 16 or 32 rows and 32 or 64 columns, or 16 and 128, but got #nag.schedule<gemm, tile = [128, 128, 16], warps = [1, 1], stages = 2>}}
   %y = nag.linear %x, %w : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<8x8xf32>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
   return %0 : tensor<8x8xf32>
@@ -63,4 +63,15 @@ func.func @attribute(%x: tensor<8x16xbf16>, %w: tensor<8x16xbf16>, %out: tensor<
   %y = nag.linear %x, %w {nag.schedule = "fast"} : (tensor<8x16xbf16>, tensor<8x16xbf16>) -> tensor<8x8xbf16>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<8x8xbf16>, tensor<8x8xbf16>) -> tensor<8x8xbf16>
   return %0 : tensor<8x8xbf16>
+}
+
+// -----
+
+func.func @heads(%x: tensor<8x16xbf16>, %w: tensor<128x16xbf16>, %out: tensor<8x128xbf16>) -> tensor<8x128xbf16>
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [64, 64, 16], warps = [2, 2], stages = 2>} {
+  // expected-error@+1 {{expected a schedule with warps that compute 64 columns, which an op behind the product needs together, but got}}
+  %y = nag.linear %x, %w : (tensor<8x16xbf16>, tensor<128x16xbf16>) -> tensor<8x128xbf16>
+  %n = nag.rms_norm %y {groups = 2} : (tensor<8x128xbf16>) -> tensor<8x128xbf16>
+  %0 = bufferization.materialize_in_destination %n in %out : (tensor<8x128xbf16>, tensor<8x128xbf16>) -> tensor<8x128xbf16>
+  return %0 : tensor<8x128xbf16>
 }

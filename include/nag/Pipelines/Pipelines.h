@@ -83,6 +83,11 @@ struct ProgramPipelineOptions
       llvm::cl::desc("columns of a product that ops behind it may need "
                      "together; 1 for elementwise ops only"),
       llvm::cl::init(128)};
+  Option<int64_t> laneColumns{
+      *this, "lane-columns",
+      llvm::cl::desc("columns of a product that lanes hold together, or powers "
+                     "of two from half as many on; 0 for any"),
+      llvm::cl::init(0)};
   Option<bool> gatherRows{
       *this, "gather-rows",
       llvm::cl::desc("let products read the rows of nag.take where they are"),

@@ -220,7 +220,7 @@ void ProductLaunch::takeRoute() {
   if (!route || !route.getScores().getType().getElementType().isF32())
     return;
   for (Product &product : products)
-    if (product.epilogue.spansRows() &&
+    if (product.epilogue.getSpan() != 0 &&
         product.epilogue.computes(route.getScores()) &&
         !product.getFirst().offsets) {
       product.route = route;

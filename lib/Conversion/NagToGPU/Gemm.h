@@ -5,11 +5,12 @@
 #ifndef NAG_LIB_CONVERSION_NAGTOGPU_GEMM_H
 #define NAG_LIB_CONVERSION_NAGTOGPU_GEMM_H
 
+#include "GemmEpilogue.h"
 #include "ThreadCode.h"
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
-#include "llvm/ADT/SetVector.h"
+#include <map>
 
 namespace nag::gemm {
 
@@ -170,91 +171,6 @@ private:
   llvm::SmallVector<mlir::Value> namedRows;
 };
 
-/// Columns that lanes of a warp hold together, whatever the unit: results of no
-/// more columns have their rows in such lanes.
-inline constexpr int64_t kSpanColumns = 32;
-
-/// Elements of one row that a thread holds where some lanes hold the row.
-struct RowSpan {
-  /// How many, a power of two; they lie next to one another.
-  int64_t lanes = 0;
-  /// Per element: whether it is in the row; null for true.
-  llvm::SmallVector<mlir::Value> inside;
-};
-
-/// Row-wise ops after a contraction: those that combine its result with other
-/// tensors place by place, and for results of at most kSpanColumns columns
-/// those that reduce its rows. Results that others read are stored.
-class Epilogue {
-public:
-  explicit Epilogue(const Problem &problem);
-
-  /// Takes the op if it is of that kind; it reads what is computed so far, or
-  /// other tensors alone. nag.put lets rows go where its indices say.
-  bool append(RowwiseOpInterface op);
-  /// True when `value` is the contraction's result plus other tensors, and
-  /// nothing else reads what leads to it.
-  bool isSum(mlir::Value value) const;
-  /// Lets the result of `op` be the value `computed` that is known: the terms
-  /// that it adds are added by the contraction.
-  void pass(mlir::Operation *op, mlir::Value known);
-  /// To be called after the last append.
-  void collectOutputs();
-
-  size_t getNumSteps() const { return steps.size(); }
-  /// The contraction's result and those of the ops.
-  bool computes(mlir::Value value) const { return computed.contains(value); }
-  /// True when an op reduces rows.
-  bool spansRows() const;
-  /// Tensors of the shape of the result that are read, of rank 0, and of the
-  /// shape of a row.
-  llvm::ArrayRef<mlir::Value> getInputs() const { return inputs.getArrayRef(); }
-  llvm::ArrayRef<mlir::Value> getScalars() const {
-    return scalars.getArrayRef();
-  }
-  llvm::ArrayRef<mlir::Value> getVectors() const {
-    return vectors.getArrayRef();
-  }
-  /// Tensors that are stored, and the indices of those whose rows are put here
-  /// and there.
-  llvm::ArrayRef<mlir::Value> getOutputs() const { return outputs; }
-  mlir::Value getIndices(mlir::Value output) const {
-    return indices.lookup(output);
-  }
-
-  /// For some places of a row: from their sums, and per input and vector their
-  /// elements, per output its elements, or its one scalar of the row. All are
-  /// f32. All lanes of the warp must come here where the epilogue spans rows.
-  using Elements = llvm::SmallVector<mlir::Value>;
-  llvm::SmallVector<Elements> apply(ThreadCode &code, mlir::ValueRange sums,
-                                    llvm::ArrayRef<Elements> inputElements,
-                                    mlir::ValueRange scalarValues,
-                                    llvm::ArrayRef<Elements> vectorElements,
-                                    const RowSpan &span) const;
-
-private:
-  struct Step {
-    mlir::Operation *op;
-    /// The row program, with the op's operands and the row as arguments.
-    std::unique_ptr<mlir::Block> program;
-    llvm::SmallVector<mlir::Value> results;
-    bool spansRow = false;
-    /// Where there is no program, the value that the op's result is.
-    mlir::Value passed;
-  };
-
-  bool appendPut(PutOp op);
-
-  std::unique_ptr<mlir::Block>
-  buildProgram(RowwiseOpInterface op, llvm::SmallVector<mlir::Value> &results);
-
-  Problem problem;
-  llvm::SmallVector<Step> steps;
-  llvm::SetVector<mlir::Value> computed, inputs, scalars, vectors;
-  llvm::SmallVector<mlir::Value> outputs;
-  llvm::DenseMap<mlir::Value, mlir::Value> indices;
-};
-
 /// One result of a launch: the sum of one product or of several, of the same
 /// unit and shape, and what follows it.
 struct Product {
@@ -273,9 +189,8 @@ public:
   /// Without an epilogue, the sums go to the one output.
   Output(ThreadCode &code, const Problem &problem, const Schedule &schedule,
          mlir::ValueRange outputBuffers);
-  void setEpilogue(const Epilogue &program, mlir::ValueRange inputBuffers,
-                   mlir::ValueRange scalarBuffers,
-                   mlir::ValueRange vectorBuffers,
+  /// The sources' buffers stand in the order of their kinds.
+  void setEpilogue(const Epilogue &program, mlir::ValueRange sourceBuffers,
                    mlir::ValueRange indexBuffers);
   /// Only so many rows are stored; null for all.
   void setRowLimit(mlir::Value limit) { rowLimit = limit; }
@@ -287,12 +202,15 @@ public:
   /// Stores f32 sums to consecutive columns.
   void store(int64_t row, int64_t column, mlir::ValueRange sums);
 
-  /// True where whole rows have to be stored at once, by storeRow.
-  bool spansRows() const { return epilogue && epilogue->spansRows(); }
-  /// Stores the first kSpanColumns columns of a row, of which this thread holds
-  /// `columns` and `lanes` lanes all. All lanes of the warp must come here.
-  void storeRow(int64_t row, llvm::ArrayRef<int64_t> columns,
-                mlir::ValueRange sums, int64_t lanes);
+  /// How many columns have to be stored at once, by storeSpan; 0 for any.
+  int64_t getSpan() const { return epilogue ? epilogue->getSpan() : 0; }
+  /// How many such parts a tile of so many columns has to store.
+  int64_t countSpans(int64_t tileColumns) const;
+  /// Stores a part of getSpan() columns of a row, of which this thread holds
+  /// `columns`, counted from the thread's place, and `lanes` lanes all, as
+  /// RowSpan says. All lanes of the warp must come here.
+  void storeSpan(int64_t row, llvm::ArrayRef<int64_t> columns,
+                 mlir::ValueRange sums, int64_t lanes);
 
 private:
   /// A buffer of the shape of the result, or of its rows or columns, and the
@@ -315,7 +233,16 @@ private:
                      mlir::ValueRange values);
   void storeAll(int64_t row, int64_t column, mlir::ValueRange sums);
   Place findRow(const Place &place, int64_t row);
-  void loadVectors(llvm::ArrayRef<int64_t> columns);
+  mlir::Value getRow(int64_t row);
+  int64_t getRun(llvm::ArrayRef<int64_t> offsets) const;
+  EpilogueRow::Elements loadRowElements(const Place &place, int64_t row,
+                                        llvm::ArrayRef<int64_t> offsets);
+  RowSpan getRowSpan(llvm::ArrayRef<int64_t> offsets, int64_t lanes);
+  llvm::ArrayRef<EpilogueRow::Elements> loadVectors(int64_t firstOffset,
+                                                    const RowSpan &span);
+  llvm::ArrayRef<Place> getSources(EpilogueSource kind) const {
+    return sources[unsigned(kind)];
+  }
   void storeRowElements(const Place &place, int64_t row,
                         llvm::ArrayRef<int64_t> columns,
                         mlir::ValueRange values);
@@ -323,12 +250,11 @@ private:
   ThreadCode &code;
   int64_t rows, columns;
   bool rowEdge, columnEdge;
-  llvm::SmallVector<Place> outputs, inputs, vectors;
+  llvm::SmallVector<Place> outputs;
+  std::array<llvm::SmallVector<Place>, kNumEpilogueSources> sources;
   llvm::SmallVector<mlir::Value> scalars;
-  /// For storeRow: the thread's part of a row and of the vectors, which are the
-  /// same for all rows.
-  RowSpan span;
-  llvm::SmallVector<Epilogue::Elements> vectorElements;
+  /// By the first column of a part, the thread's elements of the vectors.
+  std::map<int64_t, llvm::SmallVector<EpilogueRow::Elements>> vectorElements;
   const Epilogue *epilogue = nullptr;
   mlir::Value threadRow, threadColumn, rowLimit;
 };

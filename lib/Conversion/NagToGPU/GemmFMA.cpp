@@ -122,8 +122,8 @@ public:
     output.moveTo(code.add(place.row, a.getFirstRow()),
                   code.add(place.column, b.getFirstRow()));
     int64_t columns = b.getCount(), run = b.getRun();
-    if (output.spansRows())
-      return storeRows(accumulators, output);
+    if (output.getSpan() != 0)
+      return storeSpans(accumulators, output);
     for (int64_t row = 0; row < a.getCount(); ++row)
       for (int64_t column = 0; column < columns; column += run)
         output.store(a.getRow(row), b.getRow(column),
@@ -134,15 +134,20 @@ private:
   using Values = ArrayRef<SmallVector<Value>>;
 
   /// Eight lanes hold the columns of a row.
-  void storeRows(ValueRange accumulators, Output &output) {
-    SmallVector<int64_t> columns;
-    for (int64_t column = 0; column < b.getCount(); ++column)
-      if (b.getRow(column) < kSpanColumns)
-        columns.push_back(b.getRow(column));
+  void storeSpans(ValueRange accumulators, Output &output) {
+    int64_t span = output.getSpan(), count = b.getCount();
+    int64_t spans = output.countSpans(8 * count);
     for (int64_t row = 0; row < a.getCount(); ++row)
-      output.storeRow(a.getRow(row), columns,
-                      accumulators.slice(row * b.getCount(), columns.size()),
-                      8);
+      for (int64_t part = 0; part < spans; ++part) {
+        SmallVector<int64_t> columns;
+        SmallVector<Value> sums;
+        for (int64_t index = 0; index < count; ++index)
+          if (b.getRow(index) / span == part) {
+            columns.push_back(b.getRow(index));
+            sums.push_back(accumulators[row * count + index]);
+          }
+        output.storeSpan(a.getRow(row), columns, sums, /*lanes=*/8);
+      }
   }
 
   void multiplyStep(Values rows, Values columns, MutableArrayRef<Value> sums) {

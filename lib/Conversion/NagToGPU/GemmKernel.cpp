@@ -404,11 +404,11 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
   device.function->setAttr(
       kScheduleAttrName,
       toAttr(schedule, kernel.getHostBuilder().getContext()));
-  // Sums of f32 products and a reduction of their rows would be spilled.
+  // Sums and a reduction of their rows would be spilled.
   bool spansRows = llvm::any_of(products, [](const Product &product) {
-    return product.epilogue.spansRows();
+    return product.epilogue.getSpan() != 0;
   });
-  if (spansRows && products.front().getFirst().unit == Unit::FMA)
+  if (spansRows)
     useAllRegisters(device.function);
   buildProducts(device, products, schedule, numBuffers, blocks);
 }

@@ -18,8 +18,7 @@ Output::Output(ThreadCode &owner, const Problem &problem,
     outputs.push_back(getPlace(buffer));
 }
 
-void Output::setEpilogue(const Epilogue &program, ValueRange inputBuffers,
-                         ValueRange scalarBuffers, ValueRange vectorBuffers,
+void Output::setEpilogue(const Epilogue &program, ValueRange sourceBuffers,
                          ValueRange indexBuffers) {
   epilogue = &program;
   for (auto [place, tensor] : llvm::zip_equal(outputs, program.getOutputs())) {
@@ -31,15 +30,15 @@ void Output::setEpilogue(const Epilogue &program, ValueRange inputBuffers,
     place.isLane = cast<RankedTensorType>(tensor.getType()).getNumElements() !=
                    rows * columns;
   }
-  for (Value buffer : vectorBuffers)
-    vectors.push_back(getPlace(buffer));
-  for (Value buffer : inputBuffers)
-    inputs.push_back(getPlace(buffer));
-  for (Value buffer : scalarBuffers) {
-    Place place = getPlace(buffer);
-    Value scalar = code.load(place.elementType, place.start, place.bytes);
-    scalars.push_back(extend(scalar));
+  for (unsigned kind = 0; kind < kNumEpilogueSources; ++kind) {
+    size_t count = program.getSources(EpilogueSource(kind)).size();
+    for (Value buffer : sourceBuffers.take_front(count))
+      sources[kind].push_back(getPlace(buffer));
+    sourceBuffers = sourceBuffers.drop_front(count);
   }
+  for (const Place &place : getSources(EpilogueSource::Scalar))
+    scalars.push_back(
+        extend(code.load(place.elementType, place.start, place.bytes)));
 }
 
 Output::Place Output::getPlace(Value buffer) {
@@ -62,7 +61,8 @@ void Output::moveTo(Value row, Value column) {
   threadColumn = column;
   Value line = code.mul(code.extend(row), columns);
   Value index = code.add(line, code.extend(column));
-  for (Place &place : llvm::concat<Place>(outputs, inputs))
+  for (Place &place :
+       llvm::concat<Place>(outputs, sources[unsigned(EpilogueSource::Element)]))
     place.thread = code.offset(
         place.start,
         code.mul(place.isLane ? code.extend(row) : index, place.bytes));
@@ -135,34 +135,75 @@ void Output::storeAll(int64_t row, int64_t column, ValueRange sums) {
   int64_t offset = row * columns + column;
   if (!epilogue)
     return storeElements(outputs.front(), offset, sums);
-  SmallVector<SmallVector<Value>> elements;
-  for (const Place &input : inputs)
-    elements.push_back(loadElements(input, offset, sums.size()));
-  for (auto [place, values] :
-       llvm::zip_equal(outputs, epilogue->apply(code, sums, elements, scalars,
-                                                {}, RowSpan())))
-    storeElements(findRow(place, row), offset, values);
+  EpilogueRow values;
+  values.sums = sums;
+  values.scalars = scalars;
+  for (const Place &input : getSources(EpilogueSource::Element))
+    values.inputs.push_back(loadElements(input, offset, sums.size()));
+  for (auto [place, elements] :
+       llvm::zip_equal(outputs, epilogue->apply(code, values)))
+    storeElements(findRow(place, row), offset, elements);
 }
 
-/// The vectors' elements in this thread's columns, where they have any.
-void Output::loadVectors(ArrayRef<int64_t> offsets) {
-  if (!span.inside.empty())
-    return;
-  for (int64_t offset : offsets)
-    span.inside.push_back(isInside(/*row=*/0, offset, /*anyRow=*/true));
-  for (const Place &place : vectors) {
-    Epilogue::Elements elements;
-    for (auto [offset, inside] : llvm::zip_equal(offsets, span.inside)) {
-      Value column = code.add(threadColumn, offset);
-      if (inside)
-        column = code.select(inside, column, code.constant(0));
-      Value pointer =
-          code.offset(place.start, code.mul(code.extend(column), place.bytes));
-      elements.push_back(
-          extend(code.load(place.elementType, pointer, place.bytes)));
-    }
-    vectorElements.push_back(std::move(elements));
+int64_t Output::countSpans(int64_t tileColumns) const {
+  int64_t span = getSpan();
+  int64_t padded = llvm::alignTo(columns, span);
+  return std::min(tileColumns, padded) / span;
+}
+
+/// The thread's part of a row: `offsets` are columns from its first on.
+RowSpan Output::getRowSpan(ArrayRef<int64_t> offsets, int64_t lanes) {
+  RowSpan span;
+  span.columns = std::min(getSpan(), columns);
+  span.lanes = lanes;
+  span.first = code.rem(threadColumn, getSpan());
+  for (int64_t offset : offsets) {
+    span.offsets.push_back(offset % getSpan());
+    // Parts of longer rows are inside or not as a whole.
+    span.inside.push_back(columns < getSpan()
+                              ? isInside(/*row=*/0, offset, /*anyRow=*/true)
+                              : Value());
   }
+  return span;
+}
+
+/// What vectors have in the thread's columns, the same for all rows.
+ArrayRef<EpilogueRow::Elements> Output::loadVectors(int64_t firstOffset,
+                                                    const RowSpan &span) {
+  auto [known, isNew] = vectorElements.try_emplace(firstOffset);
+  if (isNew)
+    for (auto [place, tensor] :
+         llvm::zip_equal(getSources(EpilogueSource::Vector),
+                         epilogue->getSources(EpilogueSource::Vector))) {
+      int64_t length =
+          cast<RankedTensorType>(tensor.getType()).getNumElements();
+      known->second.push_back(
+          loadVector(code, place.start, place.elementType, length, span));
+    }
+  return known->second;
+}
+
+/// The thread's elements of a row; zeros where it is not inside.
+EpilogueRow::Elements Output::loadRowElements(const Place &place, int64_t row,
+                                              ArrayRef<int64_t> offsets) {
+  EpilogueRow::Elements elements;
+  while (elements.size() < offsets.size()) {
+    int64_t offset = offsets[elements.size()];
+    int64_t run = getRun(offsets.drop_front(elements.size()));
+    auto load = [&] {
+      return loadElements(place, row * columns + offset, run);
+    };
+    Value inside = isInside(row, offset);
+    llvm::append_range(elements,
+                       inside ? code.ifTrue(inside, run, load) : load());
+  }
+  return elements;
+}
+
+/// How many elements go in or out together.
+int64_t Output::getRun(ArrayRef<int64_t> offsets) const {
+  int64_t run = countRun(offsets, getWidth());
+  return columns % run == 0 ? run : 1;
 }
 
 /// Elements next to one another go out together.
@@ -179,25 +220,47 @@ void Output::storeRowElements(const Place &place, int64_t row,
             [&] { storeElements(place, row, values); });
     return;
   }
-  int64_t count = offsets.size();
-  bool isVector =
-      columns % count == 0 && offsets.back() - offsets.front() == count - 1;
-  int64_t step = isVector ? count : 1;
-  for (int64_t index = 0; index < count; index += step)
+  for (int64_t index = 0, count = offsets.size(); index < count;) {
+    int64_t run = getRun(offsets.drop_front(index));
     guarded(isInside(row, offsets[index]), [&] {
       storeElements(place, row * columns + offsets[index],
-                    values.slice(index, step));
+                    values.slice(index, run));
     });
+    index += run;
+  }
 }
 
-void Output::storeRow(int64_t row, ArrayRef<int64_t> offsets, ValueRange sums,
-                      int64_t lanes) {
-  span.lanes = lanes;
-  loadVectors(offsets);
-  for (auto [place, values] :
-       llvm::zip_equal(outputs, epilogue->apply(code, sums, {}, scalars,
-                                                vectorElements, span)))
-    storeRowElements(place, row, offsets, values);
+/// The number of a row, or of another that counts where the row does not.
+Value Output::getRow(int64_t row) {
+  Value number = code.add(threadRow, row);
+  if (!rowLimit && !rowEdge)
+    return number;
+  Value last = rowLimit ? code.add(rowLimit, -1) : code.constant(rows - 1);
+  return arith::MinUIOp::create(code.getBuilder(), number, last);
+}
+
+void Output::storeSpan(int64_t row, ArrayRef<int64_t> offsets, ValueRange sums,
+                       int64_t lanes) {
+  EpilogueRow values;
+  values.sums = sums;
+  values.scalars = scalars;
+  values.row = getRow(row);
+  values.span = getRowSpan(offsets, lanes);
+  values.vectors = loadVectors(offsets.front(), values.span);
+  for (const Place &place : getSources(EpilogueSource::Element))
+    values.inputs.push_back(loadRowElements(place, row, offsets));
+  for (const Place &place : getSources(EpilogueSource::Table))
+    values.tables.push_back(place.start);
+  for (const Place &place : getSources(EpilogueSource::Lane)) {
+    Value start = code.offset(place.start,
+                              code.mul(code.extend(values.row), place.bytes));
+    Value scalar = code.load(place.elementType, start, place.bytes);
+    values.lanes.push_back(place.elementType.isInteger() ? scalar
+                                                         : extend(scalar));
+  }
+  for (auto [place, elements] :
+       llvm::zip_equal(outputs, epilogue->apply(code, values)))
+    storeRowElements(place, row, offsets, elements);
 }
 
 void Output::store(int64_t row, int64_t column, ValueRange sums) {
@@ -217,10 +280,13 @@ void Output::store(int64_t row, int64_t column, ValueRange sums) {
 SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
                                     const Epilogue &epilogue) {
   SmallVector<Value> buffers;
-  for (ArrayRef<Value> tensors : {epilogue.getOutputs(), epilogue.getInputs(),
-                                  epilogue.getScalars(), epilogue.getVectors()})
+  auto append = [&](ArrayRef<Value> tensors) {
     for (Value tensor : tensors)
       buffers.push_back(kernel.getBuffer(tensor));
+  };
+  append(epilogue.getOutputs());
+  for (unsigned kind = 0; kind < kNumEpilogueSources; ++kind)
+    append(epilogue.getSources(EpilogueSource(kind)));
   for (Value output : epilogue.getOutputs())
     if (Value indices = epilogue.getIndices(output))
       buffers.push_back(kernel.getBuffer(indices));
@@ -230,15 +296,12 @@ SmallVector<Value> gemm::getBuffers(KernelLowering &kernel,
 Output gemm::createOutput(ThreadCode &code, const Problem &problem,
                           const Schedule &schedule, const Epilogue &epilogue,
                           ArrayRef<Value> arguments) {
-  size_t outputs = epilogue.getOutputs().size();
-  size_t inputs = epilogue.getInputs().size();
+  size_t outputs = epilogue.getOutputs().size(), sources = 0;
+  for (unsigned kind = 0; kind < kNumEpilogueSources; ++kind)
+    sources += epilogue.getSources(EpilogueSource(kind)).size();
   Output output(code, problem, schedule, arguments.take_front(outputs));
   arguments = arguments.drop_front(outputs);
-  size_t scalars = epilogue.getScalars().size();
-  size_t vectors = epilogue.getVectors().size();
-  output.setEpilogue(epilogue, arguments.take_front(inputs),
-                     arguments.slice(inputs, scalars),
-                     arguments.slice(inputs + scalars, vectors),
-                     arguments.drop_front(inputs + scalars + vectors));
+  output.setEpilogue(epilogue, arguments.take_front(sources),
+                     arguments.drop_front(sources));
   return output;
 }

@@ -35,11 +35,12 @@ Schedule gemm::fromAttr(ScheduleAttr attr) {
 static std::string findFault(const Problem &problem, const Schedule &schedule,
                              const GPUTarget &target) {
   int64_t rows = schedule.getWarpTileM(), columns = schedule.getWarpTileN();
-  auto isFMASize = [](int64_t size) { return size == 4 || size == 8; };
   if (problem.unit == Unit::FMA) {
-    if (rows % 4 != 0 || columns % 8 != 0 || !isFMASize(rows / 4) ||
-        !isFMASize(columns / 8))
-      return "warps that compute 16 or 32 rows and 32 or 64 columns";
+    bool isSquare =
+        (rows == 16 || rows == 32) && (columns == 32 || columns == 64);
+    if (!isSquare && !(rows == 16 && columns == 128))
+      return "warps that compute 16 or 32 rows and 32 or 64 columns, or 16 and "
+             "128";
   } else if (rows % 16 != 0 || columns % 32 != 0 || rows * columns > 4096) {
     return "warps that compute a multiple of 16 rows and of 32 columns, at "
            "most 4096 sums";
@@ -54,6 +55,14 @@ static std::string findFault(const Problem &problem, const Schedule &schedule,
   return "";
 }
 
+/// The columns that lanes of one warp hold together, for whatever product.
+static int64_t getSpan(ArrayRef<Product> products) {
+  int64_t span = 0;
+  for (const Product &product : products)
+    span = std::max(span, product.epilogue.getSpan());
+  return span;
+}
+
 /// Selection counts the tiles of the scores, each made by one block.
 static bool hasRoute(const Product &product) { return bool(product.route); }
 
@@ -61,6 +70,10 @@ std::string gemm::findFault(ArrayRef<Product> products,
                             const Schedule &schedule, const GPUTarget &target) {
   if (schedule.splitK > 1 && llvm::any_of(products, hasRoute))
     return "a 'split_k' of 1 for a product whose rows are selected";
+  if (int64_t span = getSpan(products); schedule.getWarpTileN() < span)
+    return llvm::formatv("warps that compute {0} columns, which an op behind "
+                         "the product needs together",
+                         span);
   for (const Product &product : products)
     for (const Problem &term : product.terms)
       if (std::string fault = ::findFault(term, schedule, target);
@@ -239,13 +252,27 @@ static bool mayBeSplit(ArrayRef<Product> products, const Schedule &schedule,
          });
 }
 
+/// The schedule with warps that compute at least `span` columns of the tile.
+static Schedule widenWarps(Schedule schedule, int64_t span) {
+  constexpr int64_t leastRows = 16;
+  while (schedule.getWarpTileN() < span && schedule.warpsN > 1) {
+    schedule.warpsN /= 2;
+    if (schedule.getWarpTileM() >= 2 * leastRows)
+      schedule.warpsM *= 2;
+  }
+  return schedule;
+}
+
 Schedule gemm::chooseSchedule(ArrayRef<Product> products,
                               const GPUTarget &target) {
   const Problem &first = products.front().getFirst();
   ArrayRef<Schedule> schedules = getSchedules(first.unit);
-  Schedule best = schedules.back();
+  Schedule best = schedules.front();
   double least = std::numeric_limits<double>::infinity();
-  for (Schedule schedule : schedules)
+  for (Schedule schedule : schedules) {
+    schedule = widenWarps(schedule, getSpan(products));
+    if (!findFault(products, schedule, target).empty())
+      continue;
     for (int64_t split = 1; split == 1 || mayBeSplit(products, schedule, split);
          split *= 2) {
       schedule.splitK = split;
@@ -255,5 +282,6 @@ Schedule gemm::chooseSchedule(ArrayRef<Product> products,
       least = cycles;
       best = schedule;
     }
+  }
   return best;
 }

@@ -151,6 +151,11 @@ public:
 private:
   void stage(ValueRange accumulators);
   void storeStaged(int64_t row, Output &output);
+  void placeSpans(Value row, Value column, Output &output);
+  void storeSpans(int64_t row, Output &output);
+  static int64_t getSpanWidth(int64_t span) {
+    return std::min<int64_t>(4, span / 2);
+  }
   int64_t getWidth(const Output &output) const {
     return std::min(output.getWidth(), warpN / 8);
   }
@@ -162,6 +167,8 @@ private:
   int64_t warpM, warpN, steps;
   FragmentLoader a, b;
   Value stageStart;
+  /// The lane's place in the stage where parts of rows are stored at once.
+  Value spanRow, spanColumn;
   int64_t warpsN;
 };
 } // namespace
@@ -268,12 +275,39 @@ void TensorCoreMultiplier::storeStaged(int64_t row, Output &output) {
                              std::min<int64_t>(16, 4 * width));
     ValueRange sums =
         vector::ToElementsOp::create(builder, vector).getResults();
-    if (!output.spansRows()) {
-      output.store(row + unitRow, column, sums);
-      continue;
+    output.store(row + unitRow, column, sums);
+  }
+}
+
+/// Lanes hold four columns of each half of a part of a row, which tells where
+/// they stand in a row.
+void TensorCoreMultiplier::placeSpans(Value row, Value column, Output &output) {
+  int64_t span = output.getSpan(), lanes = span / 2 / getSpanWidth(span);
+  int64_t lanesPerRow = warpN / span * lanes;
+  spanRow = code.div(place.lane, lanesPerRow);
+  Value lane = code.rem(place.lane, lanesPerRow);
+  spanColumn = code.add(code.mul(code.div(lane, lanes), span),
+                        code.mul(code.rem(lane, lanes), getSpanWidth(span)));
+  output.moveTo(code.add(row, spanRow), code.add(column, spanColumn));
+}
+
+void TensorCoreMultiplier::storeSpans(int64_t row, Output &output) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  int64_t span = output.getSpan(), width = getSpanWidth(span);
+  int64_t lanes = span / 2 / width, rowsAtOnce = 32 / (warpN / span * lanes);
+  auto type = VectorType::get(width, builder.getF32Type());
+  Value start = getStagePointer(spanRow, spanColumn);
+  for (int64_t first = 0; first < kRowsA; first += rowsAtOnce) {
+    SmallVector<int64_t> columns;
+    SmallVector<Value> sums;
+    for (int64_t half : {int64_t(0), span / 2}) {
+      int64_t offset = first * getStageLine(warpN) + half + half / 32 * 4;
+      Value vector = code.load(type, code.offset(start, offset * 4), 4 * width);
+      llvm::append_range(
+          sums, vector::ToElementsOp::create(builder, vector).getResults());
+      llvm::append_range(columns, llvm::seq(half, half + width));
     }
-    auto columns = llvm::to_vector(llvm::seq(column, column + width));
-    output.storeRow(row + unitRow, columns, sums, kSpanColumns / width);
+    output.storeSpan(row + first, columns, sums, lanes);
   }
 }
 
@@ -282,9 +316,12 @@ void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
   Value warp = code.add(code.mul(place.warpM, warpsN), place.warpN);
   Value row = code.add(place.row, code.mul(place.warpM, warpM));
   Value column = code.add(place.column, code.mul(place.warpN, warpN));
-  output.moveTo(
-      code.add(row, code.div(place.lane, unitsPerRow)),
-      code.add(column, code.mul(code.rem(place.lane, unitsPerRow), width)));
+  if (output.getSpan() != 0)
+    placeSpans(row, column, output);
+  else
+    output.moveTo(
+        code.add(row, code.div(place.lane, unitsPerRow)),
+        code.add(column, code.mul(code.rem(place.lane, unitsPerRow), width)));
   // The tiles make room.
   code.barrier();
   stageStart =
@@ -295,6 +332,9 @@ void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
       code.warpBarrier();
     stage(accumulators.slice(block * sums, sums));
     code.warpBarrier();
-    storeStaged(block * kRowsA, output);
+    if (output.getSpan() != 0)
+      storeSpans(block * kRowsA, output);
+    else
+      storeStaged(block * kRowsA, output);
   }
 }

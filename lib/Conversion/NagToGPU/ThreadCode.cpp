@@ -161,6 +161,19 @@ void ThreadCode::ifTrue(Value condition, function_ref<void()> body) {
   body();
 }
 
+SmallVector<Value> ThreadCode::ifTrue(Value condition, int64_t count,
+                                      function_ref<SmallVector<Value>()> body) {
+  Type type = builder.getF32Type();
+  SmallVector<Type> types(count, type);
+  auto branch = scf::IfOp::create(builder, types, condition, /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(builder, body());
+  builder.setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(builder, SmallVector<Value>(count, zero(type)));
+  return llvm::to_vector_of<Value>(branch.getResults());
+}
+
 void ThreadCode::barrier() { gpu::BarrierOp::create(builder); }
 
 void ThreadCode::warpBarrier() {

@@ -57,6 +57,10 @@ public:
 
   /// Builds what `body` builds under an if.
   void ifTrue(mlir::Value condition, llvm::function_ref<void()> body);
+  /// The `count` f32 values that `body` builds under an if; else zeros.
+  llvm::SmallVector<mlir::Value>
+  ifTrue(mlir::Value condition, int64_t count,
+         llvm::function_ref<llvm::SmallVector<mlir::Value>()> body);
   /// All threads of the block meet.
   void barrier();
   /// All lanes of the warp meet.

@@ -110,9 +110,10 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   ProgramPipelineOptions plan;
   plan.copyOptionValuesFrom(options.plan);
   plan.launches = false;
-  // A product's sums are in registers: elementwise ops run on them there, and
-  // only what others read goes to memory.
-  plan.tileColumns = 32;
+  // A product's sums are in registers: ops run on them there, element by
+  // element or on the heads that lanes hold together, and only what others read
+  // goes to memory.
+  plan.laneColumns = 32;
   plan.keepProducts = false;
   plan.gatherRows = true;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {

@@ -198,7 +198,7 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
     bool joinSums = joinProducts && multiTensor && !keepProducts;
     FusionOptions options{joinProducts, joinSums,    keepProducts, gatherRows,
                           epilogues,    multiTensor, remarks,      tileColumns,
-                          launchBytes,  chipBytes};
+                          laneColumns,  launchBytes, chipBytes};
     fuseKernels(graph, options);
     DenseMap<Value, Value> replaced;
     OpBuilder builder(block.getTerminator());

@@ -50,6 +50,7 @@ private:
   bool bothSummed(unsigned a, unsigned b) const;
   StringRef getObstacle(unsigned a, unsigned b) const;
   StringRef getProductObstacle(unsigned a, unsigned b) const;
+  bool isHeld(int64_t span, int64_t columns) const;
   StringRef getEpilogueObstacle(const KernelGroup &group) const;
 
   void joinConversions();
@@ -156,6 +157,15 @@ bool FusionPlan::bothSummed(unsigned a, unsigned b) const {
   return sums(left, right) || sums(right, left);
 }
 
+/// True when lanes hold `span` columns of a product's sums together, of a row
+/// of `columns`.
+bool FusionPlan::isHeld(int64_t span, int64_t columns) const {
+  if (options.laneColumns == 0 ||
+      (span == columns && span <= options.laneColumns))
+    return true;
+  return llvm::isPowerOf2_64(span) && 2 * span >= options.laneColumns;
+}
+
 /// Why the row-wise ops of `group` cannot run on a tile of a product.
 StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
   for (Operation *op : group.ops) {
@@ -170,9 +180,8 @@ StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
     // Where rows go is no matter of their columns.
     if (options.gatherRows && isa<PutOp>(op))
       span = 1;
-    // Sums that are not kept in memory have whole rows together or none.
-    if (span > 1 && !options.keepProducts)
-      span = countColumns(rowwise);
+    if (span > 1 && !isHeld(span, countColumns(rowwise)))
+      return "lanes do not hold as many columns as it needs together";
     if (span == 0 || span > options.tileColumns)
       return "it needs more columns than a tile of the product has";
     for (unsigned index = 0; index < op->getNumResults(); ++index)

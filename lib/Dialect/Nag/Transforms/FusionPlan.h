@@ -17,6 +17,7 @@ struct FusionOptions {
   bool multiTensor;
   bool remarks;
   int64_t tileColumns;
+  int64_t laneColumns;
   int64_t launchBytes;
   int64_t chipBytes;
 };

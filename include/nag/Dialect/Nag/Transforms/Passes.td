@@ -176,7 +176,9 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     - `join-products`: products that share their row operand become one kernel (queries, keys, values and the modulator's directions; their
       weights' gradients), and so do products whose sum is taken (the cotangent of that operand), with the other terms of the sum. No weight is
       copied.
-    - `epilogues`: row-wise ops that need no more than `tile-columns` adjacent columns run in the kernel of the product whose result they read.
+    - `epilogues`: row-wise ops that need no more than `tile-columns` adjacent columns run in the kernel of the product whose result they read;
+      with `lane-columns`, for targets that keep sums in registers, no more than so many where these are whole rows, or a power of two from half
+      as many on: the head of a query, its rotary embedding and norm.
       A product stands first in its kernel and reads nothing that the kernel computes. With `keep-products`, a product's result that no
       row-wise op overwrites is a result of the kernel: for targets that run product and row-wise ops in sequence.
     - `multi-tensor`: independent row-wise ops run in one kernel where that saves a launch: over the same rows, or the same ops with the same
@@ -208,6 +210,7 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"keepProducts", "keep-products", "bool", "false", "Give every product's result that cannot be overwritten a place in memory">,
     Option<"multiTensor", "multi-tensor", "bool", "false", "Run independent row-wise ops of a kind in one kernel">,
     Option<"tileColumns", "tile-columns", "int64_t", "128", "Columns of a product that an epilogue may need together">,
+    Option<"laneColumns", "lane-columns", "int64_t", "0", "Columns that lanes hold together, or powers of two from half as many on; 0: any">,
     Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
     Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">
   ];
