@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // nagc calibrate: thresholds of depth routing for a rate, stored with a
 // checkpoint.
-#include "RoutingSweep.h"
+#include "Calibration.h"
 
 #include "nag/Runtime/Checkpoint.h"
 
@@ -72,6 +72,34 @@ static Error store(StringRef path, ArrayRef<double> thresholds) {
                                    sources, metadata);
 }
 
+/// A program with thresholds for the rate. That of the capacity ends before it
+/// begins: each has weights and activations of its own.
+static Expected<std::unique_ptr<tool::RoutedProgram>>
+createCalibrated(const tool::Model &model, const runtime::Dataset &dataset,
+                 StringRef file) {
+  std::vector<double> start;
+  if (!isGlobal) {
+    auto capacity = tool::RoutedProgram::create(model, file, {},
+                                                model::ModPolicy::Capacity);
+    if (!capacity)
+      return capacity.takeError();
+    auto found =
+        tool::findCapacityThresholds(**capacity, dataset, rate, batches);
+    if (!found)
+      return found.takeError();
+    start = std::move(*found);
+  }
+  auto program =
+      tool::RoutedProgram::create(model, file, {}, model::ModPolicy::Threshold);
+  if (!program)
+    return program.takeError();
+  if (Error error =
+          isGlobal ? tool::calibrateGlobally(**program, dataset, rate, batches)
+                   : tool::calibrate(**program, dataset, rate, batches, start))
+    return error;
+  return program;
+}
+
 static Expected<int> run() {
   if (Error error = checkUse())
     return error;
@@ -79,11 +107,10 @@ static Expected<int> run() {
   if (!trial)
     return trial.takeError();
   auto &[model, dataset, file] = *trial;
-  auto routed = tool::RoutedProgram::create(*model, file, {},
-                                            model::ModPolicy::Threshold);
-  if (!routed)
-    return routed.takeError();
-  auto thresholds = (*routed)->calibrate(dataset, rate, batches, isGlobal);
+  auto program = createCalibrated(*model, dataset, file);
+  if (!program)
+    return program.takeError();
+  auto thresholds = (*program)->getThresholds();
   if (!thresholds)
     return thresholds.takeError();
   if (Error error = store(file, *thresholds))

@@ -63,9 +63,9 @@ static Expected<int> runSweep(const tool::Model &model,
   tool::SweepOptions options;
   options.rates.assign(modRates.begin(), modRates.end());
   options.maxBatches = batches;
-  options.kv = modKv;
+  options.routing.kv = modKv;
   if (modExempt.getNumOccurrences())
-    options.exempt = modExempt;
+    options.routing.exempt = modExempt;
   auto points = tool::sweepRates(model, dataset, file, options);
   if (!points)
     return points.takeError();

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Depth routing of trained models: thresholds for a rate, and what a rate costs
-// in loss (the accuracy-compute curve).
+// What skipping costs a trained model in loss: the accuracy-compute curve.
 #ifndef NAG_TOOLS_NAGC_ROUTINGSWEEP_H
 #define NAG_TOOLS_NAGC_ROUTINGSWEEP_H
 
-#include "Session.h"
-
-#include "nag/Runtime/Evaluator.h"
-#include "nag/Runtime/Routing.h"
+#include "RoutedProgram.h"
 
 namespace nag::tool {
 
@@ -15,10 +11,7 @@ struct SweepOptions {
   std::vector<double> rates;
   /// As EvaluatorOptions::maxBatches.
   int64_t maxBatches = 0;
-  /// "all", "routed", or empty: the model's.
-  std::string kv;
-  /// Layers at either end that are not routed; negative: the model's.
-  int64_t exempt = -1;
+  RoutingOverrides routing;
 };
 
 /// One point of the curve.
@@ -32,43 +25,6 @@ struct SweepPoint {
   runtime::Evaluation evaluation;
   /// Forward pass, executed.
   double flopsPerToken = 0;
-};
-
-/// A model's program with another policy and the weights of a checkpoint.
-class RoutedProgram {
-public:
-  /// `model` must have a configuration and the residual nag.
-  static llvm::Expected<std::unique_ptr<RoutedProgram>>
-  create(const Model &model, llvm::StringRef checkpoint,
-         const SweepOptions &options, model::ModPolicy policy);
-
-  llvm::Expected<runtime::Evaluation> evaluate(const runtime::Dataset &dataset,
-                                               int64_t maxBatches) const;
-  /// Thresholds that let the share `rate` of the tokens of `batches` training
-  /// batches skip: of each sub-layer, or one for all. The scores are those of
-  /// the model as it skips, found in a few rounds.
-  llvm::Expected<std::vector<double>> calibrate(const runtime::Dataset &dataset,
-                                                double rate, int64_t batches,
-                                                bool isGlobal);
-  /// Skips of the last evaluation's batches, over the routed sub-layers.
-  const runtime::SkipReport &getSkips() const { return skips; }
-
-  runtime::Routing &getRouting() { return routing; }
-  const model::StepCost &getCost() const { return cost; }
-  int64_t countRoutedLayers() const { return routing.countRoutedLayers(); }
-
-private:
-  llvm::Error collectGates(const runtime::Dataset &dataset, int64_t batches,
-                           std::vector<std::vector<double>> &gates);
-
-  std::unique_ptr<runtime::Program> program;
-  std::unique_ptr<runtime::NamedBuffers> buffers;
-  std::optional<runtime::ParameterBuffers> weights;
-  std::optional<runtime::Evaluator> evaluator;
-  runtime::Routing routing;
-  model::StepCost cost;
-  mutable runtime::SkipReport skips;
-  int64_t firstRouted = 0, endRouted = 0;
 };
 
 /// Evaluates the rates in all modes.
