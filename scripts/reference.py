@@ -24,6 +24,7 @@ PAGES = {
     "transforms.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Passes.td"],
     "precision.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/Precision.td"],
     "generation.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/GenerationPasses.td"],
+    "routing.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/RoutingPasses.td"],
     "inspection.md": ["-gen-pass-doc", "nag/Dialect/Nag/Transforms/InspectionPasses.td"],
     "conversions.md": ["-gen-pass-doc", "nag/Conversion/Passes.td"],
 }

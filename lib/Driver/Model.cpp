@@ -3,6 +3,7 @@
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Driver/Diagnostics.h"
 #include "nag/Model/Build.h"
 
@@ -249,6 +250,7 @@ Expected<model::StepCost> Model::measureStep(RecomputeMode recompute) const {
   options.fuseHead = false;
   mlir::PassManager manager(&context);
   buildTrainingPipeline(manager, options);
+  manager.addPass(createNagReuseRows());
   if (failed(manager.run(*copy)))
     return diagnostics.takeError(name + ": cannot be differentiated");
   Expected<model::StepCost> cost = model::measureStep(*copy);

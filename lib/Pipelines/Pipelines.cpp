@@ -3,6 +3,7 @@
 #include "nag/Conversion/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Pipelines/CPUKernels.h"
 #include "nag/Pipelines/CPUPrecision.h"
 #include "nag/Pipelines/GPUKernels.h"
@@ -52,6 +53,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
                             const ProgramPipelineOptions &options) {
   manager.addPass(createNagExpandBlocks());
   manager.addPass(createNagDecompose());
+  manager.addPass(createNagReuseRows());
   if (options.fuse)
     manager.addPass(createNagFuseHead());
   NagLowerHeadOptions head;

@@ -25,6 +25,7 @@
 // CPU-NEXT: ),
 // CPU-NEXT: nag-expand-blocks,
 // CPU-NEXT: nag-decompose,
+// CPU-NEXT: nag-reuse-rows,
 // CPU-NEXT: nag-fuse-head,
 // CPU-NEXT: nag-lower-head{bytes=33554432 max-chunks=32 remarks=false},
 // CPU-NEXT: nag-split-streams,

@@ -6,6 +6,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/GenerationPasses.h"
 #include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Pipelines/Pipelines.h"
@@ -34,6 +35,7 @@ int main(int argc, char **argv) {
   nag::registerNagPrecisionPasses();
   nag::registerNagGenerationPasses();
   nag::registerNagInspectionPasses();
+  nag::registerNagRoutingPasses();
   nag::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

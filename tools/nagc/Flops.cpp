@@ -2,6 +2,7 @@
 // nagc flops: what a training step of a model costs.
 #include "Commands.h"
 
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Model/Cost.h"
 #include "nag/Pipelines/Pipelines.h"
 
@@ -32,6 +33,7 @@ static Error differentiate(mlir::ModuleOp module) {
   // Counted op by op.
   options.fuseHead = false;
   buildTrainingPipeline(manager, options);
+  manager.addPass(createNagReuseRows());
   if (succeeded(manager.run(module)))
     return Error::success();
   return diagnostics.takeError(input + ": cannot be differentiated");

@@ -178,7 +178,7 @@ llvm::ArrayRef<KernelFamily> getKernelFamilies();
 llvm::SmallVector<mlir::Operation *>
 collectComputation(mlir::func::FuncOp kernel);
 
-/// The offsets whose last says how many rows of the kernel of `op` count
+/// The offsets whose last says how many rows of `op` in a kernel count
 /// (nag.row_count); null where all of them do.
 mlir::Value findRowCount(mlir::Operation *op);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernel families as a table, and the schedules that they are given.
 #include "nag/Conversion/NagToGPU.h"
+#include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -26,20 +27,23 @@ static bool isGathered(Operation *op) {
                       llvm::IsaPred<RowProductOpInterface>);
 }
 
-/// The parts of streams compute nothing.
+/// The parts of streams compute nothing; a dial is the selection's.
 SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
   SmallVector<Operation *> ops;
   for (Operation &op : kernel.getBody().front().without_terminator())
     if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
              MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
             op) &&
-        !op.hasTrait<OpTrait::ConstantLike>() && !isGathered(&op))
+        !op.hasTrait<OpTrait::ConstantLike>() && !isGathered(&op) &&
+        !isPartOfDial(&op))
       ops.push_back(&op);
   return ops;
 }
 
 Value nag::findRowCount(Operation *op) {
   auto kernel = op->getParentOfType<func::FuncOp>();
+  if (auto number = op->getAttrOfType<IntegerAttr>(kRowCountAttrName))
+    return kernel.getArgument(number.getInt());
   for (BlockArgument argument : kernel.getArguments())
     if (kernel.getArgAttr(argument.getArgNumber(), kRowCountAttrName))
       return argument;

@@ -67,7 +67,8 @@ static std::optional<RowGroup> join(ArrayRef<const RowGroup *> groups,
   });
   RowGroup joined;
   for (Operation *member : ops) {
-    if (!joined.accepts(cast<RowwiseOpInterface>(member)))
+    if (!joined.accepts(cast<RowwiseOpInterface>(member)) ||
+        findRowCount(member) != findRowCount(op))
       return std::nullopt;
     joined.add(member);
   }
@@ -83,7 +84,8 @@ bool RowGroups::reads(RowwiseOpInterface op, const RowGroup &group) const {
 }
 
 bool RowGroups::sharesRows(RowwiseOpInterface op, const RowGroup &group) const {
-  if (op.getNumRows() != group.getNumRows())
+  if (op.getNumRows() != group.getNumRows() ||
+      findRowCount(op) != findRowCount(group.getOps().front()))
     return false;
   llvm::SmallDenseSet<Value> rows;
   auto isRow = [](RowRole role) {
@@ -153,6 +155,8 @@ namespace {
 struct RowPart {
   std::unique_ptr<RowProgram> program;
   std::unique_ptr<RowGeometry> geometry;
+  /// The tensor that counts its rows, or null.
+  Value offsets;
 };
 
 class RowLaunch {
@@ -164,8 +168,7 @@ public:
   /// Null where parts have to agree.
   ScheduleAttr getSchedule(MLIRContext *context) const;
   std::string getFault(ScheduleAttr given) const;
-  /// `offsets` counts the rows, or is null.
-  void emit(KernelLowering &kernel, Value offsets);
+  void emit(KernelLowering &kernel);
 
 private:
   void chooseGeometry(ScheduleAttr given);
@@ -177,8 +180,6 @@ private:
   SmallVector<RowPart> parts;
   SmallVector<Value> operands;
   SmallVector<PartialSum> sums;
-  /// The function's argument that counts the rows, or null.
-  Value rowCount;
 };
 
 } // namespace
@@ -192,7 +193,8 @@ LogicalResult RowLaunch::build(ArrayRef<RowGroup> groups, ScheduleAttr given) {
     auto program = RowProgram::build(group);
     if (failed(program))
       return failure();
-    parts.push_back({std::move(*program), nullptr});
+    parts.push_back({std::move(*program), nullptr,
+                     findRowCount(group.getOps().front())});
   }
   chooseGeometry(given);
   return success();
@@ -243,12 +245,17 @@ void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
     }
     operands.push_back(result);
   }
+  if (part.offsets)
+    operands.push_back(getFlatBuffer(kernel, part.offsets));
 }
 
 void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
                          ArrayRef<Value> arguments, Value block) {
   RowThreads threads(function, *part.program, *part.geometry, block);
-  threads.setRowCount(rowCount);
+  if (part.offsets) {
+    threads.setRowCount(arguments.back());
+    arguments = arguments.drop_back();
+  }
   for (const RowArgument &argument : part.program->getArguments()) {
     threads.setArgument(argument.value, arguments.front());
     arguments = arguments.drop_front();
@@ -258,7 +265,7 @@ void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
   threads.emit();
 }
 
-void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
+void RowLaunch::emit(KernelLowering &kernel) {
   for (RowPart &part : parts)
     addOperands(kernel, part);
   Dim3 grid = parts.front().geometry->getGrid();
@@ -273,8 +280,6 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
   if (addsUp)
     for (const PartialSum &sum : sums)
       operands.push_back(sum.result);
-  if (offsets)
-    operands.push_back(getFlatBuffer(kernel, offsets));
   Dim3 threads = parts.front().geometry->getBlock();
   DeviceFunction function =
       kernel.createLaunch("", operands, grid, threads, heldBytes);
@@ -286,11 +291,9 @@ void RowLaunch::emit(KernelLowering &kernel, Value offsets) {
     function.function->setAttr(kScheduleAttrName, schedule);
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   ArrayRef<Value> arguments = function.arguments;
-  if (offsets)
-    rowCount = arguments.back();
   for (RowPart &part : parts) {
-    size_t numOwn =
-        part.program->getArguments().size() + part.program->getOutputs().size();
+    size_t numOwn = part.program->getArguments().size() +
+                    part.program->getOutputs().size() + (part.offsets ? 1 : 0);
     OpBuilder::InsertionGuard guard(builder);
     Value blocks =
         arith::ConstantIndexOp::create(builder, part.geometry->getGrid()[0]);
@@ -342,6 +345,6 @@ FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
   if (failed(given) || failed(launch.build(groups.getGroups(), *given)) ||
       failed(verifySchedule(ops.front(), {0, *given, launch.getFault(*given)})))
     return failure();
-  launch.emit(kernel, findRowCount(ops.front()));
+  launch.emit(kernel);
   return groups.getNumOps();
 }

@@ -5,6 +5,7 @@
 // sequences keep different numbers of tokens, each counts those before it.
 #include "Selection.h"
 #include "KernelCode.h"
+#include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -207,6 +208,15 @@ static Value countKept(KernelCode &code, Value rate, int64_t count) {
   return code.sub(code.constant(count), whole);
 }
 
+/// What the dial is computed of: itself, where no op of the kernel makes it.
+static SmallVector<Value> getDialOperands(RouteOp op) {
+  Value dial = op.getDial();
+  Operation *part = dial ? dial.getDefiningOp() : nullptr;
+  if (part && isPartOfDial(part))
+    return SmallVector<Value>(part->getOperands());
+  return dial ? SmallVector<Value>{dial} : SmallVector<Value>();
+}
+
 namespace {
 /// The selection of one sequence by a warp.
 class RouteKernel {
@@ -232,10 +242,7 @@ private:
     return SelectionCode(threads.getBuilder(), arguments[kScores],
                          threads.mul(which, length), length);
   }
-  Value loadDial(KernelCode &code) {
-    return code.loadAt(threads.getBuilder().getF32Type(), arguments[kDial],
-                       code.constant(0));
-  }
+  Value loadDial(KernelCode &code);
   void buildCapacity();
   void buildThreshold();
   /// `end` is the place behind the sequence's indices.
@@ -248,6 +255,20 @@ private:
   Value sequence;
 };
 } // namespace
+
+Value RouteKernel::loadDial(KernelCode &code) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  SmallVector<Value> operands;
+  for (Value buffer : arguments.drop_front(kDial))
+    operands.push_back(
+        code.loadAt(builder.getF32Type(), buffer, code.constant(0)));
+  Operation *part = op.getDial().getDefiningOp();
+  if (!part || !isPartOfDial(part))
+    return operands.front();
+  OperationState state(op.getLoc(), part->getName(), operands,
+                       {builder.getF32Type()}, part->getAttrs());
+  return builder.create(state)->getResult(0);
+}
 
 void RouteKernel::finish(SelectionCode &code, Value end) {
   code.ifTrue(code.less(code.getLane(), 1), [&] {
@@ -282,14 +303,16 @@ void RouteKernel::buildThreshold() {
   finish(code, code.listReaching(threshold, arguments[kIndices], begin));
 }
 
-size_t nag::countRouteBuffers(RouteOp op) { return op.getDial() ? 4 : 3; }
+size_t nag::countRouteBuffers(RouteOp op) {
+  return 3 + getDialOperands(op).size();
+}
 
 SmallVector<Value> nag::getRouteBuffers(KernelLowering &kernel, RouteOp op) {
   SmallVector<Value> buffers{getFlatBuffer(kernel, op.getScores()),
                              getFlatBuffer(kernel, op.getIndices()),
                              getFlatBuffer(kernel, op.getOffsets())};
-  if (Value dial = op.getDial())
-    buffers.push_back(getFlatBuffer(kernel, dial));
+  for (Value operand : getDialOperands(op))
+    buffers.push_back(getFlatBuffer(kernel, operand));
   return buffers;
 }
 

@@ -9,7 +9,8 @@
 
 namespace nag {
 
-/// The buffers of scores, indices, offsets and, where there is one, the dial.
+/// The buffers of scores, indices, offsets and, where there is one, the dial or
+/// what it is computed of.
 llvm::SmallVector<mlir::Value> getRouteBuffers(KernelLowering &kernel,
                                                RouteOp op);
 size_t countRouteBuffers(RouteOp op);

@@ -93,6 +93,18 @@ static void isolateWidenings(Block &block) {
   }
 }
 
+/// Gives each nag.route that reads a scalar op as its dial one of its own.
+static void isolateDials(Block &block) {
+  for (auto route : llvm::make_early_inc_range(block.getOps<RouteOp>())) {
+    Operation *dial = route.getDial() ? route.getDial().getDefiningOp() : nullptr;
+    if (!dial || dial->hasOneUse() ||
+        !OpTrait::hasElementwiseMappableTraits(dial))
+      continue;
+    OpBuilder builder(route);
+    route.getDialMutable().assign(builder.clone(*dial)->getResult(0));
+  }
+}
+
 /// One nag.direction and one nag.log_norm per stream, right behind it, so that
 /// all users read the same two tensors.
 static void uniquePart(Operation *producer, ArrayRef<Operation *> parts) {
@@ -184,8 +196,10 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
       isolateFills(block);
       isolateWidenings(block);
       uniqueStreamParts(block);
-      if (gatherRows)
+      if (gatherRows) {
         isolateTakes(block);
+        isolateDials(block);
+      }
       eraseDeadOps(block);
       formKernels(block);
     }

@@ -331,15 +331,16 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
   if (left.isHost || right.isHost || hasProducts(a) || hasProducts(b) ||
       left.rows == 0 || right.rows == 0)
     return "one is not row-wise";
+  bool sameRows = left.rows == right.rows && graph.haveOneCount(a, b);
   // Queries of executed tokens and keys of all read the same tables.
-  bool sharesTables = options.gatherRows && left.rows != right.rows &&
+  bool sharesTables = options.gatherRows && !sameRows &&
                       getSavings(graph, a, b).bytes > 0;
   if (!sharesTables && needsOthers(graph, a, b) && needsOthers(graph, b, a))
     return "what one reads would wait in memory for the other";
   StringRef unrelated = graph.getObstacleOfIndependent(a, b);
   if (!unrelated.empty())
     return unrelated;
-  if (left.rows != right.rows || left.rows == KernelGroup::kMixedRows)
+  if (!sameRows || left.rows == KernelGroup::kMixedRows)
     return "";
   // Rows of the same ops are worked on one after the other.
   return haveOpInCommon(a, b) ? graph.getObstacle(a, b) : getObstacle(a, b);
@@ -390,7 +391,8 @@ void FusionPlan::joinIndependent() {
     for (unsigned other : ids)
       if (other > id && isFree(id, other) &&
           ((graph.getGroup(id).rows > 1 &&
-            graph.getGroup(id).rows == graph.getGroup(other).rows) ||
+            graph.getGroup(id).rows == graph.getGroup(other).rows &&
+            graph.haveOneCount(id, other)) ||
            haveOpInCommon(id, other) || isTableAtStart(id, other) ||
            isTableAtStart(other, id)))
         merge(id, other);
@@ -408,7 +410,7 @@ void FusionPlan::joinIndependent() {
 /// Selection runs in the kernel of the product that makes its scores.
 void FusionPlan::joinRoutes() {
   for (unsigned id : graph.getGroups()) {
-    auto route = dyn_cast<RouteOp>(graph.getGroup(id).ops.front());
+    auto route = dyn_cast<RouteOp>(graph.getGroup(id).ops.back());
     if (!route)
       continue;
     for (unsigned producer : graph.getProducers(id))

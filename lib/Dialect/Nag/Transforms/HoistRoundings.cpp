@@ -2,6 +2,7 @@
 // -nag-hoist-roundings: layer functions take weights, and what is carried from
 // layer to layer, rounded to bf16.
 #include "nag/Dialect/Nag/Transforms/Precision.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -136,16 +137,19 @@ static bool carryFrom(func::FuncOp function, ModuleOp module) {
     if (failed(function.insertArgument(count, type, {}, argument.getLoc())) ||
         failed(function.insertResult(count, type, {})))
       return false;
-    for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
-      if (isRounding(user)) {
-        user->getResult(0).replaceAllUsesWith(function.getArgument(count));
-        user->erase();
-      }
     Operation *end = function.front().getTerminator();
     OpBuilder builder(end);
     Value rounded = arith::TruncFOp::create(builder, end->getLoc(), type,
                                             end->getOperand(index));
     end->insertOperands(count, rounded);
+    // Of routed rows only those executed are rounded, while it can be seen
+    // whose rounding the others are.
+    reuseRows(function.front());
+    for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
+      if (isRounding(user)) {
+        user->getResult(0).replaceAllUsesWith(function.getArgument(count));
+        user->erase();
+      }
     for (Operation *call : *calls)
       carryRounding(cast<RepeatOp>(call), index, type);
     return true;

@@ -21,17 +21,21 @@ namespace {
 /// Wraps the ops of one group in a nag.kernel at the builder's place.
 class KernelBuilder {
 public:
-  KernelBuilder(const KernelGroup &kernelGroup, Value rowOffsets,
-                bool keepProductResults)
-      : group(kernelGroup), offsets(rowOffsets),
-        keepProducts(keepProductResults) {
+  KernelBuilder(const KernelGroup &kernelGroup, bool keepProductResults)
+      : group(kernelGroup), keepProducts(keepProductResults) {
     members.insert(group.ops.begin(), group.ops.end());
   }
 
   void build(OpBuilder &builder, DenseMap<Value, Value> &replaced) {
     collectInputs();
+    Value offsets = getOffsets(group.offsets, replaced);
     if (offsets)
       inputs.insert(offsets);
+    for (Operation *op : group.ops)
+      if (Value own = getOffsets(group.counts.lookup(op), replaced)) {
+        inputs.insert(own);
+        counts[op] = own;
+      }
     SmallVector<Value> outputs = getOutputs();
     SmallVector<Location> locs;
     for (Operation *op : group.ops)
@@ -40,15 +44,25 @@ public:
     auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outputs)),
                                    getKernelName(group), inputs.getArrayRef());
     if (offsets)
-      kernel->setAttr(kRowCountAttrName,
-                      builder.getI64IntegerAttr(std::distance(
-                          inputs.begin(), llvm::find(inputs, offsets))));
+      kernel->setAttr(kRowCountAttrName, getInputNumber(builder, offsets));
     fillBody(kernel, outputs);
     for (auto [output, result] : llvm::zip_equal(outputs, kernel.getResults()))
       replaced[output] = result;
   }
 
 private:
+  /// `offsets`, or what a kernel that is built already yields in their place.
+  static Value getOffsets(Value offsets,
+                          const DenseMap<Value, Value> &replaced) {
+    Value moved = replaced.lookup(offsets);
+    return moved ? moved : offsets;
+  }
+
+  IntegerAttr getInputNumber(OpBuilder &builder, Value input) const {
+    return builder.getI64IntegerAttr(
+        std::distance(inputs.begin(), llvm::find(inputs, input)));
+  }
+
   /// Values that come from outside: tensors become inputs, scalars and empty
   /// tensors are computed again inside.
   void collectInputs() {
@@ -115,14 +129,18 @@ private:
     OpBuilder builder = OpBuilder::atBlockEnd(body);
     for (Operation *op : llvm::reverse(repeated))
       builder.clone(*op, mapping);
+    auto clone = [&](Operation *op) {
+      Operation *own = builder.clone(*op, mapping);
+      if (Value offsets = counts.lookup(op))
+        own->setAttr(kRowCountAttrName, getInputNumber(builder, offsets));
+    };
     for (Operation *op : group.ops)
       if (isGathered(group, op))
-        builder.clone(*op, mapping);
-    for (Operation *op : group.products)
-      builder.clone(*op, mapping);
+        clone(op);
+    llvm::for_each(group.products, clone);
     for (Operation *op : group.ops)
       if (!llvm::is_contained(group.products, op) && !isGathered(group, op))
-        builder.clone(*op, mapping);
+        clone(op);
     SmallVector<Value> yields;
     for (Value output : outputs)
       yields.push_back(mapping.lookup(output));
@@ -134,9 +152,10 @@ private:
   }
 
   const KernelGroup &group;
-  /// The offsets that count the kernel's rows at run time, or null.
-  Value offsets;
   bool keepProducts;
+  /// Where ops of several counts are together, the inputs that count their
+  /// rows.
+  DenseMap<Operation *, Value> counts;
   SmallPtrSet<Operation *, 8> members;
   SetVector<Operation *> repeated;
   SetVector<Value> inputs;
@@ -167,8 +186,5 @@ std::string nag::getKernelName(const KernelGroup &group) {
 
 void nag::buildKernel(OpBuilder &builder, const KernelGroup &group,
                       bool keepProducts, DenseMap<Value, Value> &replaced) {
-  Value offsets = group.offsets;
-  if (Value moved = replaced.lookup(offsets))
-    offsets = moved;
-  KernelBuilder(group, offsets, keepProducts).build(builder, replaced);
+  KernelBuilder(group, keepProducts).build(builder, replaced);
 }

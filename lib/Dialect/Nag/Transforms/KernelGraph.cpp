@@ -42,12 +42,12 @@ static Operation *findReader(TakeOp take) {
 
 /// The op whose group `op` belongs to: itself, or the one whose stream it packs
 /// or unpacks, or the one whose destination it fills, or the one that finds
-/// rows by its index.
+/// rows by its index, or the one whose dial it is part of.
 Operation *KernelGraph::getAnchor(Operation *op) const {
   if (auto take = dyn_cast<TakeOp>(op); take && gatherRows)
     if (Operation *reader = findReader(take))
       return reader;
-  if (isa<MakeStreamOp>(op))
+  if (isa<MakeStreamOp>(op) || (gatherRows && isPartOfDial(op)))
     return *op->user_begin();
   if (isa<DirectionOp, LogNormOp>(op))
     return op->getOperand(0).getDefiningOp();
@@ -193,6 +193,9 @@ SetVector<unsigned> KernelGraph::getProducers(unsigned id) const {
     llvm::for_each(getUsedValues(op), insertProducer);
   if (groups[id].offsets)
     insertProducer(groups[id].offsets);
+  for (auto [op, offsets] : groups[id].counts)
+    if (offsets)
+      insertProducer(offsets);
   return producers;
 }
 
@@ -283,11 +286,16 @@ bool KernelGraph::isElementwiseOfSums(unsigned writer, unsigned reader) const {
          });
 }
 
+bool KernelGraph::haveOneCount(unsigned a, unsigned b) const {
+  return groups[a].offsets == groups[b].offsets && groups[a].counts.empty() &&
+         groups[b].counts.empty();
+}
+
 StringRef KernelGraph::getObstacle(unsigned a, unsigned b) const {
   const KernelGroup &left = groups[a], &right = groups[b];
   if (a == b || left.rows <= 0 || right.rows <= 0)
     return "one has no rows";
-  if (left.offsets != right.offsets)
+  if (!haveOneCount(a, b))
     return "not as many of their rows count";
   if (left.offsets ||
       (!isElementwiseOfSums(a, b) && !isElementwiseOfSums(b, a))) {
@@ -308,7 +316,8 @@ StringRef KernelGraph::getObstacle(unsigned a, unsigned b) const {
 StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
   if (a == b || groups[a].rows == 0 || groups[b].rows == 0)
     return "one has no rows";
-  if (groups[a].offsets != groups[b].offsets)
+  // Those that gather rows count them op by op.
+  if (!gatherRows && !haveOneCount(a, b))
     return "not as many of their rows count";
   if (mixesSumsAndPlaces(groups[a], groups[b]))
     return "one sums over rows, the other puts rows here and there";
@@ -319,7 +328,19 @@ StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
   return "";
 }
 
+/// Keeps the count of each op, where not all ops of two groups have one.
+static void mixCounts(KernelGroup &into, KernelGroup &from) {
+  for (KernelGroup *group : {&into, &from})
+    if (group->counts.empty())
+      for (Operation *op : group->ops)
+        group->counts[op] = group->offsets;
+  into.counts.insert(from.counts.begin(), from.counts.end());
+  into.offsets = Value();
+  into.rows = KernelGroup::kMixedRows;
+}
+
 void KernelGraph::merge(unsigned a, unsigned b) {
+  bool hasOneCount = haveOneCount(a, b);
   KernelGroup &into = groups[a];
   KernelGroup from = std::exchange(groups[b], KernelGroup());
   for (Operation *op : from.ops)
@@ -328,6 +349,8 @@ void KernelGraph::merge(unsigned a, unsigned b) {
     into.rows = into.products.empty() && from.products.empty()
                     ? KernelGroup::kMixedRows
                     : (into.products.empty() ? from.rows : into.rows);
+  if (!hasOneCount)
+    mixCounts(into, from);
   llvm::append_range(into.products, from.products);
   llvm::append_range(into.ops, from.ops);
   llvm::sort(into.ops, [](Operation *left, Operation *right) {

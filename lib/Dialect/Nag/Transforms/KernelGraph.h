@@ -25,6 +25,9 @@ struct KernelGroup {
   /// The offsets that count the rows where that is known at run time only
   /// (nag.route); null: all of them count.
   mlir::Value offsets;
+  /// Where independent ops of several counts are together: the offsets of each,
+  /// perhaps null. Then `offsets` is null.
+  llvm::DenseMap<mlir::Operation *, mlir::Value> counts;
   /// Those of `ops` that are RowProductOpInterface.
   llvm::SmallVector<mlir::Operation *> products;
   /// How the row-wise ops and products use the tensors that they read and
@@ -61,6 +64,8 @@ public:
   /// Groups that make what group `id` reads.
   llvm::SetVector<unsigned> getProducers(unsigned id) const;
 
+  /// True when as many rows of both count, and their ops have one count each.
+  bool haveOneCount(unsigned a, unsigned b) const;
   /// Why the two cannot run as one kernel; empty when they can: the same rows,
   /// as many of which count,
   /// no value between them that all rows must finish first (but a product's sum

@@ -58,6 +58,16 @@ static void putZeros(TakeOp take) {
   take.getRest().replaceAllUsesWith(rest);
 }
 
+bool nag::isPartOfDial(Operation *op) {
+  if (!OpTrait::hasElementwiseMappableTraits(op) || op->getNumResults() != 1 ||
+      !op->hasOneUse())
+    return false;
+  auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
+  auto route = dyn_cast<RouteOp>(*op->user_begin());
+  return type && type.getRank() == 0 && route &&
+         route.getDial() == op->getResult(0);
+}
+
 void nag::dropRests(Block &block) {
   for (auto put : block.getOps<PutOp>()) {
     auto take = put.getRest().getDefiningOp<TakeOp>();

@@ -189,7 +189,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     attribute `nag.row_count`: it loops over so many rows. The rest that nag.put completes is the tensor that nag.take took the rows
     from: no other row is touched. With `gather-rows`, a product reads taken rows through the index where they are, so that nothing makes them
     for its sake; a kernel may put rows over those that it takes by the same index; nag.route runs in the kernel of the product that makes its
-    scores.
+    scores, and with it the scalar op that makes its dial. Independent ops join though not as many of their rows count; then each op that counts
+    its rows has the attribute.
 
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).

@@ -30,7 +30,7 @@ def NagHoistRoundings : Pass<"nag-hoist-roundings", "::mlir::ModuleOp"> {
     An argument of a private function that is only read to be rounded to bf16 becomes bf16, and callers round what they pass, whole
     stacks of layers' parameters at a time. The forward and the backward pass then read the same rounded weights, which one kernel
     makes per step. A carried operand of nag.repeat that layers round is carried in both types: the kernel that makes the next one
-    rounds it too. Runs after `-nag-contract-in-bf16`, `-nag-differentiate` and `-nag-split-streams`.
+    rounds it too, of routed rows those that are executed (`-nag-reuse-rows`). Runs after `-nag-contract-in-bf16`, `-nag-differentiate` and `-nag-split-streams`.
 
     ```mlir
     %y = nag.repeat @layer 12 carry(%x) stacked(%w) shared()

@@ -31,6 +31,10 @@ private:
 /// nag.put of its own.
 void dropRests(mlir::Block &block);
 
+/// True for an elementwise op on scalars that only the dial of a nag.route
+/// reads: the kernel that selects computes it.
+bool isPartOfDial(mlir::Operation *op);
+
 } // namespace nag
 
 #endif // NAG_DIALECT_NAG_TRANSFORMS_ROUTEDROWS_H
