@@ -7,10 +7,12 @@
 Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
 are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
 process, the smallest of several rounds, taken in turns. A second table counts, on the PTX machine (`nagc profile`), what one layer
-adds to a step's passes: launches, bytes of global memory, operations, beside the bars 1 - rate + 5 % (bytes) and + 1 % (operations).
+adds to a step's passes: launches, bytes of global memory, operations, for both policies, beside the bars: 1 - rate, of what is no
+matter of keys and values where those are every token's (kv = all), + 5 % (bytes) and + 1 % (operations).
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -133,42 +135,69 @@ def rows(variants):
 
 MACHINE = dict(width=128, heads=4, seq=256, batch=4)
 OPTIMIZER = ("adamw", "squared_norm", "constrain")
+COUNTS = ("launches", "bytes_requested", "bytes_unique", "flops")
 
 
-def count_passes(folder, layers, settings):
-    """Launches, bytes and operations of a step's passes on the PTX machine."""
+def write_machine_model(folder, layers, settings):
     model = folder / "machine.mlir"
     nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in (MACHINE | dict(layers=layers) | settings).items()), "-o", model)
-    kernels = json.loads(nagc("profile", model, "--json"))["kernels"]
+    return model
+
+
+def count_passes(folder, precision, layers=1, rate=None, **settings):
+    """Launches, bytes and operations of a step's passes on the PTX machine; `rate` is for thresholds."""
+    model = write_machine_model(folder, layers, settings)
+    options = [] if rate is None else ["--mod-rate", rate]
+    kernels = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))["kernels"]
     passes = [k for k in kernels if not k["name"].startswith(OPTIMIZER)]
-    return {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes)
-            for key in ("launches", "bytes_requested", "bytes_unique", "flops")}
+    return {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes) for key in COUNTS}
 
 
-def machine_rows(folder, rates=RATES):
+def count_operations(folder, **settings):
+    """Operations of a step's passes by the ops' cost interface."""
+    flops = json.loads(nagc("flops", write_machine_model(folder, 1, settings), "--json"))["flops_per_step"]
+    return flops["forward"] + flops["backward"]
+
+
+def count_keys_and_values(folder, precision, one):
+    """What keys and values of all tokens cost in a dense layer: twice what half as many of their heads save. Operations by the cost
+    interface; bytes on the machine, and the rows that they are made of, read for the product and for the weights' gradients, and
+    those rows' gradient, read and written."""
+    half = dict(kv_heads=MACHINE["heads"] // 2)
+    rows = 4 * (4 * MACHINE["seq"] * MACHINE["batch"] * MACHINE["width"])
+    fewer = count_passes(folder, precision, **half)
+    part = {key: 2 * (one[key] - fewer[key]) + rows for key in ("bytes_requested", "bytes_unique")}
+    return part | {"flops": 2 * (count_operations(folder) - count_operations(folder, **half))}
+
+
+def machine_rows(folder, precision, rates=RATES):
     """Counts of one layer's kernels on the PTX machine, against the dense layer's: what a second dense layer adds to the first, and
-    what routing adds to that or saves of it."""
-    one, two = (count_passes(folder, layers, {}) for layers in (1, 2))
-    dense = {key: two[key] - one[key] for key in one}
-    yield dict(name="dense", rate=0.0, launches=dense["launches"], more_per_sub_layer=0.0, requested=1.0, unique=1.0, flops=1.0)
-    for kv in ("all", "routed"):
-        for rate in rates:
-            routed = count_passes(folder, 1, dict(mod_exempt=0, mod_kv=kv, mod_policy="capacity", mod_rate=rate))
-            counts = {key: dense[key] + routed[key] - one[key] for key in dense}
-            yield dict(name=f"capacity {rate:.1%}, kv {kv}", rate=rate, launches=counts["launches"],
-                       more_per_sub_layer=(counts["launches"] - dense["launches"]) / 2,
-                       requested=counts["bytes_requested"] / dense["bytes_requested"],
-                       unique=counts["bytes_unique"] / dense["bytes_unique"], flops=counts["flops"] / dense["flops"])
+    what routing adds to that or saves of it. The share that a bar allows: 1 - rate, but all of what keys and values cost with kv = all."""
+    one, two = (count_passes(folder, precision, layers) for layers in (1, 2))
+    dense = {key: two[key] - one[key] for key in COUNTS}
+    whole = {"all": count_keys_and_values(folder, precision, one), "routed": dict.fromkeys(COUNTS, 0)}
+    yield dict(name="dense", rate=0.0, launches=dense["launches"], more_per_sub_layer=0.0,
+               **{key: dict(share=1.0, bar=1.0) for key in COUNTS[1:]})
+    for policy, kv, rate in itertools.product(("capacity", "threshold"), ("all", "routed"), rates):
+        settings = dict(mod_exempt=0, mod_kv=kv, mod_policy=policy)
+        at = dict(mod_rate=rate) if policy == "capacity" else dict(rate=rate)
+        routed = count_passes(folder, precision, **settings, **at)
+        counts = {key: dense[key] + routed[key] - one[key] for key in COUNTS}
+        kept = {key: whole[kv][key] + (1.0 - rate) * (dense[key] - whole[kv][key]) for key in COUNTS[1:]}
+        yield dict(name=f"{policy} {rate:.1%}, kv {kv}", rate=rate, launches=counts["launches"],
+                   more_per_sub_layer=(counts["launches"] - dense["launches"]) / 2,
+                   **{key: dict(share=counts[key] / dense[key], bar=kept[key] / dense[key]) for key in COUNTS[1:]})
 
 
-def show_machine(table):
+def show_machine(table, precision):
     sizes = ", ".join(f"{key} {value}" for key, value in MACHINE.items())
-    print(f"one layer's passes on the PTX machine (f32; {sizes}), against the dense layer's in the same run")
-    print(f"{'':24} {'launches':>8} {'more per sub-layer':>18} {'requested':>9} {'unique':>7} {'bar':>6} {'operations':>10} {'bar':>6}")
+    print(f"one layer's passes on the PTX machine ({precision}; {sizes}), against the dense layer's in the same run; the bars are what is kept,")
+    print("1 - rate, or with kv = all that and the rest of what keys and values cost; + 5 % of bytes, + 1 % of operations")
+    heads = "".join(f" {name:>10} {'bar':>6}" for name in ("requested", "unique", "operations"))
+    print(f"{'':24} {'launches':>8} {'more per sub-layer':>18}{heads}")
     for row in table:
-        kept = 1.0 - row["rate"]
-        print(f"{row['name']:24} {row['launches']:8} {row['more_per_sub_layer']:18.2f} {row['requested']:9.3f} "
-              f"{row['unique']:7.3f} {kept + 0.05:6.3f} {row['flops']:10.3f} {kept + 0.01:6.3f}")
+        figures = "".join(f" {row[key]['share']:10.3f} {row[key]['bar'] + more:6.3f}" for key, more in zip(COUNTS[1:], (0.05, 0.05, 0.01)))
+        print(f"{row['name']:24} {row['launches']:8} {row['more_per_sub_layer']:18.2f}{figures}")
 
 
 def main():
@@ -182,6 +211,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads that wait for others take processor time too")
     parser.add_argument("--machine-only", action="store_true", help="leave the CPU out")
     parser.add_argument("--no-machine", action="store_true", help="leave the PTX machine out")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of products on the PTX machine")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.update(NAG_BUILD=options.build, OMP_NUM_THREADS=str(options.threads))
@@ -191,14 +221,14 @@ def main():
             for variant in variants:
                 variant.measure(options.steps)
         table = list(rows(variants)) if variants else []
-        machine = [] if options.no_machine else list(machine_rows(Path(folder)))
+        machine = [] if options.no_machine else list(machine_rows(Path(folder), options.precision))
     if options.json:
         print(json.dumps({"cpu": table, "machine": machine}, indent=1))
         return
     if table:
         show_cpu(table, options)
     if machine:
-        show_machine(machine)
+        show_machine(machine, options.precision)
 
 
 def show_cpu(table, options):

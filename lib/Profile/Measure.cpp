@@ -95,6 +95,8 @@ public:
   Error seeDevice(const cuda::LoweredProgram &program, StringRef ptx) override;
   void launch(size_t kernel, function_ref<void()> launchKernel) override;
 
+  /// As if nothing had been launched.
+  void restart();
   /// Launches are timed on this device from now on.
   void time(runtime::cuda::CUDADevice &gpu) { timed = &gpu; }
   void finish(const StringMap<Counters> &counters);
@@ -150,6 +152,12 @@ void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
   ++profile.runs;
   if (options.progress)
     options.progress(profile.runs, launched.size());
+}
+
+void Recorder::restart() {
+  profile.runs = 0;
+  for (DeviceKernel &kernel : launched)
+    kernel.launches = kernel.runs = 0;
 }
 
 /// The mean of launches in a row, which hide what one costs the host.
@@ -216,7 +224,54 @@ static Error fill(runtime::Device &device, const TensorInfo &argument,
   });
 }
 
-static Error callOnce(runtime::Program &program, StringRef name) {
+/// The threshold of each sub-layer that the share `rate` of its `gates` does
+/// not reach.
+static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
+                                         double rate) {
+  size_t tokens = gates.size() / count;
+  size_t skipped = std::min<size_t>(rate * tokens, tokens - 1);
+  std::vector<float> thresholds;
+  for (float &gate : gates)
+    gate = std::abs(gate);
+  for (auto first = gates.begin(); first != gates.end(); first += tokens) {
+    std::nth_element(first, first + skipped, first + tokens);
+    thresholds.push_back(first[skipped]);
+  }
+  return thresholds;
+}
+
+/// The thresholds that a function is given, where it takes some, instead of
+/// numbers like others, and how to go on from one call to the next.
+struct Thresholds {
+  std::optional<double> rate;
+  std::vector<float> values;
+  size_t rounds = 0;
+
+  /// Thresholds are for gates that no warm-up scales.
+  Error set(runtime::Device &device, const TensorInfo &argument,
+            const Buffer &buffer) {
+    bool isScale = argument.name == "gate_scale";
+    if (!rate || (!isScale && argument.name != "thresholds"))
+      return Error::success();
+    const float one = 1.0f;
+    if (!isScale)
+      values.resize(runtime::getNumElements(argument.shape));
+    return device.copyToDevice(buffer.get(), isScale ? &one : values.data(),
+                               argument.getByteSize());
+  }
+  Error adapt(runtime::Device &device, const TensorInfo &argument,
+              const Buffer &buffer) {
+    std::vector<float> gates(runtime::getNumElements(argument.shape));
+    Error error =
+        device.copyToHost(gates.data(), buffer.get(), argument.getByteSize());
+    if (!error)
+      values = findThresholds(std::move(gates), values.size(), *rate);
+    return error;
+  }
+};
+
+static Error callOnce(runtime::Program &program, StringRef name,
+                      Thresholds &thresholds) {
   const FunctionInfo *function = program.lookup(name);
   if (!function)
     return createStringError("expected a function @" + name + ", but got none");
@@ -230,10 +285,17 @@ static Error callOnce(runtime::Program &program, StringRef name) {
       return buffer.takeError();
     if (Error error = fill(program.device(), argument, *buffer, vocabulary))
       return error;
+    if (Error error = thresholds.set(program.device(), argument, *buffer))
+      return error;
     arguments.push_back(buffer->get());
     buffers.push_back(std::move(*buffer));
   }
-  return program.call(name, arguments);
+  if (Error error = program.call(name, arguments))
+    return error;
+  for (auto [argument, buffer] : zip_equal(function->arguments, buffers))
+    if (!thresholds.values.empty() && argument.name == "gates")
+      return thresholds.adapt(program.device(), argument, buffer);
+  return Error::success();
 }
 
 /// The functions of a step, else all that there are.
@@ -246,24 +308,55 @@ static std::vector<std::string> chooseFunctions(runtime::Program &program) {
   return names;
 }
 
-static Error runFunctions(runtime::Program &program, Profile &profile) {
-  if (profile.functions.empty())
-    profile.functions = chooseFunctions(program);
+static Error runFunctions(runtime::Program &program, Profile &profile,
+                          Thresholds &thresholds) {
   for (const std::string &function : profile.functions)
-    if (Error error = callOnce(program, function))
+    if (Error error = callOnce(program, function, thresholds))
       return error;
   return Error::success();
 }
 
+static bool takesThresholds(const FunctionInfo &function) {
+  return any_of(function.arguments, [](const TensorInfo &argument) {
+    return argument.name == "thresholds" &&
+           argument.access != TensorInfo::Access::Write;
+  });
+}
+
+/// Finds thresholds for the rate, where there is one: those of a sub-layer are
+/// right once those of all before it are.
+static Error settle(runtime::Program &program, const Profile &profile,
+                    Recorder &recorder, Thresholds &thresholds) {
+  if (!thresholds.rate)
+    return Error::success();
+  for (const std::string &name : profile.functions) {
+    const FunctionInfo *function = program.lookup(name);
+    if (!function || !takesThresholds(*function))
+      continue;
+    do {
+      if (Error error = callOnce(program, name, thresholds))
+        return error;
+      recorder.restart();
+    } while (++thresholds.rounds < thresholds.values.size());
+    return Error::success();
+  }
+  return createStringError("expected a function that takes thresholds for a "
+                           "rate of tokens that skip, but got none");
+}
+
 /// Runs the functions on the PTX machine, and yields what it counted.
 static Expected<StringMap<Counters>> count(runtime::Program &program,
-                                           Profile &profile) {
+                                           Profile &profile, Recorder &recorder,
+                                           Thresholds &thresholds) {
   auto machine = Machine::load();
   if (!machine)
     return machine.takeError();
   if (Error error = machine->count())
     return error;
-  if (Error error = runFunctions(program, profile))
+  if (Error error = settle(program, profile, recorder, thresholds))
+    return error;
+  machine->take();
+  if (Error error = runFunctions(program, profile, thresholds))
     return error;
   return machine->take();
 }
@@ -281,17 +374,22 @@ Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
   auto compiled = cuda::createProgram(program, compile, options.device);
   if (!compiled)
     return compiled.takeError();
+  if (profile.functions.empty())
+    profile.functions = chooseFunctions(**compiled);
+  Thresholds thresholds{options.skipRate, {}};
   if (options.device == "vm") {
-    auto counters = count(**compiled, profile);
+    auto counters = count(**compiled, profile, recorder, thresholds);
     if (!counters)
       return counters.takeError();
     recorder.finish(*counters);
     return profile;
   }
+  if (Error error = settle(**compiled, profile, recorder, thresholds))
+    return error;
   recorder.time(
       static_cast<runtime::cuda::CUDADevice &>((*compiled)->device()));
-  if (Error error =
-          joinErrors(runFunctions(**compiled, profile), recorder.takeError()))
+  if (Error error = joinErrors(runFunctions(**compiled, profile, thresholds),
+                               recorder.takeError()))
     return error;
   recorder.finish({});
   return profile;

@@ -35,13 +35,14 @@ LIMITS = {("f32", "f32"): 1e-5, ("f32", "tf32"): 2e-3, ("bf16", "f32"): 2e-2}
 def text_of(case, name):
     (batch, length, width, columns, _, rows), element, _ = case
     types = dict(x=f"tensor<{batch}x{length}x{width}x{element}>", s=f"tensor<{batch}x{length}x{columns}x{element}>",
-                 w=f"tensor<{columns}x{width}x{element}>", d=f"tensor<{rows}x{columns}x{element}>",
+                 w=f"tensor<{columns}x{width}x{element}>", v=f"tensor<{columns}x{width}x{element}>", d=f"tensor<{rows}x{columns}x{element}>",
                  i=f"tensor<{rows}xi32>", o=f"tensor<{batch + 1}xi32>")
     xr, dw = f"tensor<{rows}x{width}x{element}>", types["w"]
     # d is a function's argument, so nothing but the offsets counts its rows.
     return f"""
 func.func @{name}({", ".join(f'%{n}: {t} {{nag.name = "{n}"}}' for n, t in types.items())})
-    -> ({types["d"]} {{nag.name = "y"}}, {types["s"]} {{nag.name = "put"}}, {dw} {{nag.name = "dw"}}, {dw} {{nag.name = "dv"}}) {{
+    -> ({types["d"]} {{nag.name = "y"}}, {types["s"]} {{nag.name = "put"}}, {dw} {{nag.name = "dw"}}, {dw} {{nag.name = "dv"}},
+        {types["s"]} {{nag.name = "total"}}) {{
   %r, %rest = nag.take %x, %i, %o : ({types["x"]}, {types["i"]}, {types["o"]}) -> ({xr}, {types["x"]})
   %t, %other = nag.take %s, %i, %o : ({types["s"]}, {types["i"]}, {types["o"]}) -> ({types["d"]}, {types["s"]})
   %y = nag.linear %r, %w : ({xr}, {types["w"]}) -> {types["d"]}
@@ -49,7 +50,9 @@ func.func @{name}({", ".join(f'%{n}: {t} {{nag.name = "{n}"}}' for n, t in types
   %put = nag.put %sum, %s, %i, %o : ({types["d"]}, {types["s"]}, {types["i"]}, {types["o"]}) -> {types["s"]}
   %dw = nag.weight_grad %d, %r : ({types["d"]}, {xr}) -> {dw}
   %dv = nag.weight_grad %t, %r : ({types["d"]}, {xr}) -> {dw}
-  return %y, %put, %dw, %dv : {types["d"]}, {types["s"]}, {dw}, {dw}
+  %all = nag.linear %x, %v : ({types["x"]}, {types["v"]}) -> {types["s"]}
+  %total = arith.addf %all, %put : {types["s"]}
+  return %y, %put, %dw, %dv, %total : {types["d"]}, {types["s"]}, {dw}, {dw}, {types["s"]}
 }}
 """
 
@@ -57,7 +60,7 @@ func.func @{name}({", ".join(f'%{n}: {t} {{nag.name = "{n}"}}' for n, t in types
 def inputs_of(case):
     (batch, length, width, columns, count, rows), element, _ = case
     generator = np.random.default_rng(11)
-    shapes = dict(x=(batch, length, width), s=(batch, length, columns), w=(columns, width), d=(rows, columns))
+    shapes = dict(x=(batch, length, width), s=(batch, length, columns), w=(columns, width), v=(columns, width), d=(rows, columns))
     inputs = {name: generator.standard_normal(shape).astype(DTYPES[element]) for name, shape in shapes.items()}
     indices = np.sort(generator.permutation(batch * length)[:count])
     inputs["d"][count:] = np.nan
@@ -74,7 +77,8 @@ def expected_of(case):
     y = x @ wide["w"].T
     put = s.copy()
     put[indices] = y + d
-    return dict(y=y, put=put.reshape(wide["s"].shape), dw=d.T @ x, dv=s[indices].T @ x), indices
+    put = put.reshape(wide["s"].shape)
+    return dict(y=y, put=put, dw=d.T @ x, dv=s[indices].T @ x, total=put + wide["x"] @ wide["v"].T), indices
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +109,13 @@ def test_products_of_routed_rows(case, outcome):
 
 
 def test_no_rows_are_copied(tmp_path):
-    """Products gather: no kernel takes rows for them."""
+    """Products gather: no kernel takes rows for them. What is added to rows that are put is added in the same launch."""
     module = tmp_path / "module.mlir"
     module.write_text(text_of(CASES[-1], "f"))
     result = run([build_folder() / "bin/nagc", "compile", module, "--target", "cuda", "-o", tmp_path])
     names = re.findall(r"\.entry (\w+)", next(tmp_path.glob("*.ptx")).read_text())
     assert not any(name.startswith("take") for name in names), (names, result)
+    assert "linear_addf_put_addf_kernel" in names, names
 
 
 @pytest.mark.skipif(not PTXAS, reason="no ptxas")

@@ -37,6 +37,36 @@ func.func @dial(%x: tensor<2x8x16xf32>, %w: tensor<4x16xf32>, %b: tensor<4xf32>,
   return %g, %i, %o, %t : tensor<2x8xf32>, tensor<16xi32>, tensor<3xi32>, tensor<f32>
 }
 
+// Products of all rows are added to what others put, in one launch; what is put is there for them in memory.
+// CHECK-LABEL: func.func @added
+// CHECK-NEXT: {{.*}}:2 = nag.launch @kernels::@linear_put_addf_kernel
+// CHECK-NEXT: return %{{.*}}#1
+func.func @added(%x: tensor<2x8x16xf32>, %s: tensor<2x8x64xf32>, %w: tensor<64x16xf32>, %v: tensor<64x16xf32>, %i: tensor<16xi32>,
+                 %o: tensor<3xi32>) -> tensor<2x8x64xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.linear %r, %w : (tensor<16x16xf32>, tensor<64x16xf32>) -> tensor<16x64xf32>
+  %y = nag.put %a, %s, %i, %o : (tensor<16x64xf32>, tensor<2x8x64xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x64xf32>
+  %b = nag.linear %x, %v : (tensor<2x8x16xf32>, tensor<64x16xf32>) -> tensor<2x8x64xf32>
+  %z = arith.addf %b, %y : tensor<2x8x64xf32>
+  return %z : tensor<2x8x64xf32>
+}
+
+// Not where they are added to what was there before as well: that is written over.
+// CHECK-LABEL: func.func @base
+// CHECK-NEXT: {{.*}}nag.launch @kernels::@linear_put_kernel
+// CHECK-NEXT: {{.*}}nag.launch @kernels::@linear_addf_kernel
+// CHECK-NEXT: return
+func.func @base(%x: tensor<2x8x16xf32>, %s: tensor<2x8x64xf32>, %w: tensor<64x16xf32>, %v: tensor<64x16xf32>, %i: tensor<16xi32>,
+                %o: tensor<3xi32>) -> tensor<2x8x64xf32> {
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> (tensor<16x16xf32>, tensor<2x8x16xf32>)
+  %a = nag.linear %r, %w : (tensor<16x16xf32>, tensor<64x16xf32>) -> tensor<16x64xf32>
+  %y = nag.put %a, %s, %i, %o : (tensor<16x64xf32>, tensor<2x8x64xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x64xf32>
+  %b = nag.linear %x, %v : (tensor<2x8x16xf32>, tensor<64x16xf32>) -> tensor<2x8x64xf32>
+  %c = arith.addf %b, %s : tensor<2x8x64xf32>
+  %z = arith.addf %c, %y : tensor<2x8x64xf32>
+  return %z : tensor<2x8x64xf32>
+}
+
 // CHECK: func.func @relu2_take_relu2_kernel(%arg0: {{[^,]*}}, %arg1: {{[^,]*}}, %arg2: tensor<3xi32> {bufferization.writable = false},
 // CHECK: nag.relu2 %arg0 : (tensor<2x8x16xf32>)
 // CHECK: nag.take %arg0, %arg1, %arg2 {nag.row_count = 2 : i64}

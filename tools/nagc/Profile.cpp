@@ -30,12 +30,24 @@ static cl::list<std::string>
     functions("function", cl::sub(profileCommand), cl::value_desc("name"),
               cl::desc("Function to run instead of the step; may be given "
                        "several times"));
+static cl::opt<double> skipRate(
+    "mod-rate", cl::sub(profileCommand), cl::value_desc("rate"), cl::init(-1.0),
+    cl::desc("Share of the tokens of each sub-layer that skips: thresholds are "
+             "set so"));
 
 static Expected<int> run() {
   auto measured = options.read();
   if (!measured)
     return measured.takeError();
   measured->schedule = schedule;
+  if (skipRate.getNumOccurrences() > 0) {
+    if (!(skipRate >= 0.0 && skipRate < 1.0))
+      return make_error<tool::UsageError>(
+          formatv("--mod-rate: expected a rate in [0, 1), but got '{0}'",
+                  skipRate.getValue())
+              .str());
+    measured->skipRate = skipRate;
+  }
   measured->functions.assign(functions.begin(), functions.end());
   tool::CountProgress progress("profile");
   measured->progress = progress.getCallback();

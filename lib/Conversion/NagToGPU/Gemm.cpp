@@ -176,21 +176,39 @@ bool ProductLaunch::addUp(Operation *op) {
   return true;
 }
 
+/// True for a sum that reads what a product of the launch puts.
+static bool isAwaited(Value operand, Operation *reader) {
+  return isSumOp(reader) && operand.getDefiningOp<PutOp>();
+}
+
 /// Lets the one product whose values the op reads compute it, or where it reads
 /// none, any whose tiles are the op's as well.
 bool ProductLaunch::append(RowwiseOpInterface op) {
   Product *owner = nullptr;
+  Value awaited;
   for (Value operand : op->getOperands())
     for (Product &product : products) {
       if (!product.epilogue.computes(operand))
         continue;
+      if (isAwaited(operand, op)) {
+        awaited = operand;
+        continue;
+      }
       // What other blocks compute is not there yet.
       if (owner && owner != &product)
         return false;
       owner = &product;
     }
-  if (owner)
-    return owner->epilogue.append(op);
+  bool waits = llvm::any_of(
+      products, [](const Product &product) { return product.awaited; });
+  if (awaited && (!owner || waits || owner->getFirst().offsets))
+    return false;
+  if (owner && !owner->epilogue.append(op))
+    return false;
+  if (owner) {
+    owner->awaited = awaited ? awaited : owner->awaited;
+    return true;
+  }
   // Best one whose values go into the same op as its own.
   for (Operation *user : op->getUsers())
     for (Value operand : user->getOperands())
@@ -209,6 +227,11 @@ void ProductLaunch::collectOthers() {
     following = following.drop_front();
   }
   takeRoute();
+  // Who waits comes behind.
+  auto waits = llvm::find_if(
+      products, [](const Product &product) { return product.awaited; });
+  if (waits != products.end())
+    std::rotate(waits, std::next(waits), products.end());
   for (Product &product : products)
     product.epilogue.collectOutputs();
 }

@@ -178,10 +178,16 @@ struct Product {
   Epilogue epilogue;
   /// The selection by scores that the epilogue makes, or null.
   RouteOp route = nullptr;
+  /// What the epilogue reads that another product of the launch, which comes
+  /// before, puts; or null.
+  mlir::Value awaited = nullptr;
 
   explicit Product(const Problem &term) : terms({term}), epilogue(term) {}
   const Problem &getFirst() const { return terms.front(); }
 };
+
+/// How many tiles a product's result has.
+int64_t countTiles(const Product &product, const Schedule &schedule);
 
 /// Where a kernel puts its sums.
 class Output {

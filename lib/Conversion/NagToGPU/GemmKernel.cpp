@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The device function of a GEMM: blocks, the pipeline of stages, and the sum of
 // the parts of a split k.
+#include "BlockOrder.h"
 #include "Gemm.h"
 #include "KernelCode.h"
 #include "LastBlock.h"
@@ -43,18 +44,30 @@ int64_t gemm::getSharedBytes(const Product &product, const Schedule &schedule) {
 }
 
 namespace {
+/// A launch's blocks: this one's tile among those of all products, and which
+/// part of its sum; how many tiles there are, and where their parts go.
+struct LaunchPlace {
+  Value tile, part;
+  int64_t tiles;
+  Value parts;
+};
+
 /// Builds what the blocks of one product do.
 class Kernel {
 public:
-  /// `blockNumber` counts the product's blocks; `buffers` are those of
-  /// getProductBuffers; `partBuffer` is for the parts of `tiles` tiles of a
-  /// split k.
+  /// `blockNumber` counts the product's tiles; `buffers` are those of
+  /// getProductBuffers.
   Kernel(ThreadCode &owner, const Product &gemmProduct,
-         const Schedule &gemmSchedule, Value blockNumber,
-         ArrayRef<Value> buffers, Value partBuffer, int64_t tiles)
+         const Schedule &gemmSchedule, const LaunchPlace &launchPlace,
+         Value blockNumber, ArrayRef<Value> buffers)
       : builder(owner.getBuilder()), code(owner), product(gemmProduct),
-        problem(product.getFirst()), schedule(gemmSchedule), block(blockNumber),
-        arguments(buffers), parts(partBuffer), numParts(tiles) {}
+        problem(product.getFirst()), schedule(gemmSchedule),
+        launch(launchPlace), block(blockNumber), arguments(buffers) {}
+
+  /// The sums are stored once so many blocks have counted themselves.
+  void await(int64_t blocks) { numAwaited = blocks; }
+  /// Others wait for what each block stores.
+  void setAwaited() { isAwaited = true; }
 
   void build();
 
@@ -80,10 +93,11 @@ private:
   /// The first term; the others differ in operands and k.
   const Problem &problem;
   const Schedule &schedule;
+  const LaunchPlace &launch;
   Value block;
   ArrayRef<Value> arguments;
-  Value parts;
-  int64_t numParts;
+  int64_t numAwaited = 0;
+  bool isAwaited = false;
   /// How many tiles along k of the term at hand one block multiplies.
   int64_t tiles = 0;
   BlockPlace place;
@@ -119,7 +133,7 @@ void Kernel::findPlace() {
   row = code.add(row, code.mul(group, groupRows));
   place.row = code.mul(row, schedule.tileM);
   place.column = code.mul(column, schedule.tileN);
-  split = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
+  split = launch.part;
 }
 
 Value Kernel::takeArgument() {
@@ -232,10 +246,14 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   auto storeSums = [&](ValueRange sums) {
+    if (numAwaited > 0)
+      awaitStored(code, numAwaited, gemm::countTiles(product, schedule));
     Output output =
         createOutput(code, problem, schedule, product.epilogue, arguments);
     output.setRowLimit(problem.countsRows() ? count : Value());
     multiplier.store(sums, output);
+    if (isAwaited)
+      countStored(code);
     if (product.route)
       buildRouteTail(code, product, schedule, place,
                      arguments.take_back(countRouteBuffers(product.route)));
@@ -243,7 +261,7 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   if (schedule.splitK == 1)
     return storeSums(accumulators);
   storePart(accumulators);
-  emitInLastBlock(code, code.dynamicShared(), code.blockIndex(), numParts,
+  emitInLastBlock(code, code.dynamicShared(), launch.tile, launch.tiles,
                   schedule.splitK,
                   [&] { storeSums(addUpParts(accumulators.size())); });
 }
@@ -253,9 +271,9 @@ static constexpr int64_t kPartWidth = 4;
 
 /// Where the thread's sums of a part of the block's tile begin.
 Value Kernel::getPartPointer(Value part, int64_t numSums) {
-  Value number = code.add(code.mul(code.blockIndex(), schedule.splitK), part);
+  Value number = code.add(code.mul(launch.tile, schedule.splitK), part);
   int64_t bytes = schedule.getThreads() * 4;
-  Value start = code.offset(code.pointer(parts, Space::Global),
+  Value start = code.offset(code.pointer(launch.parts, Space::Global),
                             code.mul(code.extend(number), numSums * bytes));
   return code.offset(start, code.mul(place.thread, kPartWidth * 4));
 }
@@ -305,10 +323,14 @@ void Kernel::build() {
   findPlace();
   if (problem.offsets)
     count = loadCount(code, problem, takeArgument());
-  if (problem.countsRows())
-    code.ifTrue(code.less(place.row, count), [&] { buildTile(); });
-  else
-    buildTile();
+  if (!problem.countsRows())
+    return buildTile();
+  code.ifTrue(code.less(place.row, count), [&] { buildTile(); });
+  // A tile whose rows do not count is done, once for all parts.
+  if (isAwaited)
+    code.ifTrue(code.both(code.less(code.add(count, -1), place.row),
+                          code.less(split, 1)),
+                [&] { countStored(code); });
 }
 
 void Kernel::buildTile() {
@@ -329,7 +351,7 @@ void Kernel::buildTile() {
   store(*multiplier, sums);
 }
 
-static int64_t countTiles(const Product &product, const Schedule &schedule) {
+int64_t gemm::countTiles(const Product &product, const Schedule &schedule) {
   return llvm::divideCeilSigned(product.getFirst().m, schedule.tileM) *
          llvm::divideCeilSigned(product.getFirst().n, schedule.tileN);
 }
@@ -360,17 +382,50 @@ static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
   return buffers;
 }
 
+/// The product that puts what `product` waits for, or null.
+static const Product *findAwaited(ArrayRef<Product> products,
+                                  const Product &product) {
+  if (!product.awaited)
+    return nullptr;
+  return llvm::find_if(products, [&](const Product &other) {
+    return other.epilogue.computes(product.awaited);
+  });
+}
+
+/// The block's place; where some wait for others, in the order in which blocks
+/// start.
+static LaunchPlace findLaunchPlace(ThreadCode &code, ArrayRef<Product> products,
+                                   const Schedule &schedule, int64_t tiles) {
+  bool waits = llvm::any_of(
+      products, [](const Product &product) { return product.awaited; });
+  if (waits) {
+    Value ticket = takeTicket(code, tiles * schedule.splitK);
+    return {code.rem(ticket, tiles), code.div(ticket, tiles), tiles, {}};
+  }
+  Value part = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
+  return {code.blockIndex(), part, tiles, {}};
+}
+
 /// Builds the products one after the other, each for blocks of its own.
 static void buildProducts(DeviceFunction &device, ArrayRef<Product> products,
                           const Schedule &schedule, ArrayRef<size_t> numBuffers,
                           int64_t blocks) {
   ThreadCode code(device.builder);
-  Value block = code.blockIndex();
+  LaunchPlace place = findLaunchPlace(code, products, schedule, blocks);
+  Value block = place.tile;
   ArrayRef<Value> arguments = device.arguments;
-  Value parts = schedule.splitK > 1 ? arguments.back() : Value();
+  if (schedule.splitK > 1)
+    place.parts = arguments.back();
   for (auto [product, count] : llvm::zip_equal(products, numBuffers)) {
-    Kernel kernel(code, product, schedule, block, arguments.take_front(count),
-                  parts, blocks);
+    Kernel kernel(code, product, schedule, place, block,
+                  arguments.take_front(count));
+    if (const Product *awaited = findAwaited(products, product))
+      kernel.await(countTiles(*awaited, schedule));
+    const Product *own = &product;
+    if (llvm::any_of(products, [&](const Product &other) {
+          return findAwaited(products, other) == own;
+        }))
+      kernel.setAwaited();
     arguments = arguments.drop_front(count);
     int64_t tiles = countTiles(product, schedule);
     if (products.size() == 1)

@@ -193,8 +193,8 @@ LogicalResult RowLaunch::build(ArrayRef<RowGroup> groups, ScheduleAttr given) {
     auto program = RowProgram::build(group);
     if (failed(program))
       return failure();
-    parts.push_back({std::move(*program), nullptr,
-                     findRowCount(group.getOps().front())});
+    parts.push_back(
+        {std::move(*program), nullptr, findRowCount(group.getOps().front())});
   }
   chooseGeometry(given);
   return success();

@@ -96,7 +96,8 @@ static void isolateWidenings(Block &block) {
 /// Gives each nag.route that reads a scalar op as its dial one of its own.
 static void isolateDials(Block &block) {
   for (auto route : llvm::make_early_inc_range(block.getOps<RouteOp>())) {
-    Operation *dial = route.getDial() ? route.getDial().getDefiningOp() : nullptr;
+    Operation *dial =
+        route.getDial() ? route.getDial().getDefiningOp() : nullptr;
     if (!dial || dial->hasOneUse() ||
         !OpTrait::hasElementwiseMappableTraits(dial))
       continue;

@@ -35,8 +35,10 @@ public:
       joinSums();
     if (options.multiTensor)
       joinIndependent();
-    if (options.gatherRows)
+    if (options.gatherRows) {
       joinRoutes();
+      joinPuts();
+    }
     if (options.remarks)
       explainApart();
   }
@@ -61,6 +63,8 @@ private:
   void joinSums();
   void joinIndependent();
   void joinRoutes();
+  void joinPuts();
+  bool addsToPut(unsigned reader, unsigned writer) const;
   bool haveOpInCommon(unsigned a, unsigned b) const;
   bool isTableAtStart(unsigned a, unsigned b) const;
   StringRef getIndependentObstacle(unsigned a, unsigned b) const;
@@ -333,8 +337,8 @@ StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
     return "one is not row-wise";
   bool sameRows = left.rows == right.rows && graph.haveOneCount(a, b);
   // Queries of executed tokens and keys of all read the same tables.
-  bool sharesTables = options.gatherRows && !sameRows &&
-                      getSavings(graph, a, b).bytes > 0;
+  bool sharesTables =
+      options.gatherRows && !sameRows && getSavings(graph, a, b).bytes > 0;
   if (!sharesTables && needsOthers(graph, a, b) && needsOthers(graph, b, a))
     return "what one reads would wait in memory for the other";
   StringRef unrelated = graph.getObstacleOfIndependent(a, b);
@@ -421,6 +425,44 @@ void FusionPlan::joinRoutes() {
         break;
       }
   }
+}
+
+/// True when products of `reader`, all of whose rows count, are added to what
+/// those of `writer` put, and the two have nothing else to do with one another.
+bool FusionPlan::addsToPut(unsigned reader, unsigned writer) const {
+  const KernelGroup &adds = graph.getGroup(reader),
+                    &puts = graph.getGroup(writer);
+  if (adds.products.empty() || puts.products.empty() || adds.offsets ||
+      !adds.counts.empty() || !puts.counts.empty() ||
+      !llvm::all_of(
+          llvm::concat<Operation *const>(adds.products, puts.products),
+          llvm::IsaPred<LinearOp>) ||
+      graph.getProducers(writer).contains(reader) ||
+      graph.dependsThroughOthers(reader, writer))
+    return false;
+  Value put;
+  for (auto &[value, role] : adds.reads)
+    if (puts.writes.count(value)) {
+      if (put || !value.getDefiningOp<PutOp>() || role != RowRole::Row)
+        return false;
+      put = value;
+    }
+  auto readsRow = [&](Operation *user) {
+    return !llvm::is_contained(adds.ops, user) || isSumOp(user);
+  };
+  return put && llvm::all_of(put.getUsers(), readsRow) &&
+         !adds.reads.count(put.getDefiningOp<PutOp>().getRest());
+}
+
+/// Products that are added to what others put: their blocks wait for those of
+/// the same launch, but only before they store.
+void FusionPlan::joinPuts() {
+  for (unsigned writer : graph.getGroups())
+    for (unsigned reader : graph.getNeighbours(writer))
+      if (addsToPut(reader, writer)) {
+        merge(writer, reader);
+        break;
+      }
 }
 
 /// True when `a` reads nothing and `b` nothing that a kernel makes.

@@ -89,7 +89,8 @@ private:
     SmallVector<Value> outputs;
     for (Operation *op : group.ops)
       for (OpResult result : op->getResults())
-        if (isReadOutside(result) || (keepProducts && needsPlace(result)))
+        if (isReadOutside(result) || (keepProducts && needsPlace(result)) ||
+            isPutForProduct(result))
           outputs.push_back(result);
     return outputs;
   }
@@ -97,6 +98,12 @@ private:
   bool isReadOutside(Value value) const {
     return llvm::any_of(value.getUsers(),
                         [&](Operation *user) { return !isInsideMember(user); });
+  }
+
+  /// True for what a product puts and another of the kernel reads: it goes
+  /// through memory.
+  bool isPutForProduct(OpResult result) const {
+    return isa<PutOp>(result.getOwner()) && !group.products.empty();
   }
 
   /// True for a product's result that row-wise ops read and none overwrites.

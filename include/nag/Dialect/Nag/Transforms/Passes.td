@@ -190,7 +190,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     from: no other row is touched. With `gather-rows`, a product reads taken rows through the index where they are, so that nothing makes them
     for its sake; a kernel may put rows over those that it takes by the same index; nag.route runs in the kernel of the product that makes its
     scores, and with it the scalar op that makes its dial. Independent ops join though not as many of their rows count; then each op that counts
-    its rows has the attribute.
+    its rows has the attribute. Products of all rows that are added to what others put run in their launch: that is the one value
+    within a kernel that goes through memory.
 
     `nag.make_stream`, `nag.direction` and `nag.log_norm` go inside, so no stream crosses a kernel's border; functions
     must have lost theirs (`-nag-split-streams`).
