@@ -6,9 +6,9 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/GenerationPasses.h"
 #include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
-#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Pipelines/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"

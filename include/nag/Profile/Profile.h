@@ -109,8 +109,8 @@ struct Options {
   /// Functions to run; empty: @gradients and @apply of a program that trains,
   /// else all.
   std::vector<std::string> functions;
-  /// Thresholds are such that this share of each sub-layer's tokens skips, found
-  /// by running the functions that take them once per sub-layer before.
+  /// Thresholds are such that this share of each sub-layer's tokens skips,
+  /// found by running the functions that take them once per sub-layer before.
   std::optional<double> skipRate;
   /// False: launches of kernels for which this is false are left out.
   std::function<bool(llvm::StringRef kernel)> counts;

@@ -81,8 +81,7 @@ inline constexpr llvm::StringLiteral kSharesAttrName = "nag.shares";
 inline constexpr llvm::StringLiteral kUpdatesAttrName = "nag.updates";
 /// On nag.kernel: the number of the operand, and on the function made of it the
 /// argument, that holds the offsets of routed rows: of all tensors with its
-/// rows only the first offsets[B] count. A unit attribute on the argument. Where
-/// ops of several counts are in one kernel, the number is on each such op.
+/// rows only the first offsets[B] count. A unit attribute on the argument.
 inline constexpr llvm::StringLiteral kRowCountAttrName = "nag.row_count";
 /// On ops of the host program, by -nag-plan-buffers: one NagSlotAttr per
 /// tensor result.
