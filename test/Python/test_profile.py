@@ -198,3 +198,15 @@ def test_tuning_repeats(tmp_path):
     for name in ("first.json", "again.json"):
         nagc("tune", tmp_path / "gemm.mlir", "--candidates", 4, "-o", tmp_path / name)
     assert (tmp_path / "first.json").read_text() == (tmp_path / "again.json").read_text()
+
+
+def test_thresholds_for_a_rate(tmp_path):
+    """The first product of the MLP works on the tiles of as many tokens as a capacity of the rate keeps."""
+    def count(policy, *options):
+        sizes = dict(layers=1, width=32, heads=2, seq=128, batch=2, mod_exempt=0, mod_policy=policy, mod_rate=0.5)
+        nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in sizes.items()), "-o", tmp_path / "routed.mlir")
+        kernels = json.loads(nagc("profile", tmp_path / "routed.mlir", "--function", "loss", "--json", *options))["kernels"]
+        return next(k["flops"] for k in kernels if "relu2" in k["name"])
+
+    kept = count("capacity")
+    assert kept == count("threshold", "--mod-rate", 0.5) < 0.6 * count("threshold", "--mod-rate", 0)
