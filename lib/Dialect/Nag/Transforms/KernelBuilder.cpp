@@ -145,9 +145,12 @@ private:
       if (isGathered(group, op))
         clone(op);
     llvm::for_each(group.products, clone);
-    for (Operation *op : group.ops)
-      if (!llvm::is_contained(group.products, op) && !isGathered(group, op))
-        clone(op);
+    // Selection comes last: a launch ends with it.
+    for (bool selects : {false, true})
+      for (Operation *op : group.ops)
+        if (isa<RouteOp>(op) == selects && !isGathered(group, op) &&
+            !llvm::is_contained(group.products, op))
+          clone(op);
     SmallVector<Value> yields;
     for (Value output : outputs)
       yields.push_back(mapping.lookup(output));
