@@ -13,14 +13,18 @@ import json
 import re
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from iso_flops import FORTUNES, ROOT, nagc
 
 
 def train(build, folder, name, settings, seed, options):
-    model, run = folder / f"{name}.mlir", folder / name
+    run = folder / f"{options.preset}-{name}-{seed}"
+    model = run.with_suffix(".mlir")
     nagc(build, "model", "--preset", options.preset, *settings, *options.model, "-o", model)
+    if (run / f"step-{options.steps:08}.safetensors").exists():
+        return model, run
     nagc(build, "train", model, "--data", options.data, "--steps", options.steps, "--seed", seed, "--threads",
          options.threads, "--val-interval", 0, "--checkpoint-dir", run)
     return model, run
@@ -86,13 +90,16 @@ def main():
     parser.add_argument("--batches", type=int, default=16)
     parser.add_argument("--data", default=FORTUNES)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=Path, help="folder for models and checkpoints; runs that are finished there are not repeated")
     parser.add_argument("--pictures", type=Path, help="folder for one SVG per curve")
     parser.add_argument("model", nargs="*", help="options of nagc model, behind --")
     options = parser.parse_args()
+    if options.runs:
+        options.runs.mkdir(parents=True, exist_ok=True)
     rates = sorted({*options.rates, options.rate})
     routed = ["--mod-policy", "capacity", "--mod-rate", options.rate]
     for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as scratch:
+        with nullcontext(options.runs) if options.runs else tempfile.TemporaryDirectory() as scratch:
             for name, settings in (("dense", []), ("capacity", routed)):
                 model, run = train(options.build, Path(scratch), name, settings, seed, options)
                 picture = options.pictures and options.pictures / f"{options.preset}-{name}-{seed}.svg"
