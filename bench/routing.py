@@ -161,13 +161,13 @@ def count_operations(folder, **settings):
 
 def count_keys_and_values(folder, precision, one):
     """What keys and values of all tokens cost in a dense layer: twice what half as many of their heads save. Operations by the cost
-    interface; bytes on the machine, and the rows that they are made of, read for the product and for the weights' gradients, and
-    those rows' gradient, read and written."""
+    interface; distinct bytes on the machine, and the rows that they are made of, read for the product and for the weights' gradients,
+    and those rows' gradient, read and written."""
     half = dict(kv_heads=MACHINE["heads"] // 2)
     rows = 4 * (4 * MACHINE["seq"] * MACHINE["batch"] * MACHINE["width"])
     fewer = count_passes(folder, precision, **half)
-    part = {key: 2 * (one[key] - fewer[key]) + rows for key in ("bytes_requested", "bytes_unique")}
-    return part | {"flops": 2 * (count_operations(folder) - count_operations(folder, **half))}
+    return {"bytes_unique": 2 * (one["bytes_unique"] - fewer["bytes_unique"]) + rows,
+            "flops": 2 * (count_operations(folder) - count_operations(folder, **half))}
 
 
 def machine_rows(folder, precision, rates=RATES):
@@ -175,18 +175,20 @@ def machine_rows(folder, precision, rates=RATES):
     what routing adds to that or saves of it. The share that a bar allows: 1 - rate, but all of what keys and values cost with kv = all."""
     one, two = (count_passes(folder, precision, layers) for layers in (1, 2))
     dense = {key: two[key] - one[key] for key in COUNTS}
-    whole = {"all": count_keys_and_values(folder, precision, one), "routed": dict.fromkeys(COUNTS, 0)}
+    parts = count_keys_and_values(folder, precision, one)
+    whole = {"all": {key: part / dense[key] for key, part in parts.items()}, "routed": dict.fromkeys(parts, 0.0)}
     yield dict(name="dense", rate=0.0, launches=dense["launches"], more_per_sub_layer=0.0,
                **{key: dict(share=1.0, bar=1.0) for key in COUNTS[1:]})
+    measure = dict(bytes_requested="bytes_unique", bytes_unique="bytes_unique", flops="flops")
     for policy, kv, rate in itertools.product(("capacity", "threshold"), ("all", "routed"), rates):
         settings = dict(mod_exempt=0, mod_kv=kv, mod_policy=policy)
         at = dict(mod_rate=rate) if policy == "capacity" else dict(rate=rate)
         routed = count_passes(folder, precision, **settings, **at)
         counts = {key: dense[key] + routed[key] - one[key] for key in COUNTS}
-        kept = {key: whole[kv][key] + (1.0 - rate) * (dense[key] - whole[kv][key]) for key in COUNTS[1:]}
+        kept = {key: 1.0 - rate + rate * whole[kv][part] for key, part in measure.items()}
         yield dict(name=f"{policy} {rate:.1%}, kv {kv}", rate=rate, launches=counts["launches"],
                    more_per_sub_layer=(counts["launches"] - dense["launches"]) / 2,
-                   **{key: dict(share=counts[key] / dense[key], bar=kept[key] / dense[key]) for key in COUNTS[1:]})
+                   **{key: dict(share=counts[key] / dense[key], bar=kept[key]) for key in COUNTS[1:]})
 
 
 def show_machine(table, precision):
