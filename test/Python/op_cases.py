@@ -127,6 +127,11 @@ def norm_cases(shape, edge, groups=1):
               operands="%x gain %w"),
         plain("rms_norm_vjp" + edge, "rms_norm_vjp", dict(x=x, dy=dy), named(ref.rms_norm_vjp, "dx", **form),
               attributes),
+        plain("rms_norm_vjp of result" + edge, "rms_norm_vjp",
+              dict(y=ref.rms_norm(x, **form), dy=dy, inverse=ref.inverse_rms(x, groups)), named(ref.rms_norm_vjp, "dx", **form),
+              attributes),
+        plain("inverse_rms" + edge, "inverse_rms", dict(x=x), named(ref.inverse_rms, "y", groups=groups),
+              f"{{groups = {groups}}}"),
         plain("gain" + edge, "gain", dict(x=x, w=weight), named(ref.gain, "y"), limit=ROUNDING),
         plain("gain_vjp" + edge, "gain_vjp", dict(x=x, w=weight, dy=dy), named(ref.gain_vjp, "dx", "dw")),
     ]

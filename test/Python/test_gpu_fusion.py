@@ -30,10 +30,11 @@ def test_gradients_are_those_of_the_reference(model, tmp_path):
 ODD = replace(CONFIGS["nag"], width=18, heads=3, kv_heads=3, hidden=22, vocab=11, padded_vocab=13, seq=7, batch=1, gate_directions=5)
 
 
-@pytest.mark.parametrize("precision, tolerance", [("f32", 2e-5), ("bf16", 3e-2)])
+@pytest.mark.parametrize("precision, tolerance", [("f32", 2e-5), ("bf16", 4e-2)])
 @pytest.mark.parametrize("model", ["nag", "prenorm"])
 def test_fused_and_unfused_kernels_agree(model, precision, tolerance, tmp_path):
-    """The loss and every gradient; sums in another order, and in bf16 results between ops rounded or not."""
+    """The loss and every gradient; sums in another order, and in bf16 results between ops rounded or not: either is up to 3e-2 from
+    the float64 reference."""
     config = replace(ODD, residual=model)
     path, inputs = tmp_path / "model.mlir", inputs_of(config, start(config), np.float32)
     write_model(config, "f32", path)

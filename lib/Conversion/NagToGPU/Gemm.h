@@ -225,7 +225,8 @@ private:
     mlir::Value start, thread;
     mlir::Type elementType;
     int64_t bytes;
-    bool isLane = false;
+    /// Where there is one for each part of a row, how many a row has.
+    int64_t parts = 0;
     /// The pointer to the rows' indices, where these name the rows.
     mlir::Value indices = nullptr;
   };
@@ -239,6 +240,7 @@ private:
                      mlir::ValueRange values);
   void storeAll(int64_t row, int64_t column, mlir::ValueRange sums);
   Place findRow(const Place &place, int64_t row);
+  mlir::Value getPart(const Place &place);
   mlir::Value getRow(int64_t row);
   int64_t getRun(llvm::ArrayRef<int64_t> offsets) const;
   EpilogueRow::Elements loadRowElements(const Place &place, int64_t row,

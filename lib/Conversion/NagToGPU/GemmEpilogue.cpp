@@ -207,11 +207,16 @@ static Type getProgramType(Value operand, RowRole role, int64_t rows,
   return {};
 }
 
+/// Rows of sums, or of one element for each of `part` columns.
 static bool isResult(OpResult result, RowRole role, int64_t rows,
-                     int64_t columns) {
+                     int64_t columns, int64_t part) {
+  auto type = dyn_cast<RankedTensorType>(result.getType());
+  bool isPerPart = role == RowRole::Row && type && part > 0 &&
+                   type.getShape().back() == columns / part &&
+                   type.getNumElements() == rows * (columns / part);
   return (role == RowRole::Row || role == RowRole::Lane) &&
          isFloat(getElementTypeOrSelf(result)) &&
-         getProgramType(result, role, rows, columns);
+         (isPerPart || getProgramType(result, role, rows, columns));
 }
 
 /// Builds the op's row program; null where it is not for an epilogue.
@@ -220,7 +225,8 @@ std::unique_ptr<Block> Epilogue::buildProgram(RowwiseOpInterface op,
   if (op.getNumRows() != rows)
     return nullptr;
   for (OpResult own : op->getResults())
-    if (!isResult(own, op.getResultRole(own.getResultNumber()), rows, columns))
+    if (!isResult(own, op.getResultRole(own.getResultNumber()), rows, columns,
+                  op.getColumnSpan()))
       return nullptr;
   auto program = std::make_unique<Block>();
   ImplicitLocOpBuilder builder(op.getLoc(), op.getContext());

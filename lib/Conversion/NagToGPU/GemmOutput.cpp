@@ -27,8 +27,9 @@ void Output::setEpilogue(const Epilogue &program, ValueRange sourceBuffers,
       indexBuffers = indexBuffers.drop_front();
       continue;
     }
-    place.isLane = cast<RankedTensorType>(tensor.getType()).getNumElements() !=
-                   rows * columns;
+    int64_t perRow =
+        cast<RankedTensorType>(tensor.getType()).getNumElements() / rows;
+    place.parts = perRow == columns ? 0 : perRow;
   }
   for (unsigned kind = 0; kind < kNumEpilogueSources; ++kind) {
     size_t count = program.getSources(EpilogueSource(kind)).size();
@@ -63,9 +64,15 @@ void Output::moveTo(Value row, Value column) {
   Value index = code.add(line, code.extend(column));
   for (Place &place :
        llvm::concat<Place>(outputs, sources[unsigned(EpilogueSource::Element)]))
-    place.thread = code.offset(
-        place.start,
-        code.mul(place.isLane ? code.extend(row) : index, place.bytes));
+    place.thread =
+        code.offset(place.start, code.mul(place.parts ? getPart(place) : index,
+                                          place.bytes));
+}
+
+/// The number of the thread's part of a row.
+Value Output::getPart(const Place &place) {
+  return code.add(code.mul(code.extend(threadRow), place.parts),
+                  code.extend(code.div(threadColumn, getSpan())));
 }
 
 /// Null where all elements of the tile are inside.
@@ -212,12 +219,14 @@ void Output::storeRowElements(const Place &place, int64_t row,
   auto guarded = [&](Value inside, function_ref<void()> body) {
     inside ? code.ifTrue(inside, body) : body();
   };
-  if (place.isLane) {
-    // The lane that has the first column.
-    Value isFirst = code.less(threadColumn, 1);
-    Value inside = isInside(row, 0);
-    guarded(inside ? code.both(isFirst, inside) : isFirst,
-            [&] { storeElements(place, row, values); });
+  if (place.parts) {
+    // The lane that has the part's first column.
+    Value isFirst = code.less(code.rem(threadColumn, getSpan()), 1);
+    Value inside = isInside(row, offsets.front());
+    guarded(inside ? code.both(isFirst, inside) : isFirst, [&] {
+      storeElements(place, row * place.parts + offsets.front() / getSpan(),
+                    values);
+    });
     return;
   }
   for (int64_t index = 0, count = offsets.size(); index < count;) {

@@ -143,10 +143,7 @@ Value RowThreads::compute(Value source, RowPosition &position) {
   }
   case RowPattern::GroupSum:
     if (shared != sharedRows.end())
-      return loadShared(
-          shared->second,
-          arith::RemUIOp::create(builder, position.first, constant(length)),
-          width);
+      return loadGroupSums(shared->second, position);
     return computeGroupSum(op, position);
   case RowPattern::ColumnSum:
     return computeColumnSum(op, position);
@@ -338,6 +335,25 @@ Value RowThreads::gather(OpOperand &operand, RowPosition &position) {
     if (!result)
       result = zero(VectorType::get({width}, one.getType()));
     result = vector::InsertOp::create(builder, one, result, i);
+  }
+  return result;
+}
+
+/// Sums of groups that threads share. Of a few, vectors need not be aligned.
+Value RowThreads::loadGroupSums(const SharedRow &shared,
+                                RowPosition &position) {
+  int64_t width = position.layout.width;
+  auto place = [&](int64_t index) -> Value {
+    return arith::RemUIOp::create(builder, offset(position.first, index),
+                                  constant(shared.length));
+  };
+  if (position.layout.period == 0 && shared.length % width == 0)
+    return loadShared(shared, place(0), width);
+  Value result = zero(VectorType::get({width}, builder.getF32Type()));
+  for (int64_t index = 0; index < width; ++index) {
+    Value one = vector::ExtractOp::create(
+        builder, loadShared(shared, place(index), 1), 0);
+    result = vector::InsertOp::create(builder, one, result, index);
   }
   return result;
 }

@@ -99,6 +99,7 @@ private:
   mlir::Value computeIndices(mlir::linalg::IndexOp op, RowPosition &position,
                              llvm::ArrayRef<int64_t> sizes);
   mlir::Value flip(mlir::Value vector, RowPosition &position, int64_t half);
+  mlir::Value loadGroupSums(const SharedRow &shared, RowPosition &position);
   mlir::Value gather(mlir::OpOperand &operand, RowPosition &position);
   mlir::Value emitPoint(mlir::tensor::ExtractOp op);
 

@@ -145,6 +145,38 @@ func.func @rms_norm_c3(%x: tensor<2x8x64xf32>) {
 
 // -----
 
+func.func @inverse_rms_c1(%x: tensor<2x8x64xf32>) {
+  // expected-error @+1 {{(C1) expected 'groups' to divide 64, but got 5}}
+  %y = nag.inverse_rms %x {groups = 5} : (tensor<2x8x64xf32>) -> tensor<2x8x5xf32>
+  return
+}
+
+// -----
+
+func.func @inverse_rms_c2(%x: tensor<2x8x64xf32>) {
+  // expected-error @+1 {{(C2) expected a finite 'eps' of 0 or more, but got -1.0}}
+  %y = nag.inverse_rms %x {groups = 4, eps = -1.0} : (tensor<2x8x64xf32>) -> tensor<2x8x4xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_vjp_c4(%x: tensor<2x8x64xf32>, %i: tensor<2x8x5xf32>) {
+  // expected-error @+1 {{(C4) expected 'inverse' of type 'tensor<2x8x4xf32>', but got 'tensor<2x8x5xf32>'}}
+  %y = nag.rms_norm_vjp %x, %x, %i {groups = 4} : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x5xf32>) -> tensor<2x8x64xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_vjp_c4_factor(%x: tensor<2x8x64xf32>, %i: tensor<2x8x4xf32>) {
+  // expected-error @+1 {{(C4) expected a 'factor' that is not zero with 'inverse', but got 0}}
+  %y = nag.rms_norm_vjp %x, %x, %i {groups = 4, factor = 0.0} : (tensor<2x8x64xf32>, tensor<2x8x64xf32>, tensor<2x8x4xf32>) -> tensor<2x8x64xf32>
+  return
+}
+
+// -----
+
 func.func @gain_c2(%x: tensor<2x8x64xf32>, %g: tensor<24xf32>) {
   // expected-error @+1 {{(C2) expected the length of 'gain' to divide 64, but got 24}}
   %y = nag.gain %x, %g : (tensor<2x8x64xf32>, tensor<24xf32>) -> tensor<2x8x64xf32>

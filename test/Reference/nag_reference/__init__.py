@@ -8,7 +8,7 @@ forward operands and the results' cotangents. Rows are the last dimension of eve
 from .attention import attention, attention_vjp, rotary, rotary_table, rotary_vjp
 from .check import central_difference, relative_error
 from .dense import (embedding, embedding_vjp, gain, gain_vjp, gelu, gelu_vjp, linear, linear_vjp, relu2, relu2_vjp,
-                    rms_norm, rms_norm_vjp, swiglu, swiglu_vjp, weight_grad)
+                    inverse_rms, rms_norm, rms_norm_vjp, swiglu, swiglu_vjp, weight_grad)
 from .routing import (executed, kept, put, quantile, rotary_at, route, routed_attention, routed_attention_vjp, soft_skip,
                       soft_skip_vjp, take)
 from .stream import (EPS, decode, decode_vjp, encode, encode_vjp, gate, gate_vjp, modulate, modulate_vjp, rotate,

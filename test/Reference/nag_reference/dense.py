@@ -54,8 +54,14 @@ def rms_norm(x, weight=None, groups=1, factor=1.0, eps=EPS):
     return y if weight is None else gain(y, weight)
 
 
-def rms_norm_vjp(x, dy, groups=1, factor=1.0, eps=EPS):
-    """Of the norm without gain, as nag.rms_norm_vjp."""
+def inverse_rms(x, groups=1, eps=EPS):
+    return 1 / rms(split_groups(x, groups), eps)[..., 0]
+
+
+def rms_norm_vjp(x, dy, inverse=None, groups=1, factor=1.0, eps=EPS):
+    """Of the norm without gain, as nag.rms_norm_vjp: with `inverse`, x is the norm's result."""
+    if inverse is not None:
+        x = (split_groups(x, groups) / (factor * inverse[..., None])).reshape(x.shape)
     parts, dparts = split_groups(x, groups), split_groups(dy, groups)
     rho = rms(parts, eps)
     n = parts / rho

@@ -113,6 +113,7 @@ NAG = {
     "global_norm": lambda a, *x: ops.global_norm(x),
     "head_loss": lambda a, *x: ops.head_loss(*x, **head_form(a)),
     "head_loss_vjp": lambda a, *x: ops.head_loss_vjp(*x, **head_form(a)),
+    "inverse_rms": lambda a, x: ops.inverse_rms(x, a["groups"], a["eps"]),
     "linear": lambda a, *x: ops.linear(*x, "transpose_weight" in a),
     "log_norm": lambda a, x: x[1],
     "make_stream": lambda a, r, s: ((r, s),),

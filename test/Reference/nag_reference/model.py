@@ -47,7 +47,7 @@ class Attention:
         return ops.linear(self.o, w["c_proj"])
 
     def before_norm(self, x, dy, heads):
-        return ops.rotary_vjp(ops.rms_norm_vjp(x, dy, heads, self.config.qk_scale), *self.table, heads)
+        return ops.rotary_vjp(ops.rms_norm_vjp(x, dy, groups=heads, factor=self.config.qk_scale), *self.table, heads)
 
     def backward(self, df, grads):
         c, w = self.config, self.weight

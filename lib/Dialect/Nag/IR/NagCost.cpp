@@ -113,6 +113,7 @@ int64_t EmbeddingVJPOp::getFlops() { return elements(getResultGrad()); }
 int64_t RotaryTableOp::getFlops() { return 4 * elements(getCos()); }
 int64_t RotaryOp::getFlops() { return 3 * elements(getInput()); }
 int64_t RmsNormVJPOp::getFlops() { return 8 * elements(getInput()); }
+int64_t InverseRmsOp::getFlops() { return 2 * elements(getInput()); }
 int64_t GainOp::getFlops() { return elements(getInput()); }
 int64_t GainVJPOp::getFlops() { return 3 * elements(getInput()); }
 int64_t Relu2Op::getFlops() { return 2 * elements(getInput()); }

@@ -257,6 +257,20 @@ LogicalResult RmsNormOp::inferReturnTypes(MLIRContext *,
   return success();
 }
 
+LogicalResult InverseRmsOp::inferReturnTypes(MLIRContext *,
+                                             std::optional<Location> loc,
+                                             Adaptor adaptor,
+                                             InferredTypes &types) {
+  auto input = cast<RankedTensorType>(adaptor.getInput().getType());
+  SmallVector<int64_t> shape(input.getShape());
+  if (shape.empty())
+    return emitOptionalError(loc, "expected an input of rank 1 or more");
+  shape.back() = adaptor.getGroups();
+  types.push_back(
+      RankedTensorType::get(shape, getComputeType(input.getElementType())));
+  return success();
+}
+
 LogicalResult RmsNormVJPOp::inferReturnTypes(MLIRContext *,
                                              std::optional<Location>,
                                              Adaptor adaptor,

@@ -161,6 +161,22 @@ SmallVector<Value> RmsNormOp::buildRow(ImplicitLocOpBuilder &builder,
   return {rows.reshape(y, {width})};
 }
 
+int64_t InverseRmsOp::getNumRows() { return countRows(getInput().getType()); }
+RowRole InverseRmsOp::getOperandRole(unsigned) { return RowRole::Row; }
+RowRole InverseRmsOp::getResultRole(unsigned) { return RowRole::Row; }
+
+int64_t InverseRmsOp::getColumnSpan() {
+  return getWidth(getInput()) / getGroups();
+}
+
+SmallVector<Value> InverseRmsOp::buildRow(ImplicitLocOpBuilder &builder,
+                                          ValueRange operands, Value) {
+  RowBuilder rows(builder, getComputeElementType(getInput()));
+  int64_t width = getWidth(getInput()), groups = getGroups();
+  Value x = rows.reshape(operands[0], {groups, width / groups});
+  return {inverseGroupRms(rows, x, getEps().convertToDouble())};
+}
+
 int64_t RmsNormVJPOp::getNumRows() { return countRows(getInput().getType()); }
 RowRole RmsNormVJPOp::getOperandRole(unsigned) { return RowRole::Row; }
 RowRole RmsNormVJPOp::getResultRole(unsigned) { return RowRole::Row; }
@@ -169,7 +185,7 @@ int64_t RmsNormVJPOp::getColumnSpan() {
   return getWidth(getInput()) / getGroups();
 }
 
-bool RmsNormVJPOp::hasGramForm() { return getGroups() == 1; }
+bool RmsNormVJPOp::hasGramForm() { return getGroups() == 1 && !getInverse(); }
 
 SmallVector<GramValue>
 RmsNormVJPOp::buildGramForm(GramBuilder &gram, ArrayRef<GramValue> operands) {
@@ -193,10 +209,14 @@ SmallVector<Value> RmsNormVJPOp::buildRow(ImplicitLocOpBuilder &builder,
   double factor = getFactor().convertToDouble();
   Value x = rows.reshape(operands[0], {groups, groupWidth});
   Value grad = rows.reshape(operands[1], {groups, groupWidth});
-  Value inverse = inverseGroupRms(rows, x, getEps().convertToDouble());
+  Value inverse = getInverse()
+                      ? operands[2]
+                      : inverseGroupRms(rows, x, getEps().convertToDouble());
   Value dot = rows.groupSum({x, grad}, [](Elements e) { return e[0] * e[1]; });
   auto inputGrad = [&](Elements e) {
-    Scalar radial = e[3] * e[2] * e[2] / double(groupWidth);
+    // x / rms is x times the inverse, or a result by the factor.
+    Scalar radial = getInverse() ? e[3] / (factor * factor * groupWidth)
+                                 : e[3] * e[2] * e[2] / double(groupWidth);
     return (e[1] - e[0] * radial) * (e[2] * factor);
   };
   Value y = rows.map({x, grad, perGroup(inverse), perGroup(dot)}, inputGrad);
@@ -213,6 +233,7 @@ RowRole GainOp::getOperandRole(unsigned index) {
 }
 RowRole GainOp::getResultRole(unsigned) { return RowRole::Row; }
 std::optional<unsigned> GainOp::getSharedOperand(unsigned) { return 0; }
+int64_t GainOp::getColumnSpan() { return getWidth(getGain()); }
 
 SmallVector<Value> GainOp::buildRow(ImplicitLocOpBuilder &builder,
                                     ValueRange operands, Value) {

@@ -153,19 +153,27 @@ Cotangents RotaryOp::buildVJP(OpBuilder &builder,
   return result;
 }
 
+/// Heads' norms are read again by attention anyway, so that with one number per
+/// head they stand for what went into them; rows that are normed as a whole are
+/// read again themselves.
 Cotangents RmsNormOp::buildVJP(OpBuilder &builder,
                                ArrayRef<Cotangent> cotangents) {
   ImplicitLocOpBuilder b(getLoc(), builder);
-  Value grad = cotangents[0].value, gainGrad;
+  Value grad = cotangents[0].value, gainGrad, normalised = getResult();
   if (getGain()) {
-    Value normalised = RmsNormOp::create(
-        b, getInput(), Value(), getGroupsAttr(), getFactorAttr(), getEpsAttr());
+    normalised = RmsNormOp::create(b, getInput(), Value(), getGroupsAttr(),
+                                   getFactorAttr(), getEpsAttr());
     auto vjp = GainVJPOp::create(b, normalised, getGain(), grad);
     grad = vjp.getInputGrad();
     gainGrad = vjp.getGainGrad();
   }
-  Value input = RmsNormVJPOp::create(b, getInput(), grad, getGroupsAttr(),
-                                     getFactorAttr(), getEpsAttr());
+  bool byResult = getGroups() > 1 && !getFactor().isZero();
+  Value inverse =
+      byResult ? InverseRmsOp::create(b, getInput(), getGroups(), getEps())
+               : Value();
+  Value input =
+      RmsNormVJPOp::create(b, byResult ? normalised : getInput(), grad, inverse,
+                           getGroupsAttr(), getFactorAttr(), getEpsAttr());
   if (getGain())
     return {tensorOf(input), tensorOf(gainGrad)};
   return {tensorOf(input)};

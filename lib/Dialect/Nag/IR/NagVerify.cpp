@@ -390,11 +390,25 @@ LogicalResult RmsNormOp::verify() {
   return verifyEps(*this, "C3", getEps());
 }
 
+LogicalResult InverseRmsOp::verify() {
+  if (failed(verifyGroups(*this, getInput(), getGroups())))
+    return failure();
+  return verifyEps(*this, "C2", getEps());
+}
+
 LogicalResult RmsNormVJPOp::verify() {
   if (failed(verifyGroups(*this, getInput(), getGroups())) ||
       failed(expectType(*this, "C2", "result_grad", getInput().getType(),
                         getResultGrad().getType())))
     return failure();
+  if (getInverse()) {
+    SmallVector<int64_t> shape(tensorType(getInput()).getShape());
+    shape.back() = getGroups();
+    if (failed(expectShape(*this, "C4", "inverse", shape, getInverse())) ||
+        failed(expectTrue(*this, "C4", !getFactor().isZero(),
+                          "a 'factor' that is not zero with 'inverse'", "0")))
+      return failure();
+  }
   return verifyEps(*this, "C3", getEps());
 }
 

@@ -193,24 +193,44 @@ def Nag_RmsNormOp : Nag_HeadwiseRowOp<"rms_norm", [Nag_Differentiable, Nag_Parti
   let assemblyFormat = "$input (`gain` $gain^)? attr-dict `:` functional-type(operands, results)";
 }
 
+def Nag_InverseRmsOp : Nag_HeadwiseRowOp<"inverse_rms"> {
+  let summary = "what nag.rms_norm multiplies a row, or each group of it, by";
+  let description = [{
+    `y[row, h] = 1 / sqrt(mean(x_h * x_h) + eps)` with the last dimension of x read as [groups, c]; f32 where x is bf16.
+
+    Constraints: (C1) `groups` divides the last dimension; (C2) `eps` is finite and not negative.
+
+    ```mlir
+    %y = nag.inverse_rms %x {groups = 4} : (tensor<2x8x64xf32>) -> tensor<2x8x4xf32>
+    ```
+  }];
+  let arguments = (ins Nag_Tensor:$input, DefaultValuedAttr<I64Attr, "1">:$groups,
+      DefaultValuedAttr<F64Attr, "1.1920928955078125e-07">:$eps);
+  let results = (outs Nag_Tensor:$result);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
 def Nag_RmsNormVJPOp : Nag_HeadwiseRowOp<"rms_norm_vjp", [Nag_PartialGramForm]> {
   let summary = "vector-Jacobian product of nag.rms_norm without gain";
   let description = [{
-    With n = x / rms and d the length of a group: `dx = factor * (dy - n <dy, n>/d) / rms`.
+    With n = x / rms and d the length of a group: `dx = factor * (dy - n <dy, n>/d) / rms`. With `inverse` (of nag.inverse_rms), `input` is
+    not x but the norm's result, `factor * n`, so that x need not be kept.
 
-    Constraints: (C1) and (C3) as in nag.rms_norm; (C2) `result_grad` has the type of `input`.
+    Constraints: (C1) and (C3) as in nag.rms_norm; (C2) `result_grad` has the type of `input`; (C4) `inverse` is [rows..., groups], and `factor`
+    is not zero with it.
 
     ```mlir
     %dx = nag.rms_norm_vjp %x, %dy {groups = 4, factor = 1.2} : (tensor<2x8x64xf32>, tensor<2x8x64xf32>) -> tensor<2x8x64xf32>
     ```
   }];
-  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$result_grad, DefaultValuedAttr<I64Attr, "1">:$groups,
+  let arguments = (ins Nag_Tensor:$input, Nag_Tensor:$result_grad, Optional<Nag_Tensor>:$inverse, DefaultValuedAttr<I64Attr, "1">:$groups,
       DefaultValuedAttr<F64Attr, "1.0">:$factor, DefaultValuedAttr<F64Attr, "1.1920928955078125e-07">:$eps);
   let results = (outs Nag_Tensor:$input_grad);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_GainOp : Nag_SharingRowOp<"gain", [Nag_Differentiable]> {
+def Nag_GainOp : Nag_PureOp<"gain", [Nag_Differentiable,
+    DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand", "getColumnSpan"]>]> {
   let summary = "multiplies every row, or every group of a row, by a learned vector";
   let description = [{
     `y[row, h, i] = x[row, h, i] * gain[i]` with the last dimension of x read as [groups, c].

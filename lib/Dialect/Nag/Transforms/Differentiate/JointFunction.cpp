@@ -66,6 +66,7 @@ public:
     for (Operation *op : llvm::reverse(forward))
       if (failed(reverse(op)))
         return failure();
+    readRounded(forward);
     returnGradients();
     for (Operation *op : replaced)
       op->erase();
@@ -74,6 +75,35 @@ public:
   }
 
 private:
+  /// A value that the forward pass reads rounded only, the backward pass reads
+  /// rounded, too: nobody has to keep it in full.
+  void readRounded(ArrayRef<Operation *> forward) {
+    SmallPtrSet<Operation *, 16> inForward(forward.begin(), forward.end());
+    inForward.insert(body.getTerminator());
+    for (Operation *op : forward) {
+      auto rounding = dyn_cast<arith::TruncFOp>(op);
+      if (!rounding || !isa<RankedTensorType>(rounding.getType()))
+        continue;
+      auto isOther = [&](Operation *user) {
+        return inForward.contains(user) &&
+               (!isa<arith::TruncFOp>(user) ||
+                user->getResultTypes() != op->getResultTypes());
+      };
+      Value value = rounding.getIn();
+      auto isBackward = [&](OpOperand &use) {
+        return !inForward.contains(use.getOwner());
+      };
+      if (llvm::any_of(value.getUsers(), isOther) ||
+          llvm::none_of(value.getUses(), isBackward))
+        continue;
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointAfter(op);
+      auto widened = arith::ExtFOp::create(builder, op->getLoc(),
+                                           value.getType(), rounding.getOut());
+      value.replaceUsesWithIf(widened, isBackward);
+    }
+  }
+
   /// Adds an argument for each tensor of an active result's cotangent.
   void seedResults() {
     Operation *terminator = body.getTerminator();
