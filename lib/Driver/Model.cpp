@@ -263,6 +263,15 @@ static runtime::ExecutedCount convert(const model::RoutedCount &count) {
   return {count.fixed, count.attention, count.mlp};
 }
 
+runtime::PassCosts nag::driver::convertCosts(const model::PassCost &passes) {
+  runtime::PassCosts costs{
+      convert(passes.flops), convert(passes.meanPairs), {}};
+  for (const model::RoutedPairs &pairs : passes.pairs)
+    costs.pairs.push_back(
+        {pairs.subLayer, pairs.flops, pairs.window, pairs.routesKeys});
+  return costs;
+}
+
 runtime::ExecutionCosts Model::countExecution(RecomputeMode recompute) const {
   runtime::ExecutionCosts costs;
   Expected<model::StepCost> step = measureStep(recompute);
@@ -270,9 +279,7 @@ runtime::ExecutionCosts Model::countExecution(RecomputeMode recompute) const {
     consumeError(step.takeError());
     return costs;
   }
-  model::RoutedCount passes = step->forward;
-  passes += step->backward;
-  costs.batchFlops = convert(passes);
+  costs.batch = convertCosts(step->training);
   costs.optimizerFlops = double(step->optimizerFlops);
   costs.parametersPerToken = convert(step->parametersPerToken);
   costs.kvBytesPerToken = convert(step->kvBytesPerToken);

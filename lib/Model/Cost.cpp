@@ -214,6 +214,72 @@ llvm::Expected<RoutedCount> Counter::count(StringRef name) {
   return sum;
 }
 
+namespace {
+/// Collects the pairs of the layers that an entry point repeats.
+class PairCollector {
+public:
+  PairCollector(ModuleOp root, PassCost &passes) : module(root), cost(passes) {}
+
+  void addCalls(func::FuncOp entry);
+
+private:
+  void addLayers(RepeatOp repeat, int64_t first);
+  void add(const PairCost &pairs, int64_t layer);
+
+  ModuleOp module;
+  PassCost &cost;
+  std::map<int64_t, RoutedPairs> layers;
+};
+} // namespace
+
+void PairCollector::addCalls(func::FuncOp entry) {
+  int64_t end = 0;
+  for (auto repeat : entry.getOps<RepeatOp>()) {
+    int64_t count = repeat.getCount();
+    // The backward pass begins with the last layers.
+    if (repeat.getReverse())
+      end -= count;
+    addLayers(repeat, end);
+    if (!repeat.getReverse())
+      end += count;
+  }
+  for (const auto &[layer, pairs] : layers)
+    cost.pairs.push_back(pairs);
+}
+
+void PairCollector::addLayers(RepeatOp repeat, int64_t first) {
+  auto callee = module.lookupSymbol<func::FuncOp>(repeat.getCallee());
+  Block &body = callee.getBody().front();
+  CostSplitter splitter(body);
+  for (auto op : body.getOps<CostOpInterface>()) {
+    std::optional<PairCost> pairs = op.getPairCost();
+    if (!pairs)
+      continue;
+    double mean = double(pairs->meanPairs) * double(pairs->flops);
+    cost.meanPairs += splitter.assign(*op, mean) * double(repeat.getCount());
+    for (int64_t i = 0, e = repeat.getCount(); i != e; ++i)
+      add(*pairs, first + i);
+  }
+}
+
+/// Sub-layers are attention and MLP in turn.
+void PairCollector::add(const PairCost &pairs, int64_t layer) {
+  RoutedPairs &sum = layers[layer];
+  sum.subLayer = 2 * layer;
+  sum.flops += double(pairs.flops);
+  sum.window = pairs.window;
+  sum.routesKeys = pairs.routesKeys;
+}
+
+static PassCost collectPasses(ModuleOp module, StringRef entry,
+                              const RoutedCount &flops) {
+  PassCost cost;
+  cost.flops = flops;
+  PairCollector(module, cost)
+      .addCalls(module.lookupSymbol<func::FuncOp>(entry));
+  return cost;
+}
+
 /// Bytes of a value; a view of another takes none of its own.
 static int64_t getStorageBytes(Value value) {
   Operation *op = value.getDefiningOp();
@@ -313,6 +379,8 @@ llvm::Expected<StepCost> nag::model::measureStep(ModuleOp module) {
   if (cost.tokens == 0)
     return llvm::createStringError(
         "expected an argument named tokens of @loss, but got none");
+  cost.evaluation = collectPasses(module, "loss", cost.forward);
+  cost.training = collectPasses(module, "gradients", gradients);
   cost.backward = gradients;
   cost.backward += cost.forward * -1;
   cost.forwardFlops = int64_t(cost.forward.all());
@@ -351,6 +419,9 @@ llvm::json::Object nag::model::toJSON(const StepCost &cost) {
            {"skips", cost.expectedSkips},
            {"routed_flops", cost.forward.all() - cost.forward.fixed +
                                 cost.backward.all() - cost.backward.fixed},
+           {"routed_attention_flops", cost.training.flops.attention},
+           {"routed_mlp_flops", cost.training.flops.mlp},
+           {"mean_pair_flops", cost.training.meanPairs.all()},
            {"flops_per_step", cost.executedFlops()},
            {"flops_per_token", cost.executedFlops() / double(cost.tokens)},
            {"parameters_per_token",

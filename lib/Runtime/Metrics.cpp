@@ -59,22 +59,6 @@ std::vector<double> nag::runtime::averageNorms(const TensorInfo &info,
   return means;
 }
 
-/// 1 for the `count` largest, of equals the earlier, 0 for the others. Under
-/// every policy (spec section 4) these are the tokens that a sub-layer
-/// executes.
-static std::vector<double> markLargest(llvm::ArrayRef<double> scores,
-                                       int64_t count) {
-  std::vector<int64_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  llvm::sort(order, [&](int64_t a, int64_t b) {
-    return std::pair(-scores[a], a) < std::pair(-scores[b], b);
-  });
-  std::vector<double> marks(scores.size(), 0);
-  for (int64_t i : llvm::ArrayRef(order).take_front(count))
-    marks[i] = 1;
-  return marks;
-}
-
 GateSample GateSample::compute(const TensorInfo &info, const void *gates,
                                llvm::ArrayRef<int32_t> tokens,
                                llvm::ArrayRef<int32_t> offsets, int64_t limit) {
@@ -85,17 +69,17 @@ GateSample GateSample::compute(const TensorInfo &info, const void *gates,
   int64_t count = std::min({limit, seq, int64_t(tokens.size())});
   sample.tokens.assign(tokens.begin(), tokens.begin() + count);
   for (int64_t layer = 0; layer < info.shape[0]; ++layer) {
-    std::vector<double> scores;
+    std::vector<float> scores;
     for (int64_t i = 0; i < seq; ++i)
-      scores.push_back(
-          std::abs(readElement(info.dtype, gates, layer * perLayer + i)));
+      scores.push_back(float(
+          std::abs(readElement(info.dtype, gates, layer * perLayer + i))));
     sample.gates.insert(sample.gates.end(), scores.begin(),
                         scores.begin() + count);
     if (int64_t(offsets.size()) != info.shape[0] * (info.shape[1] + 1))
       continue;
     llvm::ArrayRef<int32_t> rows =
         offsets.slice(layer * (info.shape[1] + 1), info.shape[1] + 1);
-    std::vector<double> executed = markLargest(scores, rows[1] - rows[0]);
+    std::vector<char> executed = markExecuted(scores, rows[1] - rows[0]);
     sample.executed.insert(sample.executed.end(), executed.begin(),
                            executed.begin() + count);
   }

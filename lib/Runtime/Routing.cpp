@@ -9,21 +9,6 @@
 
 using namespace nag::runtime;
 
-double SkipReport::mean() const {
-  return share.empty() ? 0
-                       : std::accumulate(share.begin(), share.end(), 0.0) /
-                             double(share.size());
-}
-
-double ExecutedCount::at(const SkipReport &skips, int64_t routedLayers) const {
-  double sums[2] = {0, 0};
-  for (size_t i = 0; i < skips.share.size(); ++i)
-    sums[i % 2] += skips.share[i];
-  double layers = double(std::max<int64_t>(routedLayers, 1));
-  return fixed + attention * (1 - sums[0] / layers) +
-         mlp * (1 - sums[1] / layers);
-}
-
 double RateSchedule::at(int64_t step) const {
   if (step <= warmup)
     return 0;
@@ -129,20 +114,86 @@ llvm::Expected<std::vector<double>> Routing::getThresholds() const {
   return values;
 }
 
+llvm::Expected<std::vector<int32_t>> Routing::readOffsets() const {
+  std::vector<int32_t> offsets;
+  const TensorInfo *info = buffers ? buffers->lookup("offsets") : nullptr;
+  if (!info)
+    return offsets;
+  offsets.resize(getNumElements(info->shape));
+  if (llvm::Error failure = buffers->read("offsets", offsets.data()))
+    return failure;
+  return offsets;
+}
+
+/// Of a batch. Where keys are routed and there is no window, positions do not
+/// matter.
+llvm::Expected<double>
+Routing::countPairs(const PairCosts &costs,
+                    llvm::ArrayRef<int32_t> offsets) const {
+  const TensorInfo &info = *buffers->lookup("gates");
+  int64_t batch = info.shape[1], length = info.shape[2], sum = 0;
+  auto ends = offsets.slice(costs.subLayer * (batch + 1), batch + 1);
+  std::vector<char> bytes;
+  if (!costs.routesKeys || costs.window) {
+    bytes.resize(info.getByteSize() / info.shape[0]);
+    if (llvm::Error failure = buffers->readPart(
+            "gates", costs.subLayer * bytes.size(), bytes.size(), bytes.data()))
+      return failure;
+  }
+#pragma omp parallel for reduction(+ : sum) if (batch > 1)
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t count = ends[b + 1] - ends[b];
+    if (bytes.empty()) {
+      sum += count * (count + 1) / 2;
+      continue;
+    }
+    std::vector<float> scores;
+    for (int64_t t = 0; t < length; ++t)
+      scores.push_back(
+          float(readElement(info.dtype, bytes.data(), b * length + t)));
+    sum += nag::runtime::countPairs(markExecuted(scores, count), costs.window,
+                                    costs.routesKeys);
+  }
+  return double(sum);
+}
+
+llvm::Expected<double> Routing::countFlops(const PassCosts &costs) const {
+  SkipReport skips;
+  if (isRouted()) {
+    llvm::Expected<SkipReport> report = this->report();
+    if (!report)
+      return report.takeError();
+    skips = std::move(*report);
+  }
+  double flops = costs.flops.at(skips, routedLayers);
+  llvm::Expected<std::vector<int32_t>> offsets = readOffsets();
+  if (!offsets)
+    return offsets.takeError();
+  if (offsets->empty() || !buffers->lookup("gates"))
+    return flops;
+  flops -= costs.meanPairs.at(skips, routedLayers);
+  for (const PairCosts &pairs : costs.pairs) {
+    llvm::Expected<double> count = countPairs(pairs, *offsets);
+    if (!count)
+      return count.takeError();
+    flops += *count * pairs.flops;
+  }
+  return flops;
+}
+
 llvm::Expected<SkipReport> Routing::report() const {
   SkipReport report;
   report.rate = currentRate;
-  const TensorInfo *info = buffers->lookup("offsets");
+  llvm::Expected<std::vector<int32_t>> offsets = readOffsets();
+  if (!offsets)
+    return offsets.takeError();
   const TensorInfo *tokens = buffers->lookup("tokens");
-  if (!info || !tokens)
+  if (offsets->empty() || !tokens)
     return report;
-  std::vector<int32_t> offsets(getNumElements(info->shape));
-  if (llvm::Error failure = buffers->read("offsets", offsets.data()))
-    return failure;
-  int64_t width = info->shape.back();
+  int64_t width = buffers->lookup("offsets")->shape.back();
   double all = double(getNumElements(tokens->shape));
-  for (size_t last = width - 1; last < offsets.size(); last += width)
-    report.share.push_back(1 - offsets[last] / all);
+  for (size_t last = width - 1; last < offsets->size(); last += width)
+    report.share.push_back(1 - (*offsets)[last] / all);
   llvm::Expected<std::vector<double>> thresholds = getThresholds();
   if (!thresholds)
     return thresholds.takeError();

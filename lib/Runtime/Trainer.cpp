@@ -50,6 +50,8 @@ llvm::Expected<double> Trainer::computeGradients(StepSeconds &seconds) {
     if (!loss)
       return loss.takeError();
     sum += *loss;
+    if (llvm::Error failure = countBatch())
+      return failure;
     if (batch > 0)
       if (llvm::Error failure = accumulateCall.call())
         return failure;
@@ -156,9 +158,19 @@ llvm::Error Trainer::readSkips(StepMetrics &metrics) {
   return llvm::Error::success();
 }
 
-/// Every step, so that the total counts what was skipped in each.
+/// Every batch, so that the total counts what was skipped in each.
+llvm::Error Trainer::countBatch() {
+  if (options.costs.batch.flops.at(0) == 0)
+    return llvm::Error::success();
+  llvm::Expected<double> flops = routing.countFlops(options.costs.batch);
+  if (!flops)
+    return flops.takeError();
+  stepFlops += *flops;
+  return llvm::Error::success();
+}
+
 llvm::Error Trainer::readExecuted(StepMetrics &metrics) {
-  if (options.costs.batchFlops.at(0) == 0)
+  if (options.costs.batch.flops.at(0) == 0)
     return llvm::Error::success();
   SkipReport skips;
   if (routing.isRouted())
@@ -168,8 +180,8 @@ llvm::Error Trainer::readExecuted(StepMetrics &metrics) {
     return count.at(skips, routing.countRoutedLayers());
   };
   ExecutedReport executed;
-  executed.flops = at(options.costs.batchFlops) * double(options.accumulation) +
-                   options.costs.optimizerFlops;
+  executed.flops = stepFlops + options.costs.optimizerFlops;
+  stepFlops = 0;
   state.executedFlops += executed.flops;
   executed.totalFlops = state.executedFlops;
   executed.parametersPerToken = at(options.costs.parametersPerToken);

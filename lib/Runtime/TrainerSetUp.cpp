@@ -94,7 +94,7 @@ llvm::Error Trainer::setUp() {
 /// FLOPs of a step when as many tokens skip as its rate says.
 double Trainer::expectFlops(int64_t step) const {
   double share = routing.isRouted() ? routing.getSchedule().at(step) : 0;
-  return options.costs.batchFlops.at(share) * double(options.accumulation) +
+  return options.costs.batch.flops.at(share) * double(options.accumulation) +
          options.costs.optimizerFlops;
 }
 

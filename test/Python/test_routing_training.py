@@ -70,6 +70,39 @@ def test_what_cannot_be_trained_or_read(trainer, tmp_path):
         nag.Generator(nag.Model(**TINY, mod_policy="threshold"), path, threads=1)
 
 
+def visible_pairs(executed, window, kv):
+    """Pairs of an executed token and a key that it sees, of one sequence."""
+    query, key = np.indices((len(executed), len(executed)))
+    seen = (query >= key) & (query - key <= window) & executed[:, None]
+    return int((seen & executed[None, :]).sum() if kv == "routed" else seen.sum())
+
+
+@pytest.mark.parametrize("kv, window, policy", [("all", None, "rate"), ("all", 5, "capacity"), ("routed", None, "rate"), ("routed", 5, "rate")])
+def test_executed_flops_count_the_positions(kv, window, policy, tmp_path):
+    """The log's FLOPs are those of the tokens that were executed where they stand, not of as many mean ones."""
+    sizes = TINY | dict(layers=3, mod_exempt=1, seq=48, batch=1, mod_kv=kv, mod_policy=policy, mod_rate=0.4, window=window or "L")
+    text, model, log = tmp_path / "text", tmp_path / "model.mlir", tmp_path / "log.jsonl"
+    text.write_bytes(np.random.default_rng(1).integers(32, 127, 2000).astype(np.uint8).tobytes())
+    nagc = harness.build_folder() / "bin" / "nagc"
+    harness.run([nagc, "model", *(f"--set={k}={v}" for k, v in sizes.items()), "-o", model])
+    harness.run([nagc, "train", model, "--data", text, "--threads", "1", "--val-interval", "0", "--steps", "3", "--log", log])
+    last = json.loads(log.read_text().splitlines()[-1])
+    executed = np.reshape(last["sample"]["executed"], (6, 48)) > 0
+    cost = json.loads(harness.run([nagc, "flops", model, "--json"]))
+    attention, mlp = executed[2], executed[3]
+    assert 4 < attention.sum() < 44 and 4 < mlp.sum() < 44
+    mean = cost["executed"]["mean_pair_flops"]
+    expected = cost["flops_per_step"]["total"] - cost["executed"]["routed_mlp_flops"] * (1.0 - mlp.mean())
+    if policy == "rate":  # a capacity's rows are those that the graph has
+        expected -= cost["executed"]["routed_attention_flops"] * (1.0 - attention.mean())
+        mean *= attention.mean()
+    # Two products forward, five backward; five operations per pair and head for the exponential and its sums, either way.
+    pairs = visible_pairs(attention, window or 48, kv)
+    exact = expected - mean + pairs * (14 * sizes["width"] + 2 * 5 * sizes["heads"])
+    assert last["executed"]["flops"] == pytest.approx(exact, rel=1e-12)
+    assert abs(exact - expected) > 100 * 1e-12 * exact
+
+
 def test_runs_and_budgets(tmp_path):
     """The log counts what was executed; a budget gives the steps that it lasts; a resumed run gives the same bits."""
     text = tmp_path / "text"

@@ -94,6 +94,7 @@ RoutedProgram::evaluate(const runtime::Dataset &dataset,
   options.maxBatches = maxBatches;
   int64_t count = 0;
   skips.share.clear();
+  flops = 0;
   options.afterBatch = [&]() -> Error {
     auto report = routing.report();
     if (!report)
@@ -101,12 +102,17 @@ RoutedProgram::evaluate(const runtime::Dataset &dataset,
     skips.share.resize(report->share.size());
     for (auto [sum, share] : zip(skips.share, report->share))
       sum += share;
+    auto executed = routing.countFlops(driver::convertCosts(cost.evaluation));
+    if (!executed)
+      return executed.takeError();
+    flops += *executed;
     ++count;
     return Error::success();
   };
   auto result = evaluator->run(dataset, options);
   for (double &share : skips.share)
     share /= double(std::max<int64_t>(count, 1));
+  flops /= double(std::max<int64_t>(count, 1));
   return result;
 }
 

@@ -43,6 +43,8 @@ public:
 
   /// Skips of the last evaluation's batches, over the routed sub-layers.
   const runtime::SkipReport &getSkips() const { return skips; }
+  /// FLOPs that it executed per batch.
+  double getFlops() const { return flops; }
   const model::StepCost &getCost() const { return cost; }
   int64_t countRoutedLayers() const { return routing.countRoutedLayers(); }
   int64_t countRoutedSubLayers() const { return endRouted - firstRouted; }
@@ -55,6 +57,7 @@ private:
   runtime::Routing routing;
   model::StepCost cost;
   mutable runtime::SkipReport skips;
+  mutable double flops = 0;
   int64_t firstRouted = 0, endRouted = 0;
 };
 

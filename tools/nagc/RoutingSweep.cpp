@@ -43,9 +43,6 @@ Error Sweep::add(StringRef mode, double rate, const RoutedProgram &program) {
   auto evaluation = program.evaluate(dataset, options.maxBatches);
   if (!evaluation)
     return evaluation.takeError();
-  const model::StepCost &cost = program.getCost();
-  runtime::ExecutedCount forward{cost.forward.fixed, cost.forward.attention,
-                                 cost.forward.mlp};
   const runtime::SkipReport &skips = program.getSkips();
   double layers = double(program.countRoutedLayers());
   SweepPoint point;
@@ -53,8 +50,7 @@ Error Sweep::add(StringRef mode, double rate, const RoutedProgram &program) {
   point.rate = rate;
   point.skipped = skips.mean() * double(skips.share.size()) / (2 * layers);
   point.evaluation = *evaluation;
-  point.flopsPerToken =
-      forward.at(skips, program.countRoutedLayers()) / double(cost.tokens);
+  point.flopsPerToken = program.getFlops() / double(program.getCost().tokens);
   points.push_back(std::move(point));
   return Error::success();
 }

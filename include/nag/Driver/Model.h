@@ -87,6 +87,9 @@ private:
   mutable std::mutex mutex;
 };
 
+/// For Routing::countFlops.
+runtime::PassCosts convertCosts(const model::PassCost &passes);
+
 /// Reads and verifies a module in a context of the caller's.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 readModule(llvm::StringRef path, mlir::MLIRContext &context);

@@ -34,6 +34,19 @@ struct RowSpace {
   mlir::Value offsets;
 };
 
+/// Work whose amount follows from the positions of routed rows, which are known
+/// at run time only; see CostOpInterface.
+struct PairCost {
+  /// Floating-point operations per pair of a query and a key that it sees.
+  int64_t flops = 0;
+  /// The pairs that getFlops counts: every query as the mean one.
+  int64_t meanPairs = 0;
+  /// How many positions before its own a query sees; none: all.
+  std::optional<int64_t> window;
+  /// Keys are those of the rows' own tokens, else those of all tokens.
+  bool routesKeys = false;
+};
+
 namespace detail {
 /// Bytes of all operands and results of `op`, each counted once.
 int64_t operandAndResultBytes(mlir::Operation *op);

@@ -39,7 +39,11 @@ def CostOpInterface : OpInterface<"CostOpInterface"> {
     }], "bool", "isContraction", (ins), "", "return false;">,
     InterfaceMethod<[{
       Bytes that one execution must move at least: every operand read once, every result written once.
-    }], "int64_t", "getCompulsoryBytes", (ins), "", "return ::nag::detail::operandAndResultBytes($_op);">
+    }], "int64_t", "getCompulsoryBytes", (ins), "", "return ::nag::detail::operandAndResultBytes($_op);">,
+    InterfaceMethod<[{
+      The part of the operations that depends on which positions routed rows have, as attention does; nothing where `getFlops`
+      is exact.
+    }], "std::optional<::nag::PairCost>", "getPairCost", (ins), "", "return std::nullopt;">
   ];
 }
 

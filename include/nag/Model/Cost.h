@@ -8,7 +8,9 @@
 #include "llvm/Support/JSON.h"
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace nag::model {
 
@@ -32,6 +34,25 @@ struct RoutedCount {
   RoutedCount operator*(double factor) const;
 };
 
+/// The pairs of queries and keys of a routed attention, of which the counts of
+/// a step hold the mean number (CostOpInterface::getPairCost).
+struct RoutedPairs {
+  /// Among all sub-layers.
+  int64_t subLayer = 0;
+  /// Floating-point operations per pair in the passes counted.
+  double flops = 0;
+  std::optional<int64_t> window;
+  bool routesKeys = false;
+};
+
+/// Passes of a step.
+struct PassCost {
+  RoutedCount flops;
+  /// The part of it that stands for the mean number of pairs.
+  RoutedCount meanPairs;
+  std::vector<RoutedPairs> pairs;
+};
+
 /// Counts of one training step on one batch. Floating-point operations are
 /// those of CostOpInterface: a multiply-add is two.
 struct StepCost {
@@ -53,6 +74,8 @@ struct StepCost {
   /// that a token meets in the forward pass, and the bytes of keys and values
   /// per token.
   RoutedCount forward, backward, parametersPerToken, kvBytesPerToken;
+  /// The forward pass; both passes.
+  PassCost evaluation, training;
   /// The share of tokens that skip as the configuration has it, where that is
   /// decided at run time; else 0.
   double expectedSkips = 0;

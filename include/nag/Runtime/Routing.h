@@ -5,6 +5,7 @@
 #define NAG_RUNTIME_ROUTING_H
 
 #include "nag/Runtime/Binding.h"
+#include "nag/Runtime/Execution.h"
 #include "nag/Runtime/Safetensors.h"
 #include <vector>
 
@@ -12,50 +13,6 @@ namespace nag::runtime {
 
 /// The name of the thresholds in checkpoints, one per sub-layer.
 inline constexpr llvm::StringRef thresholdsTensor = "mod.thresholds";
-
-/// What the tokens of a batch skipped.
-struct SkipReport {
-  /// Per sub-layer, the share of tokens that skipped it.
-  std::vector<double> share;
-  /// Per sub-layer; empty where the program has no thresholds.
-  std::vector<double> thresholds;
-  /// The share that was asked for.
-  double rate = 0;
-
-  /// The share over all sub-layers.
-  double mean() const;
-};
-
-/// A number that depends on what routed sub-layers skip: `fixed`, plus what all
-/// routed attentions and all routed MLPs add when nothing is skipped.
-struct ExecutedCount {
-  double fixed = 0, attention = 0, mlp = 0;
-
-  /// With the shares of tokens that skip each of the sub-layers, attentions and
-  /// MLPs in turn; those that the program always executes skip nothing.
-  double at(const SkipReport &skips, int64_t routedLayers) const;
-  /// With one share for all routed sub-layers.
-  double at(double share) const {
-    return fixed + (attention + mlp) * (1 - share);
-  }
-};
-
-/// What a program costs, counted from its IR; zeros where nobody counted.
-struct ExecutionCosts {
-  /// FLOPs of one batch's forward and backward passes; of the optimizer.
-  ExecutedCount batchFlops;
-  double optimizerFlops = 0;
-  /// Trained numbers that a token meets in the forward pass; bytes of keys and
-  /// values per token.
-  ExecutedCount parametersPerToken, kvBytesPerToken;
-};
-
-/// What a step executed.
-struct ExecutedReport {
-  /// FLOPs of the step, and of all steps so far.
-  double flops = 0, totalFlops = 0;
-  double parametersPerToken = 0, kvBytesPerToken = 0;
-};
 
 /// How the rate grows: none for `warmup` steps, linear over `ramp` steps, then
 /// `rate`.
@@ -97,6 +54,9 @@ public:
   llvm::Error adapt(int64_t step);
   /// What the last call of @gradients or @loss executed.
   llvm::Expected<SkipReport> report() const;
+  /// The FLOPs that it executed, of passes that cost this, exactly: from how
+  /// many tokens each sub-layer executed and where they stand.
+  llvm::Expected<double> countFlops(const PassCosts &costs) const;
 
   /// All thresholds to one value, or to given ones; nothing where the program
   /// has none.
@@ -112,6 +72,10 @@ public:
   llvm::Error load(const SafetensorsFile &file);
 
 private:
+  llvm::Expected<std::vector<int32_t>> readOffsets() const;
+  llvm::Expected<double> countPairs(const PairCosts &costs,
+                                    llvm::ArrayRef<int32_t> offsets) const;
+
   NamedBuffers *buffers = nullptr;
   std::string policy;
   RateSchedule schedule;

@@ -105,6 +105,7 @@ private:
   llvm::Error setUp();
   llvm::Error planSteps();
   double expectFlops(int64_t step) const;
+  llvm::Error countBatch();
   llvm::Error readExecuted(StepMetrics &metrics);
   llvm::Error allocate();
   llvm::Error bindFunctions();
@@ -153,6 +154,8 @@ private:
   std::optional<CheckpointFolder> folder;
   MetricsLog log;
   TrainingState state;
+  /// Executed by the step's batches so far.
+  double stepFlops = 0;
   TrainingResult result;
 };
 

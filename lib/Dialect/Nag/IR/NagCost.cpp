@@ -41,7 +41,7 @@ int64_t WeightGradOp::getFlops() {
 }
 
 /// Pairs of a query and a key that it sees. Routed queries count as the mean
-/// query does: which positions they have is known at run time only.
+/// query does (getPairCost): their positions are known at run time only.
 template <typename AttentionLike> static int64_t countPairs(AttentionLike op) {
   ArrayRef<int64_t> query = op.getQuery().getType().getShape();
   if (op.getRoute().empty())
@@ -56,16 +56,42 @@ template <typename AttentionLike> static int64_t countPairs(AttentionLike op) {
 
 /// Two products per visible pair and head dimension, and five operations for
 /// the scaled, shifted exponential and the running sums.
-int64_t AttentionOp::getFlops() {
-  return countPairs(*this) *
-         (4 * lastDim(getQuery()) + 5 * static_cast<int64_t>(getHeads()));
+static int64_t getPairFlops(AttentionOp op) {
+  return 4 * lastDim(op.getQuery()) + 5 * static_cast<int64_t>(op.getHeads());
 }
 
-/// Five products: scores, dv, dp, dq, dk; and the row sums of do * o.
+/// Five products: scores, dv, dp, dq, dk.
+static int64_t getPairFlops(AttentionVJPOp op) {
+  return 10 * lastDim(op.getQuery()) + 5 * static_cast<int64_t>(op.getHeads());
+}
+
+template <typename AttentionLike>
+static std::optional<PairCost> getRoutedPairs(AttentionLike op) {
+  if (op.getRoute().empty())
+    return std::nullopt;
+  PairCost cost;
+  cost.flops = getPairFlops(op);
+  cost.meanPairs = countPairs(op);
+  if (op.getWindow())
+    cost.window = static_cast<int64_t>(*op.getWindow());
+  cost.routesKeys = op.getKey().getType().getRank() == 2;
+  return cost;
+}
+
+std::optional<PairCost> AttentionOp::getPairCost() {
+  return getRoutedPairs(*this);
+}
+std::optional<PairCost> AttentionVJPOp::getPairCost() {
+  return getRoutedPairs(*this);
+}
+
+int64_t AttentionOp::getFlops() {
+  return countPairs(*this) * getPairFlops(*this);
+}
+
+/// Beside the pairs, the row sums of do * o.
 int64_t AttentionVJPOp::getFlops() {
-  return countPairs(*this) *
-             (10 * lastDim(getQuery()) + 5 * static_cast<int64_t>(getHeads())) +
-         2 * elements(getQuery());
+  return countPairs(*this) * getPairFlops(*this) + 2 * elements(getQuery());
 }
 
 int64_t EncodeOp::getFlops() { return 3 * elements(getInput()); }

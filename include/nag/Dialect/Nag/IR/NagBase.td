@@ -43,8 +43,8 @@ class Nag_ElementwiseOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemo
 class Nag_HeadwiseRowOp<string mnemonic, list<Trait> traits = []> : Nag_PureOp<mnemonic, !listconcat(traits,
     [DeclareOpInterfaceMethods<RowwiseOpInterface, ["getColumnSpan"]>])>;
 
-class Nag_ContractionOp<string mnemonic, list<Trait> traits = []> : Nag_Op<mnemonic, !listconcat(traits,
-    [Pure, InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, ["getFlops", "isContraction"]>])> {
+class Nag_ContractionOp<string mnemonic, list<Trait> traits = [], list<string> costs = ["getFlops", "isContraction"]> :
+    Nag_Op<mnemonic, !listconcat(traits, [Pure, InferTypeOpAdaptor, DeclareOpInterfaceMethods<CostOpInterface, costs>])> {
   let hasVerifier = 1;
 }
 

@@ -76,7 +76,8 @@ def Nag_WeightGradOp : Nag_ContractionOp<"weight_grad", [DeclareOpInterfaceMetho
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable, Nag_RowSpaces]> {
+def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable, Nag_RowSpaces],
+    ["getFlops", "isContraction", "getPairCost"]> {
   let summary = "causal attention without a T x T matrix in memory";
   let description = [{
     Per sequence and head: `o = softmax(q k^T / sqrt(head_dim)) v`, where position t sees the positions 0..t, or t-window..t when
@@ -110,7 +111,7 @@ def Nag_AttentionOp : Nag_ContractionOp<"attention", [Nag_Differentiable, Nag_Ro
   }];
 }
 
-def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp", [Nag_RowSpaces]> {
+def Nag_AttentionVJPOp : Nag_ContractionOp<"attention_vjp", [Nag_RowSpaces], ["getFlops", "isContraction", "getPairCost"]> {
   let summary = "vector-Jacobian product of nag.attention";
   let description = [{
     Recomputes the probabilities tile by tile from `lse`; no T x T matrix is stored. Attributes as in nag.attention.
