@@ -20,12 +20,16 @@ static bool isKnownArgument(llvm::StringRef name) {
       "threshold_keep", "threshold_step", "norms",
       "cache:rows",     "cache:counts",   "new:tokens",
       "prompt:tokens",  "reach"};
-  // Copies of parameters, which the program makes and keeps.
-  return llvm::is_contained(known, name) || name.starts_with("bf16:");
+  return llvm::is_contained(known, name);
 }
+
+/// Copies of parameters, which the program makes and keeps.
+static bool isCopy(llvm::StringRef name) { return name.starts_with("bf16:"); }
 
 llvm::Expected<void *> NamedBuffers::require(llvm::StringRef function,
                                              const TensorInfo &argument) {
+  if (copies && isCopy(argument.name))
+    return copies->require(function, argument);
   auto found = entries.find(argument.name);
   if (found != entries.end()) {
     const Entry &entry = found->second;
@@ -38,7 +42,7 @@ llvm::Expected<void *> NamedBuffers::require(llvm::StringRef function,
                      formatType(entry.info.dtype, entry.info.shape),
                      formatType(argument.dtype, argument.shape));
   }
-  if (!isKnownArgument(argument.name))
+  if (!isKnownArgument(argument.name) && !isCopy(argument.name))
     return makeError("function '{0}': unknown argument '{1}'", function,
                      argument.name);
   llvm::Expected<Buffer> buffer =
@@ -157,4 +161,21 @@ BoundFunction::bind(Program &program, llvm::StringRef function,
     bound.arguments.push_back(*data);
   }
   return bound;
+}
+
+llvm::Error nag::runtime::callOnParameters(Program &program,
+                                           llvm::StringRef function,
+                                           const ParameterBuffers &parameters,
+                                           NamedBuffers &others) {
+  if (!program.lookup(function))
+    return llvm::Error::success();
+  auto call =
+      BoundFunction::bind(program, function, {{"", &parameters}}, others);
+  return call ? call->call() : call.takeError();
+}
+
+llvm::Error nag::runtime::roundParameters(Program &program,
+                                          const ParameterBuffers &parameters,
+                                          NamedBuffers &others) {
+  return callOnParameters(program, "round", parameters, others);
 }

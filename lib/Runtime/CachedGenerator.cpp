@@ -36,6 +36,8 @@ llvm::Error CachedGenerator::setUp(Program &program,
     if (llvm::Error failure = buffers.writeScalar("gate_scale", 1))
       return failure;
   }
+  if (llvm::Error failure = roundParameters(program, weights, prefillBuffers))
+    return failure;
   return readShapes(program);
 }
 

@@ -79,6 +79,8 @@ Generator::create(Program &program, const ParameterBuffers &weights) {
   if (!bound)
     return bound.takeError();
   result->logitsCall = std::move(*bound);
+  if (llvm::Error failure = roundParameters(program, weights, result->buffers))
+    return failure;
   llvm::Expected<BatchShape> shape = getBatchShape(result->buffers);
   if (!shape)
     return shape.takeError();

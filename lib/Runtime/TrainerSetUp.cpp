@@ -229,21 +229,9 @@ llvm::Error Trainer::openFolder() {
 llvm::Error Trainer::initialize() {
   if (llvm::Error failure = parameters.initialize(options.seed))
     return failure;
-  if (llvm::Error failure = callOnParameters("constrain"))
+  if (llvm::Error failure = callOnParameters(program, "constrain", parameters, buffers))
     return failure;
-  return callOnParameters("round");
-}
-
-/// Calls a function that takes parameters alone, where the program has it.
-llvm::Error Trainer::callOnParameters(llvm::StringRef function) {
-  if (!program.lookup(function))
-    return llvm::Error::success();
-  BoundFunction call;
-  if (llvm::Error failure =
-          assign(call, BoundFunction::bind(program, function,
-                                           {{"", &parameters}}, buffers)))
-    return failure;
-  return call.call();
+  return roundParameters(program, parameters, buffers);
 }
 
 llvm::Error Trainer::checkResumable(const SafetensorsFile &file,
@@ -276,5 +264,5 @@ llvm::Error Trainer::resume(llvm::StringRef path) {
   if (llvm::Error failure = routing.load(*file))
     return failure;
   state = *saved;
-  return callOnParameters("round");
+  return roundParameters(program, parameters, buffers);
 }

@@ -1,4 +1,4 @@
-// RUN: nag-opt %s -nag-keep-roundings | FileCheck %s
+// RUN: nag-opt %s -nag-keep-roundings --split-input-file | FileCheck %s
 
 // What rounds a parameter takes its copy; what reads the parameter too keeps it, and biases have no copy.
 // CHECK-LABEL: func.func @gradients
@@ -39,3 +39,14 @@ func.func @train_step(%w: tensor<4x4xf32>, %b: tensor<4xf32>, %dw: tensor<4x4xf3
 // CHECK-NEXT: %[[R:.*]] = arith.truncf %[[W]]
 // CHECK-NEXT: return %[[R]]
 
+// -----
+
+// Without an optimizer the copies are those of weights that do not change.
+// CHECK-LABEL: func.func @loss
+// CHECK-SAME: , %[[COPY:[a-z0-9]+]]: tensor<4x4xbf16> {nag.name = "bf16:w"})
+// CHECK-NEXT: return %[[COPY]]
+// CHECK-LABEL: func.func @round
+func.func @loss(%w: tensor<4x4xf32> {nag.param = #nag.param<"w", init = <zeros>, group = "g">}) -> (tensor<4x4xbf16> {nag.name = "y"}) {
+  %r = arith.truncf %w : tensor<4x4xf32> to tensor<4x4xbf16>
+  return %r : tensor<4x4xbf16>
+}

@@ -118,6 +118,8 @@ static Expected<int> run() {
   auto evaluator = runtime::Evaluator::create(**program, *weights, buffers);
   if (!evaluator)
     return evaluator.takeError();
+  if (Error error = runtime::roundParameters(**program, *weights, buffers))
+    return error;
   auto routing = runtime::Routing::create(**program, buffers);
   if (!routing)
     return routing.takeError();

@@ -78,6 +78,9 @@ RoutedProgram::create(const Model &model, StringRef checkpoint,
   if (!evaluator)
     return evaluator.takeError();
   result->evaluator = std::move(*evaluator);
+  if (Error error = runtime::roundParameters(*result->program, *result->weights,
+                                             *result->buffers))
+    return error;
   auto routing = runtime::Routing::create(*result->program, *result->buffers);
   if (!routing)
     return routing.takeError();

@@ -63,11 +63,11 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
   result->options.target = *chosen;
   result->options.functions = {purpose == Purpose::Generate ? "logits"
                                                             : "loss"};
+  result->options.keepRoundings = true;
   if (purpose == Purpose::Train) {
     if (result->model->canDeriveNorms())
       result->options.functions.push_back("norms");
     result->options.differentiate = "loss";
-    result->options.keepRoundings = true;
     if (result->model->getModule().lookupSymbol("adapt"))
       result->options.functions.push_back("adapt");
   }

@@ -16,6 +16,10 @@ namespace nag::runtime {
 class NamedBuffers {
 public:
   explicit NamedBuffers(Program &program) : device(program.device()) {}
+  /// The same, with the copies of parameters (see roundParameters) of `other`,
+  /// which must outlive it.
+  NamedBuffers(Program &program, NamedBuffers &other)
+      : device(program.device()), copies(&other) {}
 
   /// The buffer for an argument. Fails when the name is none that Program.h
   /// knows or when another function uses it with another type.
@@ -46,6 +50,7 @@ private:
     Buffer buffer;
   };
   Device &device;
+  NamedBuffers *copies = nullptr;
   llvm::StringMap<Entry> entries;
 };
 
@@ -80,6 +85,16 @@ private:
   std::string name;
   std::vector<void *> arguments;
 };
+
+/// Calls a function of parameters alone, where the program has it.
+llvm::Error callOnParameters(Program &program, llvm::StringRef function,
+                             const ParameterBuffers &parameters,
+                             NamedBuffers &others);
+/// Makes the copies in bf16 of a program that keeps them; to be called when
+/// parameters have changed by other means than "apply".
+llvm::Error roundParameters(Program &program,
+                            const ParameterBuffers &parameters,
+                            NamedBuffers &others);
 
 } // namespace nag::runtime
 

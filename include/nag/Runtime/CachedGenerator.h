@@ -49,7 +49,8 @@ public:
   /// Called with every new token of a sequence; false ends that sequence.
   using Emit = std::function<bool(size_t sequence, int32_t token)>;
 
-  /// `weights` must outlive it.
+  /// `weights` must outlive it; they must not change where the program keeps
+  /// copies of them (-nag-keep-roundings).
   static llvm::Expected<std::unique_ptr<CachedGenerator>>
   create(Program &program, const ParameterBuffers &weights);
 
@@ -99,7 +100,7 @@ private:
     bool isDone = false;
   };
   explicit CachedGenerator(Program &program)
-      : prefillBuffers(program), decodeBuffers(program) {}
+      : prefillBuffers(program), decodeBuffers(program, prefillBuffers) {}
 
   llvm::Error setUp(Program &program, const ParameterBuffers &weights);
   llvm::Error readShapes(const Program &program);

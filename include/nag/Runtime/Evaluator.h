@@ -20,7 +20,8 @@ struct EvaluatorOptions {
 };
 
 /// Calls "loss", without an auxiliary loss. `weights` and `buffers` must
-/// outlive it.
+/// outlive it. Of a program that keeps copies of weights, these must have been
+/// made (roundParameters).
 class Evaluator {
 public:
   static llvm::Expected<Evaluator> create(Program &program,

@@ -113,7 +113,6 @@ private:
   llvm::Error openData();
   llvm::Error openFolder();
   llvm::Error initialize();
-  llvm::Error callOnParameters(llvm::StringRef function);
   llvm::Error resume(llvm::StringRef path);
   llvm::Error checkResumable(const SafetensorsFile &file,
                              const TrainingState &saved) const;

@@ -134,13 +134,6 @@ void KeepRoundings::buildRound() {
 
 void KeepRoundings::runOnOperation() {
   auto apply = getOperation().lookupSymbol<func::FuncOp>(kApply);
-  if (!apply)
-    return;
-  if (Operation *taken = getOperation().lookupSymbol(kRound)) {
-    taken->emitError() << "expected no symbol @" << kRound
-                       << ", which this pass adds, but got one";
-    return signalPassFailure();
-  }
   SmallVector<func::FuncOp> readers;
   for (auto function : getOperation().getOps<func::FuncOp>())
     if (function.isPublic() && !function.isExternal() && function != apply &&
@@ -148,6 +141,11 @@ void KeepRoundings::runOnOperation() {
       readers.push_back(function);
   if (readers.empty())
     return;
+  if (Operation *taken = getOperation().lookupSymbol(kRound)) {
+    taken->emitError() << "expected no symbol @" << kRound
+                       << ", which this pass adds, but got one";
+    return signalPassFailure();
+  }
   if (auto step = getOperation().lookupSymbol(kTrainStep))
     step->erase();
   for (func::FuncOp function : readers)
@@ -155,7 +153,7 @@ void KeepRoundings::runOnOperation() {
       readCopies(function);
   if (copies.empty())
     return;
-  if (failed(writeCopies(apply)))
+  if (apply && failed(writeCopies(apply)))
     return signalPassFailure();
   buildRound();
 }

@@ -45,11 +45,11 @@ def NagHoistRoundings : Pass<"nag-hoist-roundings", "::mlir::ModuleOp"> {
 }
 
 def NagKeepRoundings : Pass<"nag-keep-roundings", "::mlir::ModuleOp"> {
-  let summary = "keeps a bf16 copy of each weight that functions round, written by the optimizer";
+  let summary = "keeps a bf16 copy of each weight that functions round";
   let description = [{
-    For a module with an `@apply`. A public function that rounds a parameter to bf16 takes the copy as an argument instead, named `bf16:` and the
-    parameter's name; `@apply` returns the copies of what it has updated, in place of arguments of these names, so that its kernel
-    writes 2 bytes more per element where each pass over the model read 4 and wrote 2. `@round`(parameters) returns all copies:
+    A public function that rounds a parameter to bf16 takes the copy as an argument instead, named `bf16:` and the
+    parameter's name; `@apply`, where there is one, returns the copies of what it has updated, in place of arguments of these names, so that its
+    kernel writes 2 bytes more per element where each pass over the model read 4 and wrote 2. `@round`(parameters) returns all copies:
     whoever sets parameters otherwise calls it then. Copies are no parameters, and no checkpoint holds them. `@train_step` is
     removed: its parts are called one by one. Runs after `-nag-hoist-roundings`.
 
