@@ -59,6 +59,24 @@ inline int64_t widthOf(Value value) {
   return tensorType(value).getShape().back();
 }
 
+inline LogicalResult verifyEps(Operation *op, StringRef label,
+                               const APFloat &eps) {
+  return expectTrue(op, label, !eps.isNegative() && eps.isFinite(),
+                    "a finite 'eps' of 0 or more",
+                    std::to_string(eps.convertToDouble()));
+}
+
+/// The gradient of a weight: of the operands' type `like`, or the f32 sum that
+/// products of bf16 are.
+inline LogicalResult verifyWeightGrad(Operation *op, StringRef label,
+                                      Value like, Value grad) {
+  Type element = tensorType(like).getElementType();
+  RankedTensorType type = tensorType(grad);
+  if (element.isBF16() && type.getElementType().isF32())
+    return success();
+  return expectType(op, label, "weight_grad", type.clone(element), type);
+}
+
 } // namespace nag::verifier
 
 #endif // NAG_DIALECT_NAG_IR_VERIFY_H
