@@ -229,7 +229,8 @@ llvm::Error Trainer::openFolder() {
 llvm::Error Trainer::initialize() {
   if (llvm::Error failure = parameters.initialize(options.seed))
     return failure;
-  if (llvm::Error failure = callOnParameters(program, "constrain", parameters, buffers))
+  if (llvm::Error failure =
+          callOnParameters(program, "constrain", parameters, buffers))
     return failure;
   return roundParameters(program, parameters, buffers);
 }
