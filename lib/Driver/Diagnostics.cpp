@@ -5,6 +5,7 @@
 #include "mlir/IR/Location.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 using namespace nag::driver;
@@ -56,6 +57,8 @@ std::string Diagnostic::format() const {
 DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context)
     : handler(&context, [this](mlir::Diagnostic &diagnostic) {
         diagnostics.push_back(convert(diagnostic));
+        if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning)
+          errs() << "warning: " << diagnostics.back().format() << '\n';
         for (mlir::Diagnostic &note : diagnostic.getNotes())
           diagnostics.push_back(convert(note));
         return success();

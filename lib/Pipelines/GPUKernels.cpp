@@ -41,6 +41,7 @@ void nag::buildGPUSchedulePipeline(OpPassManager &manager,
   schedules.chip = options.chip;
   schedules.tf32 = options.tf32;
   schedules.file = options.schedule;
+  schedules.remarks = options.remarks;
   manager.addPass(createNagAssignSchedules(schedules));
 }
 

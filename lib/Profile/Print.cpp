@@ -201,6 +201,10 @@ static json::Object describe(const DeviceKernel &part, const Profile &profile) {
       {"resident_blocks", part.countResident(profile.getChip())},
       {"occupancy", part.getOccupancy(profile.getChip())},
       {"bounds", describeBounds(part, profile)}};
+  if (!part.info.key.empty())
+    object["key"] = part.info.key;
+  if (part.info.modelCycles > 0)
+    object["model_cycles"] = part.info.modelCycles;
   json::Object counted = describe(summary);
   for (StringRef name : {"bytes_compulsory", "requested_ratio", "unique_ratio",
                          "flops_expected"})

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The search for schedules: in every round each kernel follows its next
-// candidate, and the whole program is measured.
+// The search for schedules: in every round each launch follows its next
+// candidate, and the program is measured, each launch once.
 #include "nag/Profile/Tune.h"
 #include "nag/Conversion/ScheduleSearch.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -47,12 +48,11 @@ static double getScore(const DeviceKernel &kernel, const GPUDevice &device,
   return kLaunchSeconds + seconds * imbalance / busy + spilled;
 }
 
-double nag::profile::getScore(const Kernel &kernel, const GPUDevice &device) {
-  const GPUChip &chip = *lookupGPUChip(device.chip);
-  double score = 0;
-  for (const DeviceKernel &part : kernel.parts)
-    score += part.seconds ? *part.seconds : ::getScore(part, device, chip);
-  return score;
+double nag::profile::getScore(const DeviceKernel &kernel,
+                              const GPUDevice &device) {
+  if (kernel.seconds)
+    return *kernel.seconds;
+  return ::getScore(kernel, device, *lookupGPUChip(device.chip));
 }
 
 //===----------------------------------------------------------------------===//
@@ -60,22 +60,27 @@ double nag::profile::getScore(const Kernel &kernel, const GPUDevice &device) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// A kernel's candidates: each a schedule per op that leads a launch.
+/// The schedules that the launches of a key may follow.
 struct Candidates {
-  std::vector<std::vector<json::Value>> choices;
+  std::vector<json::Value> choices;
   std::vector<double> scores;
+  /// The kernel function whose launches are measured, the first that runs of
+  /// those that have the key, and how often such launches happen in all.
+  std::string kernel;
+  int64_t launches = 0;
 
   bool has(size_t round) const { return round < choices.size(); }
   size_t getBest() const { return min_element(scores) - scores.begin(); }
 };
 
+/// By key.
 using CandidateMap = std::map<std::string, Candidates>;
 
-/// Lists the candidates of a program's kernels when they are seen.
+/// Lists the candidates of a program's launches when they are seen.
 class Lister : public cuda::ProgramObserver {
 public:
-  Lister(CandidateMap &kernelCandidates, const TuneOptions &tuneOptions)
-      : candidates(kernelCandidates), options(tuneOptions) {}
+  Lister(CandidateMap &launchCandidates, const TuneOptions &tuneOptions)
+      : candidates(launchCandidates), options(tuneOptions) {}
 
   void seeKernels(mlir::ModuleOp kernels) override {
     // The command has checked the chip.
@@ -90,17 +95,14 @@ public:
 private:
   void list(mlir::func::FuncOp kernel, const GPUTarget &target) {
     auto lists = listSchedules(kernel, target, options.candidates);
-    if (failed(lists) || lists->empty())
+    if (failed(lists))
       return;
-    size_t rounds = 0;
-    for (const auto &schedules : *lists)
-      rounds = std::max(rounds, schedules.size());
-    Candidates &own = candidates[kernel.getName().str()];
-    for (size_t round = 0; round < rounds; ++round) {
-      std::vector<json::Value> &choice = own.choices.emplace_back();
-      for (const auto &schedules : *lists)
-        choice.push_back(
-            toJSON(schedules[round < schedules.size() ? round : 0]));
+    for (const ScheduleList &launch : *lists) {
+      Candidates &own = candidates[launch.key];
+      if (!own.choices.empty())
+        continue;
+      for (ScheduleAttr schedule : launch.schedules)
+        own.choices.push_back(toJSON(schedule));
     }
   }
 
@@ -109,13 +111,15 @@ private:
 };
 } // namespace
 
-/// {"chip", "kernels": {name: schedules}} of the candidates that `choose`
-/// names.
-static json::Object describe(const CandidateMap &candidates, StringRef chip,
-                             function_ref<size_t(const Candidates &)> choose) {
+/// {"chip", "kernels": {key: schedule}} of the candidates that `choose` names;
+/// without those of whom it names none.
+static json::Object
+describe(const CandidateMap &candidates, StringRef chip,
+         function_ref<std::optional<size_t>(const Candidates &)> choose) {
   json::Object kernels;
-  for (const auto &[name, own] : candidates)
-    kernels[name] = json::Array(own.choices[choose(own)]);
+  for (const auto &[key, own] : candidates)
+    if (std::optional<size_t> choice = choose(own))
+      kernels[key] = own.choices[*choice];
   return json::Object{{"chip", chip}, {"kernels", std::move(kernels)}};
 }
 
@@ -155,18 +159,74 @@ static Expected<Profile> runRound(const TuneOptions &options,
                                   const CandidateMap &candidates, size_t round,
                                   RoundFile &file) {
   json::Object schedules =
-      describe(candidates, options.measure.chip, [&](const Candidates &own) {
-        return own.has(round) ? round : 0;
-      });
+      describe(candidates, options.measure.chip,
+               [&](const Candidates &own) -> std::optional<size_t> {
+                 return own.has(round) ? round : 0;
+               });
   if (Error error = file.write(schedules))
     return error;
   Options measured = options.measure;
   measured.schedule = file.getPath();
   measured.counts = [&](StringRef kernel) {
-    auto found = candidates.find(kernel.str());
-    return found != candidates.end() && found->second.has(round);
+    return any_of(candidates, [&](const auto &entry) {
+      const Candidates &own = entry.second;
+      return own.has(round) && (own.kernel.empty() || own.kernel == kernel);
+    });
   };
   return options.run(measured);
+}
+
+/// The scores of a round's candidates.
+static void addScores(const Profile &measured, const GPUDevice &device,
+                      size_t round, CandidateMap &candidates) {
+  for (auto &[key, own] : candidates)
+    own.launches = 0;
+  for (const Kernel &kernel : measured.kernels) {
+    llvm::StringSet<> seen;
+    for (const DeviceKernel &part : kernel.parts) {
+      auto found = candidates.find(part.info.key);
+      if (found == candidates.end())
+        continue;
+      Candidates &own = found->second;
+      if (seen.insert(part.info.key).second)
+        own.launches += kernel.getLaunches();
+      if (own.kernel.empty())
+        own.kernel = kernel.name;
+      if (own.kernel == kernel.name && own.has(round))
+        own.scores[round] += getScore(part, device);
+    }
+  }
+}
+
+/// The schedule file, with the scores.
+static json::Value describeResult(const CandidateMap &candidates,
+                                  const TuneOptions &options) {
+  double before = 0, after = 0;
+  json::Object scores;
+  for (const auto &[key, own] : candidates) {
+    double model = own.scores.front(), tuned = own.scores[own.getBest()];
+    if (own.launches == 0)
+      continue;
+    before += double(own.launches) * model;
+    after += double(own.launches) * tuned;
+    scores[key] = json::Object{{"model", model},
+                               {"tuned", tuned},
+                               {"launches", own.launches},
+                               {"candidates", own.choices.size()}};
+  }
+  // What the step does not launch was not measured.
+  json::Object result =
+      describe(candidates, options.measure.chip,
+               [](const Candidates &own) -> std::optional<size_t> {
+                 if (own.launches == 0)
+                   return std::nullopt;
+                 return own.getBest();
+               });
+  result["device"] = options.device->name;
+  result["measure"] = options.measure.device == "vm" ? "score" : "time";
+  result["scores"] = std::move(scores);
+  result["step"] = json::Object{{"model", before}, {"tuned", after}};
+  return json::Value(std::move(result));
 }
 
 Expected<json::Value> nag::profile::tune(const TuneOptions &options) {
@@ -175,45 +235,18 @@ Expected<json::Value> nag::profile::tune(const TuneOptions &options) {
   if (Error error = options.list(lister))
     return error;
   size_t rounds = 0;
-  for (auto &[name, own] : candidates) {
+  for (auto &[key, own] : candidates) {
     rounds = std::max(rounds, own.choices.size());
-    own.scores.assign(own.choices.size(),
-                      std::numeric_limits<double>::infinity());
+    own.scores.assign(own.choices.size(), 0);
   }
   RoundFile file;
-  std::map<std::string, int64_t> launches;
   for (size_t round = 0; round < rounds; ++round) {
     auto measured = runRound(options, candidates, round, file);
     if (!measured)
       return measured.takeError();
-    for (const Kernel &kernel : measured->kernels) {
-      auto found = candidates.find(kernel.name);
-      if (found == candidates.end() || !found->second.has(round))
-        continue;
-      found->second.scores[round] = getScore(kernel, *options.device);
-      launches[kernel.name] = kernel.getLaunches();
-    }
+    addScores(*measured, *options.device, round, candidates);
     if (options.progress)
       options.progress(round + 1, rounds);
   }
-  double before = 0, after = 0;
-  json::Object scores;
-  for (const auto &[name, own] : candidates) {
-    if (!launches.count(name))
-      continue;
-    before += launches[name] * own.scores.front();
-    after += launches[name] * own.scores[own.getBest()];
-    scores[name] = json::Object{{"model", own.scores.front()},
-                                {"tuned", own.scores[own.getBest()]},
-                                {"launches", launches[name]},
-                                {"candidates", own.choices.size()}};
-  }
-  json::Object result =
-      describe(candidates, options.measure.chip,
-               [](const Candidates &own) { return own.getBest(); });
-  result["device"] = options.device->name;
-  result["measure"] = options.measure.device == "vm" ? "score" : "time";
-  result["scores"] = std::move(scores);
-  result["step"] = json::Object{{"model", before}, {"tuned", after}};
-  return json::Value(std::move(result));
+  return describeResult(candidates, options);
 }

@@ -1,11 +1,14 @@
 // RUN: nag-opt %s -nag-assign-schedules | FileCheck %s
 // RUN: nag-opt %s -nag-assign-schedules=chip=sm_90a | FileCheck %s --check-prefix=HOPPER
+// RUN: nag-opt %s -nag-assign-schedules=remarks=true -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 // RUN: nag-opt %s -nag-assign-schedules -convert-nag-to-gpu > %t.assigned
 // RUN: nag-opt %s -convert-nag-to-gpu > %t.asked
 // RUN: diff %t.assigned %t.asked
 
-// RUN: echo '{"chip": "sm_80", "kernels": {"large": {"family": "gemm", "tile": [64, 128, 32], "warps": [2, 2], "stages": 4},' > %t.json
-// RUN: echo ' "several": [null, {"family": "rows", "threads": 16, "rows": 2, "width": 1}]}}' >> %t.json
+// A file names launches by their ops and types: it serves every kernel that has them.
+// RUN: echo '{"chip": "sm_80", "kernels": {' > %t.json
+// RUN: echo ' "gemm linear: 2 4096x4096xbf16 -> 4096x4096xbf16": {"family": "gemm", "tile": [64, 128, 32], "warps": [2, 2], "stages": 4},' >> %t.json
+// RUN: echo ' "rows relu2: 8x64xf32 -> 8x64xf32": {"family": "rows", "threads": 16, "rows": 2, "width": 1}}}' >> %t.json
 // RUN: nag-opt %s -nag-assign-schedules=file=%t.json | FileCheck %s --check-prefix=FILE
 
 // Many tiles: the largest.
@@ -15,6 +18,8 @@
 // HOPPER:        nag.linear {{.*}}{nag.schedule = #nag.schedule<gemm
 // FILE-LABEL:  func.func @large
 // FILE:          nag.linear {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [64, 128, 32], warps = [2, 2], stages = 4>}
+// REMARK: remark: 'gemm linear: 2 4096x4096xbf16 -> 4096x4096xbf16': #nag.schedule<gemm, tile = [128, 256, 32], warps = [2, 4], stages = 3>:
+// REMARK-SAME: the model's {{[0-9]+}} cycles, by units; 512 blocks, 1 at a time on a multiprocessor, 100663296 bytes of memory
 func.func @large(%x: tensor<4096x4096xbf16>, %w: tensor<4096x4096xbf16>, %out: tensor<4096x4096xbf16>)
     -> tensor<4096x4096xbf16> attributes {nag.kernel} {
   %y = nag.linear %x, %w : (tensor<4096x4096xbf16>, tensor<4096x4096xbf16>) -> tensor<4096x4096xbf16>
@@ -46,21 +51,21 @@ func.func @given(%x: tensor<64x64xf32>, %w: tensor<64x64xf32>, %out: tensor<64x6
 // CHECK-LABEL: func.func @attention
 // CHECK:         nag.attention {{.*}}nag.schedule = #nag.schedule<attention, tile = [64, 64], warps = 4>
 // CHECK:         nag.attention_vjp {{.*}}nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [64, 64], query_warps = 4>
-func.func @attention(%q: tensor<2x128x128xbf16>, %d: tensor<2x128x128xbf16>, %o: tensor<2x128x128xbf16>, %l: tensor<2x2x128xf32>,
-    %dq: tensor<2x128x128xbf16>, %dk: tensor<2x128x128xbf16>, %dv: tensor<2x128x128xbf16>)
-    -> (tensor<2x128x128xbf16>, tensor<2x2x128xf32>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>)
+func.func @attention(%q: tensor<16x256x256xbf16>, %d: tensor<16x256x256xbf16>, %o: tensor<16x256x256xbf16>, %l: tensor<16x8x256xf32>,
+    %dq: tensor<16x256x256xbf16>, %dk: tensor<16x256x256xbf16>, %dv: tensor<16x256x256xbf16>)
+    -> (tensor<16x256x256xbf16>, tensor<16x8x256xf32>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>)
     attributes {nag.kernel} {
-  %y, %lse = nag.attention %q, %q, %q {heads = 2, kv_heads = 2}
-      : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> (tensor<2x128x128xbf16>, tensor<2x2x128xf32>)
-  %a, %b, %c = nag.attention_vjp %q, %q, %q, %y, %lse, %d {heads = 2, kv_heads = 2}
-      : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x2x128xf32>, tensor<2x128x128xbf16>)
-      -> (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>)
-  %0 = bufferization.materialize_in_destination %y in %o : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> tensor<2x128x128xbf16>
-  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<2x2x128xf32>, tensor<2x2x128xf32>) -> tensor<2x2x128xf32>
-  %2 = bufferization.materialize_in_destination %a in %dq : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> tensor<2x128x128xbf16>
-  %3 = bufferization.materialize_in_destination %b in %dk : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> tensor<2x128x128xbf16>
-  %4 = bufferization.materialize_in_destination %c in %dv : (tensor<2x128x128xbf16>, tensor<2x128x128xbf16>) -> tensor<2x128x128xbf16>
-  return %0, %1, %2, %3, %4 : tensor<2x128x128xbf16>, tensor<2x2x128xf32>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>, tensor<2x128x128xbf16>
+  %y, %lse = nag.attention %q, %q, %q {heads = 8, kv_heads = 8}
+      : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>) -> (tensor<16x256x256xbf16>, tensor<16x8x256xf32>)
+  %a, %b, %c = nag.attention_vjp %q, %q, %q, %y, %lse, %d {heads = 8, kv_heads = 8}
+      : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x8x256xf32>, tensor<16x256x256xbf16>)
+      -> (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>)
+  %0 = bufferization.materialize_in_destination %y in %o : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>) -> tensor<16x256x256xbf16>
+  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<16x8x256xf32>, tensor<16x8x256xf32>) -> tensor<16x8x256xf32>
+  %2 = bufferization.materialize_in_destination %a in %dq : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>) -> tensor<16x256x256xbf16>
+  %3 = bufferization.materialize_in_destination %b in %dk : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>) -> tensor<16x256x256xbf16>
+  %4 = bufferization.materialize_in_destination %c in %dv : (tensor<16x256x256xbf16>, tensor<16x256x256xbf16>) -> tensor<16x256x256xbf16>
+  return %0, %1, %2, %3, %4 : tensor<16x256x256xbf16>, tensor<16x8x256xf32>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>, tensor<16x256x256xbf16>
 }
 
 // A product, and row-wise ops of other rows behind it: a schedule each.
@@ -77,4 +82,59 @@ func.func @several(%x: tensor<64x64xf32>, %w: tensor<64x64xf32>, %z: tensor<8x64
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
   %1 = bufferization.materialize_in_destination %r in %other : (tensor<8x64xf32>, tensor<8x64xf32>) -> tensor<8x64xf32>
   return %0, %1 : tensor<64x64xf32>, tensor<8x64xf32>
+}
+
+// Row-wise ops of several sets of rows in one launch; few rows of many elements, and many of few.
+// CHECK-LABEL: func.func @parts
+// CHECK:         nag.relu2 {{.*}}{nag.schedule = #nag.schedule<row_parts, threads = 64>}
+// CHECK-NOT:     nag.schedule
+// CHECK-LABEL: func.func @wide
+// CHECK:         nag.rms_norm {{.*}}{nag.schedule = #nag.schedule<rows, threads = 512, rows = 1, width = 4>}
+// CHECK-LABEL: func.func @narrow
+// CHECK:         nag.rms_norm {{.*}}{nag.schedule = #nag.schedule<rows, threads = 8, rows = 16, width = 4>}
+// REMARK: remark: 'row_parts 2 relu2: 8x64xf32, 5x48xf32 -> 8x64xf32, 5x48xf32': #nag.schedule<row_parts
+func.func @parts(%x: tensor<8x64xf32>, %y: tensor<5x48xf32>, %a: tensor<8x64xf32>, %b: tensor<5x48xf32>)
+    -> (tensor<8x64xf32>, tensor<5x48xf32>) attributes {nag.kernel} {
+  %r = nag.relu2 %x : (tensor<8x64xf32>) -> tensor<8x64xf32>
+  %s = nag.relu2 %y : (tensor<5x48xf32>) -> tensor<5x48xf32>
+  %0 = bufferization.materialize_in_destination %r in %a : (tensor<8x64xf32>, tensor<8x64xf32>) -> tensor<8x64xf32>
+  %1 = bufferization.materialize_in_destination %s in %b : (tensor<5x48xf32>, tensor<5x48xf32>) -> tensor<5x48xf32>
+  return %0, %1 : tensor<8x64xf32>, tensor<5x48xf32>
+}
+func.func @wide(%x: tensor<4x2048xf32>, %out: tensor<4x2048xf32>) -> tensor<4x2048xf32> attributes {nag.kernel} {
+  %y = nag.rms_norm %x : (tensor<4x2048xf32>) -> tensor<4x2048xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<4x2048xf32>, tensor<4x2048xf32>) -> tensor<4x2048xf32>
+  return %0 : tensor<4x2048xf32>
+}
+func.func @narrow(%x: tensor<8192x64xf32>, %out: tensor<8192x64xf32>) -> tensor<8192x64xf32> attributes {nag.kernel} {
+  %y = nag.rms_norm %x : (tensor<8192x64xf32>) -> tensor<8192x64xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<8192x64xf32>, tensor<8192x64xf32>) -> tensor<8192x64xf32>
+  return %0 : tensor<8192x64xf32>
+}
+
+// The gradient of an embedding: tables of few rows are searched, others sorted for.
+// CHECK-LABEL: func.func @bytes
+// CHECK:         nag.embedding_vjp {{.*}}nag.schedule = #nag.schedule<embedding_vjp, threads = {{[0-9]+}}, sort = 0>
+// CHECK-LABEL: func.func @words
+// CHECK:         nag.embedding_vjp {{.*}}nag.schedule = #nag.schedule<embedding_vjp, threads = {{[0-9]+}}, sort = 1>
+func.func @bytes(%t: tensor<2x300xi32>, %dy: tensor<2x300x8xf32>, %d: tensor<256x8xf32>) -> tensor<256x8xf32> attributes {nag.kernel} {
+  %r = nag.embedding_vjp %t, %dy {rows = 256} : (tensor<2x300xi32>, tensor<2x300x8xf32>) -> tensor<256x8xf32>
+  %0 = bufferization.materialize_in_destination %r in %d : (tensor<256x8xf32>, tensor<256x8xf32>) -> tensor<256x8xf32>
+  return %0 : tensor<256x8xf32>
+}
+func.func @words(%t: tensor<8x1024xi32>, %dy: tensor<8x1024x64xf32>, %d: tensor<32768x64xf32>) -> tensor<32768x64xf32> attributes {nag.kernel} {
+  %r = nag.embedding_vjp %t, %dy {rows = 32768} : (tensor<8x1024xi32>, tensor<8x1024x64xf32>) -> tensor<32768x64xf32>
+  %0 = bufferization.materialize_in_destination %r in %d : (tensor<32768x64xf32>, tensor<32768x64xf32>) -> tensor<32768x64xf32>
+  return %0 : tensor<32768x64xf32>
+}
+
+// A new token per sequence, beside caches of 512 positions.
+// CHECK-LABEL: func.func @cached
+// CHECK:         nag.cached_attention {{.*}}nag.schedule = #nag.schedule<cached_attention, warps = {{[0-9]+}}>
+func.func @cached(%q: tensor<1x2x64xf32>, %k: tensor<1x2x32xf32>, %c: tensor<2x512x32xf32>, %p: tensor<1x2xi32>, %out: tensor<1x2x64xf32>)
+    -> tensor<1x2x64xf32> attributes {nag.kernel} {
+  %o = nag.cached_attention %q, %k, %k, %c, %c, %p {heads = 4, kv_heads = 2}
+      : (tensor<1x2x64xf32>, tensor<1x2x32xf32>, tensor<1x2x32xf32>, tensor<2x512x32xf32>, tensor<2x512x32xf32>, tensor<1x2xi32>) -> tensor<1x2x64xf32>
+  %0 = bufferization.materialize_in_destination %o in %out : (tensor<1x2x64xf32>, tensor<1x2x64xf32>) -> tensor<1x2x64xf32>
+  return %0 : tensor<1x2x64xf32>
 }

@@ -9,7 +9,7 @@
 // CHECK-NOT: gpu.launch_func
 func.func @forward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tensor<2x100x64xf32>, %o: tensor<2x100x128xf32>,
     %lse: tensor<2x4x100xf32>) attributes {nag.kernel} {
-  %r, %s = nag.attention %q, %k, %v {heads = 4, kv_heads = 2}
+  %r, %s = nag.attention %q, %k, %v {heads = 4, kv_heads = 2, nag.schedule = #nag.schedule<attention, tile = [64, 64], warps = 4>}
       : (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> (tensor<2x100x128xf32>, tensor<2x4x100xf32>)
   %0 = bufferization.materialize_in_destination %r in %o : (tensor<2x100x128xf32>, tensor<2x100x128xf32>) -> tensor<2x100x128xf32>
   %1 = bufferization.materialize_in_destination %s in %lse : (tensor<2x4x100xf32>, tensor<2x4x100xf32>) -> tensor<2x4x100xf32>

@@ -13,7 +13,7 @@
 // CHECK: gpu.launch_func @device::@embedding_sum
 // CHECK-NOT: atomic
 func.func @embedding(%t: tensor<2x300xi32>, %dy: tensor<2x300x8xf32>, %d: tensor<30000x8xf32>) attributes {nag.kernel} {
-  %r = nag.embedding_vjp %t, %dy {rows = 30000} : (tensor<2x300xi32>, tensor<2x300x8xf32>) -> tensor<30000x8xf32>
+  %r = nag.embedding_vjp %t, %dy {rows = 30000, nag.schedule = #nag.schedule<embedding_vjp, threads = 128, sort = 1>} : (tensor<2x300xi32>, tensor<2x300x8xf32>) -> tensor<30000x8xf32>
   %0 = bufferization.materialize_in_destination %r in %d : (tensor<30000x8xf32>, tensor<30000x8xf32>) -> tensor<30000x8xf32>
   return
 }

@@ -34,7 +34,7 @@ func.func @narrow(%x: tensor<6x32xbf16>, %out: tensor<6x32xbf16>) -> tensor<6x32
 // CHECK-COUNT-8: vector.store {{.*}} vector<4xf32>
 // CHECK-NOT: vector.store
 func.func @wide(%x: tensor<4x2048xf32>, %out: tensor<4x2048xf32>) -> tensor<4x2048xf32> attributes {nag.kernel} {
-  %y = nag.rms_norm %x : (tensor<4x2048xf32>) -> tensor<4x2048xf32>
+  %y = nag.rms_norm %x {nag.schedule = #nag.schedule<rows, threads = 64, rows = 1, width = 4>} : (tensor<4x2048xf32>) -> tensor<4x2048xf32>
   %0 = bufferization.materialize_in_destination %y in %out : (tensor<4x2048xf32>, tensor<4x2048xf32>) -> tensor<4x2048xf32>
   return %0 : tensor<4x2048xf32>
 }

@@ -49,15 +49,37 @@ def norm(name, schedule):
     return function(name, dict(x=x), dict(y=x), f"%y = nag.rms_norm %x {{{schedule}}} : ({x}) -> {x}")
 
 
-# Of each op: schedules with the same results, bit for bit; the first is the compiler's own. Then such that sum in another order.
+def parts(name, schedule):
+    x, z = "tensor<20x1000xf32>", "tensor<300x96xf32>"
+    return function(name, dict(x=x, z=z), dict(y=x, w=z),
+                    f"%y = nag.relu2 %x {{{schedule}}} : ({x}) -> {x}\n  %w = nag.relu2 %z : ({z}) -> {z}")
+
+
+def embedding_vjp(name, schedule):
+    tokens, rows, table = "tensor<2x150xi32>", "tensor<2x150x24xf32>", "tensor<40x24xf32>"
+    return function(name, dict(t=tokens, d=rows), dict(y=table), f"%y = nag.embedding_vjp %t, %d {{rows = 40, {schedule}}} : ({tokens}, {rows}) -> {table}")
+
+
+def cached_attention(name, schedule):
+    q, k, cache, positions = "tensor<1x3x64xf32>", "tensor<1x3x32xf32>", "tensor<3x70x32xf32>", "tensor<1x3xi32>"
+    return function(name, dict(q=q, k=k, v=k, kc=cache, vc=cache, p=positions), dict(y=q),
+                    f"%y = nag.cached_attention %q, %k, %v, %kc, %vc, %p {{heads = 4, kv_heads = 2, {schedule}}}"
+                    f" : ({q}, {k}, {k}, {cache}, {cache}, {positions}) -> {q}")
+
+
+# Of each op: schedules with the same results, bit for bit; "" is the compiler's own. Then such that may sum in another order.
 SAME = {
     linear: ["", "gemm, tile = [32, 32, 16], warps = [1, 1], stages = 2", "gemm, tile = [64, 64, 64], warps = [2, 2], stages = 3",
              "gemm, tile = [128, 64, 32], warps = [4, 1], stages = 5"],
     attention: [""],
-    attention_vjp: ["", "attention_vjp, key_tile = [128, 64], key_warps = 8, query_tile = [32, 64], query_warps = 2"],
+    attention_vjp: ["attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [64, 64], query_warps = 4",
+                    "attention_vjp, key_tile = [128, 64], key_warps = 8, query_tile = [32, 64], query_warps = 2"],
     relu2: ["", "rows, threads = 32, rows = 4, width = 4", "rows, threads = 64, rows = 1, width = 2, segments = 3",
             "rows, threads = 128, rows = 1, width = 1, passes = 7"],
-    norm: ["", "rows, threads = 32, rows = 1, width = 4", "rows, threads = 32, rows = 8, width = 4, passes = 5",
+    parts: ["", "row_parts, threads = 64", "row_parts, threads = 96", "row_parts, threads = 512"],
+    embedding_vjp: ["", "embedding_vjp, threads = 64, sort = 0", "embedding_vjp, threads = 256, sort = 1"],
+    cached_attention: ["cached_attention, warps = 8"],
+    norm: ["rows, threads = 32, rows = 4, width = 4", "rows, threads = 32, rows = 1, width = 4", "rows, threads = 32, rows = 8, width = 4, passes = 5",
            "rows, threads = 32, rows = 2, width = 4, keep = 0"],
 }
 OTHER = {
@@ -65,8 +87,9 @@ OTHER = {
     # A row that meets more tiles, if only of keys that it does not see, scales its sums once more.
     attention: ["attention, tile = [64, 32], warps = 4", "attention, tile = [64, 128], warps = 4", "attention, tile = [128, 64], warps = 8",
                 "attention, tile = [32, 64], warps = 2"],
-    attention_vjp: ["attention_vjp, key_tile = [64, 32], key_warps = 4, query_tile = [64, 32], query_warps = 4"],
-    norm: ["rows, threads = 8, rows = 16, width = 4", "rows, threads = 32, rows = 4, width = 1", "rows, threads = 96, rows = 1, width = 2"],
+    attention_vjp: ["", "attention_vjp, key_tile = [64, 32], key_warps = 4, query_tile = [64, 32], query_warps = 4"],
+    cached_attention: ["", "cached_attention, warps = 1", "cached_attention, warps = 16"],
+    norm: ["", "rows, threads = 8, rows = 16, width = 4", "rows, threads = 32, rows = 4, width = 1", "rows, threads = 96, rows = 1, width = 2"],
 }
 
 
@@ -80,6 +103,13 @@ def inputs(case):
         return {"x": draw((20, 1000), f32)}
     if case is norm:
         return {"x": draw((300, 96), f32)}
+    if case is parts:
+        return {"x": draw((20, 1000), f32), "z": draw((300, 96), f32)}
+    if case is embedding_vjp:
+        return {"t": generator.integers(0, 40, (2, 150)).astype(np.int32), "d": draw((2, 150, 24), f32)}
+    if case is cached_attention:
+        caches = {name: draw((3, 70, 32), f32) for name in ("kc", "vc")}
+        return {"q": draw((1, 3, 64), f32), "k": draw((1, 3, 32), f32), "v": draw((1, 3, 32), f32), "p": np.array([[3, 50, 68]], np.int32)} | caches
     tensors = {name: draw((1, 100, 64), bf16) for name in "qkv"}
     if case is attention_vjp:
         tensors |= {"o": draw((1, 100, 64), bf16), "lse": 4 + draw((1, 2, 100), f32), "d": draw((1, 100, 64), bf16)}
@@ -99,7 +129,7 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("case", SAME, ids=lambda case: case.__name__)
 def test_where_and_when_change_no_bit(case, results):
-    own = results[case, ""]
+    own = results[case, SAME[case][0]]
     for schedule in SAME[case][1:]:
         for name, value in results[case, schedule].items():
             assert value.tobytes() == own[name].tobytes(), (schedule, name)
@@ -107,7 +137,7 @@ def test_where_and_when_change_no_bit(case, results):
 
 @pytest.mark.parametrize("case", OTHER, ids=lambda case: case.__name__)
 def test_another_order_of_sums_changes_little(case, results):
-    own = results[case, ""]
+    own = results[case, SAME[case][0]]
     for schedule in OTHER[case]:
         for name, value in results[case, schedule].items():
             a, b = value.astype(np.float64), own[name].astype(np.float64)

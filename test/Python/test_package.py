@@ -373,15 +373,16 @@ def test_schedules_of_gpu_kernels(tmp_path):
     f = nag.ModuleBuilder().function("f", x="tensor<4x8xf32>")
     f.returns(y=f.op("nag.relu2", f.x))
     model, x = nag.Model.from_text(f.text()), np.arange(-16, 16, dtype=np.float32).reshape(4, 8)
-    schedule = {"chip": "sm_80", "kernels": {"relu2_kernel": {"family": "rows", "threads": 2, "rows": 16, "width": 4}}}
+    key = "rows relu2: 4x8xf32 -> 4x8xf32"
+    schedule = {"chip": "sm_80", "kernels": {key: {"family": "rows", "threads": 2, "rows": 16, "width": 4}}}
     (tmp_path / "tuned.json").write_text(json.dumps(schedule))
     for given in (None, schedule, tmp_path / "tuned.json"):
         program = model.compile(target="cuda", device="vm", schedule=given)
         assert np.array_equal(program.to_host(program.call("f", x=program.to_device(x))["y"]), np.maximum(x, 0) ** 2)
-    schedule["kernels"]["relu2_kernel"]["threads"] = 3
+    schedule["kernels"][key]["threads"] = 3
     for given, message in (
-            ({"kernels": {"mine": []}}, "^schedule: kernel 'mine': expected a kernel of the program$"),
-            (schedule, "^schedule: kernel 'relu2_kernel': expected 'threads' that are a power of two"),
+            ({"kernels": {"mine": []}}, r"^schedule: kernel 'mine': expected an object, but got \[\]$"),
+            (schedule, f"^schedule: kernel '{key}': expected 'threads' that are a power of two"),
             ({"chip": "sm_90a", "kernels": {}}, "^schedule: field 'chip': expected 'sm_80', but got 'sm_90a'$"),
             (tmp_path / "none.json", "none.json: No such file")):
         with pytest.raises(nag.CompileError, match=message) as error:

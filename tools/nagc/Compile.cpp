@@ -223,6 +223,7 @@ static Error compileForCUDA(mlir::ModuleOp program) {
     options.kernels.chip = chip.getValue();
   options.kernels.tf32 = precision == "tf32";
   options.kernels.schedule = schedule.getValue();
+  options.kernels.remarks = remarksWanted.getValue();
   options.training.bf16 = precision == "bf16";
   options.keepRoundings = true;
   auto lowered = cuda::lower(program, options);

@@ -5,8 +5,7 @@
 #ifndef NAG_CONVERSION_NAGTOGPU_H
 #define NAG_CONVERSION_NAGTOGPU_H
 
-#include "nag/Conversion/GPUChips.h"
-#include "nag/Dialect/Nag/IR/NagSchedule.h"
+#include "nag/Conversion/LaunchModel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -21,6 +20,10 @@ namespace nag {
 inline constexpr llvm::StringLiteral kDeviceModuleName = "device";
 /// On a device function: the name of the kernel function it is a launch of.
 inline constexpr llvm::StringLiteral kSourceAttrName = "nag.source";
+/// On a device function: LaunchModel::getKey() of the ops that it computes, and
+/// on the first of theirs, LaunchModel::estimate().cycles.
+inline constexpr llvm::StringLiteral kLaunchKeyAttrName = "nag.launch_key";
+inline constexpr llvm::StringLiteral kModelCyclesAttrName = "nag.model_cycles";
 /// On the kernels' module: the bytes of scratch memory that a launch sequence
 /// needs at most.
 inline constexpr llvm::StringLiteral kScratchBytesAttrName =
@@ -77,6 +80,12 @@ public:
   /// Device memory that lives until the kernel's end; not initialised.
   mlir::Value allocateScratch(mlir::MemRefType type);
 
+  /// The schedule of the launches that come next, until the next call: that of
+  /// getSchedule(model). Device functions show it, with the launches' key.
+  mlir::FailureOr<ScheduleAttr> follow(const LaunchModel &model);
+  /// The launches that come next have no schedule.
+  void followNone() { followed.clear(); }
+
   /// Adds a launch of a new device function, after those there are. It is named
   /// for the kernel and `suffix`, which may be empty. `operands` are buffers or
   /// scalars of the host function.
@@ -90,12 +99,15 @@ public:
 
 private:
   mlir::Value computeBuffer(mlir::Value tensor);
+  void showFollowed(mlir::gpu::GPUFuncOp function);
 
   mlir::func::FuncOp source;
   mlir::gpu::GPUModuleOp device;
   const GPUTarget &target;
   mlir::ImplicitLocOpBuilder hostBuilder;
   mlir::IRMapping buffers;
+  /// Attributes of the next device functions, and of the next one alone.
+  llvm::SmallVector<mlir::NamedAttribute, 3> followed;
 };
 
 /// An emitter lowers the first op of `ops`, or a run of ops from it on, when it
@@ -107,31 +119,22 @@ using GPUEmitter = llvm::FailureOr<unsigned> (*)(
     KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
 
 /// What an emitter would do with the first ops of a kernel: how many it takes,
-/// and the schedule that it follows: `given`, or where that is null the one
-/// that its cost model chooses; null for ops that have none. `fault` says what
-/// is expected of a given schedule that the ops cannot follow.
-struct SchedulePlan {
+/// 0 where these are not of its family, and what is known of their launches;
+/// null where there is none, or nothing about them to choose.
+struct LaunchPlan {
   unsigned numOps = 0;
-  ScheduleAttr schedule;
-  std::string fault;
-  /// What the model takes for the time on the chip; 0 where it has no estimate.
-  double cycles = 0;
+  std::unique_ptr<LaunchModel> model;
 };
 
 /// The families' plans, in the same way as GPUEmitter. Nothing is emitted.
-using GPUPlanner = llvm::FailureOr<SchedulePlan> (*)(
-    const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
-    ScheduleAttr given);
+using GPUPlanner = llvm::FailureOr<LaunchPlan> (*)(
+    const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops);
 
 /// The schedule that stands on an op, else that on its function if it is of the
 /// op's family; null where there is none. Fails, with an error at the op, on an
 /// attribute of another kind or family.
 llvm::FailureOr<ScheduleAttr> getGivenSchedule(mlir::Operation *op,
                                                ScheduleFamily family);
-/// Fails, with an error at the op, where the plan has a fault.
-llvm::LogicalResult verifySchedule(mlir::Operation *op,
-                                   const SchedulePlan &plan);
-
 /// Row-wise ops (RowwiseOpInterface), joined as far as they share rows.
 llvm::FailureOr<unsigned> emitRows(KernelLowering &kernel,
                                    llvm::ArrayRef<mlir::Operation *> ops);
@@ -149,28 +152,28 @@ emitEmbeddingVJP(KernelLowering &kernel, llvm::ArrayRef<mlir::Operation *> ops);
 llvm::FailureOr<unsigned> emitSelection(KernelLowering &kernel,
                                         llvm::ArrayRef<mlir::Operation *> ops);
 
-llvm::FailureOr<SchedulePlan> planRows(const GPUTarget &target,
-                                       llvm::ArrayRef<mlir::Operation *> ops,
-                                       ScheduleAttr given);
-llvm::FailureOr<SchedulePlan> planGemm(const GPUTarget &target,
-                                       llvm::ArrayRef<mlir::Operation *> ops,
-                                       ScheduleAttr given);
-llvm::FailureOr<SchedulePlan>
-planAttention(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
-              ScheduleAttr given);
-/// These have no schedule.
-llvm::FailureOr<SchedulePlan>
-planEmbeddingVJP(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
-                 ScheduleAttr given);
-llvm::FailureOr<SchedulePlan>
-planSelection(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops,
-              ScheduleAttr given);
+llvm::FailureOr<LaunchPlan> planRows(const GPUTarget &target,
+                                     llvm::ArrayRef<mlir::Operation *> ops);
+llvm::FailureOr<LaunchPlan> planGemm(const GPUTarget &target,
+                                     llvm::ArrayRef<mlir::Operation *> ops);
+llvm::FailureOr<LaunchPlan>
+planAttention(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops);
+llvm::FailureOr<LaunchPlan>
+planEmbeddingVJP(const GPUTarget &target,
+                 llvm::ArrayRef<mlir::Operation *> ops);
+/// One warp per sequence: nothing to choose.
+llvm::FailureOr<LaunchPlan>
+planSelection(const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops);
 
 /// A family: what it emits, and how it would cut it.
 struct KernelFamily {
   GPUEmitter emit;
   GPUPlanner plan;
 };
+/// The plan of the family that takes the first of `ops`; of no ops where none
+/// does.
+llvm::FailureOr<LaunchPlan> planFirst(const GPUTarget &target,
+                                      llvm::ArrayRef<mlir::Operation *> ops);
 /// The families, in the order in which they are asked: a contraction takes
 /// row-wise ops around it along where it can.
 llvm::ArrayRef<KernelFamily> getKernelFamilies();

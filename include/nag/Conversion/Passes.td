@@ -165,13 +165,21 @@ def ConvertNagToGPU : Pass<"convert-nag-to-gpu", "::mlir::ModuleOp"> {
 def NagAssignSchedules : Pass<"nag-assign-schedules", "::mlir::ModuleOp"> {
   let summary = "chooses how kernels are cut into blocks and warps of a GPU";
   let description = [{
-    Runs on the module of kernel functions and puts a `nag.schedule` on every op that leads a launch: a contraction, attention, the first of
-    row-wise ops that share a pass. One that is there, on the op or on the function, stays and is verified. Else the model of the op's
-    emitter chooses for the chip: bytes and operations per cycle, registers, shared memory, blocks that a multiprocessor holds, and how
-    evenly they fill the chip. `-convert-nag-to-gpu` follows what stands there, and asks the same models where nothing does.
+    Runs on the module of kernel functions and puts a `nag.schedule` on every op that leads a launch: a contraction, attention, the
+    embedding's gradient, the first of row-wise ops that share a launch. One that is there, on the op or on the function, stays and is
+    verified. Else each family lists schedules and says what their blocks do, and one model of the chip takes the one that it finds the
+    fastest: bytes and operations per cycle, registers, shared memory, blocks that a multiprocessor holds, how evenly they fill the chip,
+    waiting that nothing hides, bytes of memory with those of partial sums. `-convert-nag-to-gpu` follows what stands there, and asks the
+    same model where nothing does. With `remarks`, the pass says what the model saw.
 
-    `file` overrides schedules by the name of the kernel function: `{"kernels": {"linear_kernel": {"family": "gemm", ...}}}`; an array holds
-    those of several ops in their order, `null` for one that is not overridden. With a member `chip`, it is for that chip only.
+    `file` overrides schedules by the key of a launch, what its schedule depends on: the family, the ops with their integers and flags, and
+    the types of what goes in and comes out, those that are alike counted. One file serves every program that has such launches, under
+    whatever name; keys that are none of the program's are counted in a warning. With a member `chip`, it is for that chip only.
+
+    ```json
+    {"chip": "sm_80", "kernels": {
+      "gemm linear: 64x64xbf16, 32x64xbf16 -> 64x32xbf16": {"family": "gemm", "tile": [32, 32, 32], "warps": [1, 1], "stages": 4}}}
+    ```
 
     ```mlir
     %y = nag.linear %x, %w {nag.schedule = #nag.schedule<gemm, tile = [128, 256, 32], warps = [2, 4], stages = 3>} : ...
@@ -180,7 +188,8 @@ def NagAssignSchedules : Pass<"nag-assign-schedules", "::mlir::ModuleOp"> {
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_80\"", "sm_80 or sm_90a">,
     Option<"tf32", "tf32", "bool", "false", "contractions of f32 tensors round their operands to tf32, for tensor cores">,
-    Option<"file", "file", "std::string", "", "JSON file of schedules that override the choice">
+    Option<"file", "file", "std::string", "", "JSON file of schedules that override the choice">,
+    Option<"remarks", "remarks", "bool", "false", "Say what was chosen and what the model takes for its time">
   ];
 }
 

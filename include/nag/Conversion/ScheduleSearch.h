@@ -7,11 +7,16 @@
 
 namespace nag {
 
-/// For each op of the kernel that leads a launch, in order, schedules that it
+/// What the launches of a key (LaunchModel::getKey) could follow.
+struct ScheduleList {
+  std::string key;
+  std::vector<ScheduleAttr> schedules;
+};
+
+/// For each op of the kernel that leads launches, in order, schedules that it
 /// can follow on the target, at most `limit` each: the one that stands on it or
-/// that its model chooses, then others, by the model's estimate where it has
-/// one, else the nearest first.
-llvm::FailureOr<std::vector<std::vector<ScheduleAttr>>>
+/// that the model chooses, then others by the model's estimate.
+llvm::FailureOr<std::vector<ScheduleList>>
 listSchedules(mlir::func::FuncOp kernel, const GPUTarget &target,
               unsigned limit);
 

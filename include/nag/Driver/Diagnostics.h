@@ -41,6 +41,7 @@ private:
 };
 
 /// Collects what MLIR reports on a context while it lives, notes included.
+/// Warnings go to the standard error at once, a line each.
 class DiagnosticCollector {
 public:
   explicit DiagnosticCollector(mlir::MLIRContext &context);

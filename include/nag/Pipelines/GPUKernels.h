@@ -24,6 +24,9 @@ struct GPUKernelsOptions : mlir::PassPipelineOptions<GPUKernelsOptions> {
       llvm::cl::desc("JSON file of schedules that override the choice of "
                      "-nag-assign-schedules"),
       llvm::cl::init("")};
+  Option<bool> remarks{*this, "remarks",
+                       llvm::cl::desc("say which schedules were chosen"),
+                       llvm::cl::init(false)};
 };
 
 /// `nag-gpu-kernels`, on a module of kernel functions (-nag-outline-kernels).

@@ -7,13 +7,12 @@
 
 namespace nag::profile {
 
-/// What tuning makes least, in seconds, of one execution of a kernel: measured
-/// where launches were timed; else the sum over its launches of the larger of
-/// the roofline bound and the time to issue its instructions, stretched where
-/// blocks fill the device unevenly or too few warps are resident to hide
-/// latency, and of what a launch and spilled registers cost. Deterministic; it
-/// orders schedules and is no prediction.
-double getScore(const Kernel &kernel, const GPUDevice &device);
+/// What tuning makes least, in seconds, of one launch: measured where launches
+/// were timed; else from the larger of the roofline bound and the time to issue
+/// its instructions, stretched where blocks fill the device unevenly or too few
+/// warps are resident to hide latency, and of what a launch and spilled
+/// registers cost. Deterministic; it orders schedules and is no prediction.
+double getScore(const DeviceKernel &kernel, const GPUDevice &device);
 
 struct TuneOptions {
   Options measure;
@@ -29,7 +28,7 @@ struct TuneOptions {
 };
 
 /// A schedule file (-nag-assign-schedules) with the best candidate of every
-/// kernel, and {"device", "measure": "score" or "time", "scores": {kernel:
+/// launch, and {"device", "measure": "score" or "time", "scores": {key:
 /// {"model", "tuned", "launches", "candidates"}}, "step": {"model", "tuned"}}.
 llvm::Expected<llvm::json::Value> tune(const TuneOptions &options);
 

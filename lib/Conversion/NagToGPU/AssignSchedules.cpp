@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag-assign-schedules: writes the schedules that the emitters would choose, or
-// those of a file, into the IR.
+// nag-assign-schedules: writes the schedules that the model chooses, or those
+// of a file, into the IR.
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Conversion/Passes.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
+
+#include <map>
+#include <set>
 
 namespace nag {
 #define GEN_PASS_DEF_NAGASSIGNSCHEDULES
@@ -22,39 +25,9 @@ namespace json = llvm::json;
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Schedules by kernel function; null where an op keeps its own.
-using ScheduleFile = std::map<std::string, SmallVector<ScheduleAttr>>;
+/// Schedules by the key of a launch.
+using ScheduleFile = std::map<std::string, ScheduleAttr>;
 } // namespace
-
-static llvm::Error wrongKernel(StringRef path, StringRef kernel,
-                               const Twine &what) {
-  return llvm::createStringError(path + ": kernel '" + kernel + "': " + what);
-}
-
-static llvm::Expected<SmallVector<ScheduleAttr>>
-readEntry(const json::Value &value, MLIRContext *context) {
-  SmallVector<ScheduleAttr> schedules;
-  auto add = [&](const json::Value &element) -> llvm::Error {
-    auto schedule = parseSchedule(element, context);
-    if (!schedule)
-      return schedule.takeError();
-    schedules.push_back(*schedule);
-    return llvm::Error::success();
-  };
-  const json::Array *array = value.getAsArray();
-  if (!array) {
-    if (llvm::Error error = add(value))
-      return error;
-    return schedules;
-  }
-  for (const json::Value &element : *array) {
-    if (element.kind() == json::Value::Null)
-      schedules.push_back({});
-    else if (llvm::Error error = add(element))
-      return error;
-  }
-  return schedules;
-}
 
 static llvm::Expected<json::Value> readJSON(StringRef path) {
   auto buffer = llvm::MemoryBuffer::getFile(path);
@@ -84,10 +57,12 @@ static llvm::Expected<ScheduleFile> readFile(StringRef path, StringRef chip,
                                    "', but got '" + *made + "'");
   ScheduleFile file;
   for (const auto &[key, member] : *kernels) {
-    auto schedules = readEntry(member, context);
-    if (!schedules)
-      return wrongKernel(path, key, llvm::toString(schedules.takeError()));
-    file[key.str()] = std::move(*schedules);
+    auto schedule = parseSchedule(member, context);
+    if (!schedule)
+      return llvm::createStringError(
+          path + ": kernel '" + StringRef(key) +
+          "': " + llvm::toString(schedule.takeError()));
+    file[key.str()] = *schedule;
   }
   return file;
 }
@@ -97,100 +72,6 @@ static llvm::Expected<ScheduleFile> readFile(StringRef path, StringRef chip,
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Goes through the ops of a kernel as -convert-nag-to-gpu does.
-class Assigner {
-public:
-  Assigner(func::FuncOp kernelFunction, const GPUTarget &gpuTarget,
-           ArrayRef<ScheduleAttr> schedules, StringRef file)
-      : kernel(kernelFunction), target(gpuTarget), given(schedules),
-        path(file) {}
-
-  LogicalResult assign();
-
-private:
-  LogicalResult assignFirst(ArrayRef<Operation *> ops, unsigned &numOps);
-  FailureOr<SchedulePlan> plan(ArrayRef<Operation *> ops, ScheduleAttr wanted);
-  LogicalResult verify(Operation *op, const SchedulePlan &chosen,
-                       bool isFromFile);
-  InFlightDiagnostic complain() {
-    return emitError(UnknownLoc::get(kernel.getContext()))
-           << path << ": kernel '" << kernel.getName() << "': ";
-  }
-
-  func::FuncOp kernel;
-  const GPUTarget &target;
-  ArrayRef<ScheduleAttr> given;
-  StringRef path;
-  unsigned numScheduled = 0;
-};
-} // namespace
-
-FailureOr<SchedulePlan> Assigner::plan(ArrayRef<Operation *> ops,
-                                       ScheduleAttr wanted) {
-  for (const KernelFamily &family : getKernelFamilies()) {
-    FailureOr<SchedulePlan> plan = family.plan(target, ops, wanted);
-    if (failed(plan) || plan->numOps > 0)
-      return plan;
-  }
-  return SchedulePlan();
-}
-
-LogicalResult Assigner::verify(Operation *op, const SchedulePlan &chosen,
-                               bool isFromFile) {
-  if (!isFromFile)
-    return verifySchedule(op, chosen);
-  if (chosen.fault.empty())
-    return success();
-  return complain() << "expected a schedule with " << chosen.fault
-                    << ", but got " << chosen.schedule;
-}
-
-LogicalResult Assigner::assignFirst(ArrayRef<Operation *> ops,
-                                    unsigned &numOps) {
-  Operation *op = ops.front();
-  FailureOr<SchedulePlan> chosen = plan(ops, {});
-  if (failed(chosen))
-    return failure();
-  numOps = chosen->numOps;
-  if (!chosen->schedule)
-    return success();
-  ScheduleFamily family = chosen->schedule.getFamily();
-  auto wanted = getGivenSchedule(op, family);
-  if (failed(wanted))
-    return failure();
-  bool isFromFile = numScheduled < given.size() && given[numScheduled];
-  if (isFromFile)
-    wanted = given[numScheduled];
-  ++numScheduled;
-  if (*wanted && wanted->getFamily() != family)
-    return complain() << "field 'family': expected "
-                      << stringifyScheduleFamily(family) << ", but got "
-                      << stringifyScheduleFamily(wanted->getFamily());
-  if (*wanted)
-    chosen = plan(ops, *wanted);
-  if (failed(chosen) || failed(verify(op, *chosen, isFromFile)))
-    return failure();
-  op->setAttr(kScheduleAttrName, chosen->schedule);
-  return success();
-}
-
-LogicalResult Assigner::assign() {
-  SmallVector<Operation *> ops = collectComputation(kernel);
-  ArrayRef<Operation *> rest(ops);
-  while (!rest.empty()) {
-    unsigned numOps = 0;
-    if (failed(assignFirst(rest, numOps)))
-      return failure();
-    // What no emitter knows is for -convert-nag-to-gpu to refuse.
-    rest = rest.drop_front(std::max(numOps, 1u));
-  }
-  if (given.size() > numScheduled)
-    return complain() << "expected at most " << numScheduled
-                      << " schedules, but got " << given.size();
-  return success();
-}
-
-namespace {
 struct NagAssignSchedulesPass
     : nag::impl::NagAssignSchedulesBase<NagAssignSchedulesPass> {
   using NagAssignSchedulesBase::NagAssignSchedulesBase;
@@ -198,42 +79,104 @@ struct NagAssignSchedulesPass
   void runOnOperation() override {
     FailureOr<GPUTarget> target =
         GPUTarget::get(chip, tf32, [&] { return getOperation().emitError(); });
-    if (failed(target))
-      return signalPassFailure();
-    ScheduleFile schedules;
-    if (!file.empty() && failed(read(schedules)))
+    schedules.clear();
+    used.clear();
+    if (failed(target) || failed(read()))
       return signalPassFailure();
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (function->hasAttr(kKernelAttrName) &&
-          failed(assign(function, *target, schedules)))
+          failed(assign(function, *target)))
         return signalPassFailure();
+    warnOfOthers();
   }
 
 private:
-  LogicalResult read(ScheduleFile &schedules) {
-    auto refuse = [&](const Twine &message) {
-      return emitError(UnknownLoc::get(&getContext()), message);
-    };
-    auto loaded = readFile(file, chip, &getContext());
-    if (!loaded)
-      return refuse(llvm::toString(loaded.takeError()));
-    schedules = std::move(*loaded);
-    for (const auto &[name, unused] : schedules) {
-      auto function = getOperation().lookupSymbol<func::FuncOp>(name);
-      if (!function || !function->hasAttr(kKernelAttrName))
-        return refuse(file + ": kernel '" + name +
-                      "': expected a kernel of the program");
-    }
-    return success();
-  }
+  LogicalResult read();
+  LogicalResult assign(func::FuncOp kernel, const GPUTarget &target);
+  FailureOr<ScheduleAttr> find(const LaunchModel &model);
+  void explain(const LaunchModel &model, ScheduleAttr schedule);
+  void warnOfOthers();
+  Location getUnknownLoc() { return UnknownLoc::get(&getContext()); }
 
-  LogicalResult assign(func::FuncOp function, const GPUTarget &target,
-                       const ScheduleFile &schedules) {
-    ArrayRef<ScheduleAttr> given;
-    auto found = schedules.find(function.getName().str());
-    if (found != schedules.end())
-      given = found->second;
-    return Assigner(function, target, given, file).assign();
-  }
+  ScheduleFile schedules;
+  std::set<std::string> used;
 };
 } // namespace
+
+LogicalResult NagAssignSchedulesPass::read() {
+  if (file.empty())
+    return success();
+  auto loaded = readFile(file, chip, &getContext());
+  if (!loaded)
+    return emitError(getUnknownLoc(), llvm::toString(loaded.takeError()));
+  schedules = std::move(*loaded);
+  return success();
+}
+
+/// The schedule that the file has for the launch, else the one that stands in
+/// the IR, else the model's.
+FailureOr<ScheduleAttr> NagAssignSchedulesPass::find(const LaunchModel &model) {
+  std::string key = model.getKey();
+  auto found = schedules.find(key);
+  if (found == schedules.end())
+    return getSchedule(model);
+  used.insert(key);
+  auto complain = [&] {
+    return emitError(getUnknownLoc()) << file << ": kernel '" << key << "': ";
+  };
+  ScheduleAttr schedule = found->second;
+  if (schedule.getFamily() == model.getFamily())
+    return getSchedule(model, schedule, complain);
+  return complain() << "field 'family': expected "
+                    << stringifyScheduleFamily(model.getFamily())
+                    << ", but got "
+                    << stringifyScheduleFamily(schedule.getFamily());
+}
+
+LogicalResult NagAssignSchedulesPass::assign(func::FuncOp kernel,
+                                             const GPUTarget &target) {
+  SmallVector<Operation *> ops = collectComputation(kernel);
+  for (ArrayRef<Operation *> rest(ops); !rest.empty();) {
+    FailureOr<LaunchPlan> plan = planFirst(target, rest);
+    if (failed(plan))
+      return failure();
+    if (plan->model) {
+      FailureOr<ScheduleAttr> schedule = find(*plan->model);
+      if (failed(schedule))
+        return failure();
+      rest.front()->setAttr(kScheduleAttrName, *schedule);
+      if (remarks)
+        explain(*plan->model, *schedule);
+    }
+    // What no emitter knows is for -convert-nag-to-gpu to refuse.
+    rest = rest.drop_front(std::max(plan->numOps, 1u));
+  }
+  return success();
+}
+
+void NagAssignSchedulesPass::explain(const LaunchModel &model,
+                                     ScheduleAttr schedule) {
+  LaunchEstimate estimate = model.estimate(schedule);
+  model.getOps().front()->emitRemark()
+      << "'" << model.getKey() << "': " << schedule << ": the model's "
+      << llvm::formatv("{0:F0} cycles, by {1}; {2} blocks, {3} at a time on a "
+                       "multiprocessor, {4} bytes of memory",
+                       estimate.cycles, estimate.limit,
+                       static_cast<int64_t>(estimate.blocks), estimate.resident,
+                       static_cast<int64_t>(estimate.memoryBytes))
+             .str();
+}
+
+/// A file may serve several programs, or be misspelt.
+void NagAssignSchedulesPass::warnOfOthers() {
+  SmallVector<std::string> others;
+  for (const auto &[key, schedule] : schedules)
+    if (!used.count(key))
+      others.push_back(key);
+  if (others.empty())
+    return;
+  emitWarning(getUnknownLoc())
+      << file << ": " << others.size() << " of " << schedules.size()
+      << " kernels are none of this program's, the first '" << others.front()
+      << "'";
+}

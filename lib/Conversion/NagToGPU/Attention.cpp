@@ -5,8 +5,6 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/IR/NagGeneration.h"
 
-#include "llvm/Support/FormatVariadic.h"
-
 using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
@@ -26,89 +24,54 @@ static LogicalResult verify(AttentionLike op) {
 }
 
 //===----------------------------------------------------------------------===//
-// Schedules
+// Plans
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// A launch of an op: the prefix of its fields, and what it keeps.
-struct TiledLaunch {
-  StringLiteral prefix;
-  TileNeeds needs;
-};
-} // namespace
-
-static SmallVector<TiledLaunch> getLaunches(const Sizes &sizes,
-                                            ScheduleFamily family) {
-  if (family == ScheduleFamily::Attention)
-    return {{"", getForwardNeeds(sizes)}};
-  return {{"key_", getKeyGradNeeds(sizes)},
-          {"query_", getQueryGradNeeds(sizes)}};
+static ScheduleFamily getFamily(AttentionOp) {
+  return ScheduleFamily::Attention;
+}
+static ScheduleFamily getFamily(AttentionVJPOp) {
+  return ScheduleFamily::AttentionVJP;
+}
+static ScheduleFamily getFamily(CachedAttentionOp) {
+  return ScheduleFamily::CachedAttention;
 }
 
-static ScheduleAttr chooseSchedule(const Sizes &sizes, ScheduleFamily family) {
-  SmallVector<int64_t> values;
-  for (const TiledLaunch &launch : getLaunches(sizes, family)) {
-    TileSizes tile = chooseTileSizes(sizes, launch.needs);
-    values.append({tile.rows, tile.columns, tile.warps});
-  }
-  return ScheduleAttr::get(sizes.element.getContext(), family, values);
+template <typename AttentionLike> static Sizes getSizes(AttentionLike op) {
+  return Sizes::of(op);
 }
-
-static std::string findFault(const Sizes &sizes, ScheduleAttr schedule,
-                             const GPUChip &chip) {
-  for (const TiledLaunch &launch : getLaunches(sizes, schedule.getFamily())) {
-    TileSizes tile = TileSizes::from(schedule, launch.prefix.str());
-    std::string fault = attention::findFault(sizes, launch.needs, tile);
-    if (!fault.empty())
-      return fault;
-    int64_t bytes = createSchedule(sizes, launch.needs, tile)->getSharedBytes();
-    if (bytes > chip.maxSharedBytes)
-      return llvm::formatv("at most {0} bytes of shared memory on {1}, not {2}",
-                           chip.maxSharedBytes, chip.name, bytes);
-  }
-  return "";
-}
-
-template <typename AttentionLike>
-static FailureOr<SchedulePlan> plan(const GPUTarget &target, AttentionLike op,
-                                    ScheduleFamily family, ScheduleAttr given) {
-  if (failed(verify(op)))
-    return failure();
+/// Keys are those of a cache.
+static Sizes getSizes(CachedAttentionOp op) {
   Sizes sizes = Sizes::of(op);
-  SchedulePlan result;
-  result.numOps = 1;
-  result.schedule = given ? given : chooseSchedule(sizes, family);
-  result.fault = findFault(sizes, result.schedule, *target.chip);
-  return result;
+  auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
+  sizes.batch = cache.getDimSize(0);
+  sizes.length = cache.getDimSize(1);
+  return sizes;
 }
 
-FailureOr<SchedulePlan> nag::planAttention(const GPUTarget &target,
-                                           ArrayRef<Operation *> ops,
-                                           ScheduleAttr given) {
-  if (auto op = dyn_cast<AttentionOp>(ops.front()))
-    return plan(target, op, ScheduleFamily::Attention, given);
-  if (auto op = dyn_cast<AttentionVJPOp>(ops.front()))
-    return plan(target, op, ScheduleFamily::AttentionVJP, given);
-  SchedulePlan fixed;
-  if (auto op = dyn_cast<CachedAttentionOp>(ops.front())) {
-    if (failed(verify(op)))
-      return failure();
-    fixed.numOps = 1;
-  }
-  return fixed;
-}
-
-/// The schedule that an op is given, else the one chosen.
+/// Null, with an error, where no kernel takes the op.
 template <typename AttentionLike>
-static FailureOr<ScheduleAttr>
-getSchedule(const GPUTarget &target, AttentionLike op, ScheduleFamily family) {
-  auto given = getGivenSchedule(op, family);
-  if (failed(given))
+static std::unique_ptr<LaunchModel> createModel(const GPUTarget &target,
+                                                ArrayRef<Operation *> ops,
+                                                AttentionLike op) {
+  if (failed(verify(op)))
+    return nullptr;
+  return attention::createModel(target, ops.take_front(1), getSizes(op),
+                                getFamily(op));
+}
+
+FailureOr<LaunchPlan> nag::planAttention(const GPUTarget &target,
+                                         ArrayRef<Operation *> ops) {
+  LaunchPlan plan;
+  if (auto op = dyn_cast<AttentionOp>(ops.front()))
+    plan = {1, ::createModel(target, ops, op)};
+  else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
+    plan = {1, ::createModel(target, ops, vjp)};
+  else if (auto cached = dyn_cast<CachedAttentionOp>(ops.front()))
+    plan = {1, ::createModel(target, ops, cached)};
+  if (plan.numOps > 0 && !plan.model)
     return failure();
-  FailureOr<SchedulePlan> chosen = plan(target, op, family, *given);
-  if (failed(chosen) || failed(verifySchedule(op, *chosen)))
-    return failure();
-  return chosen->schedule;
+  return plan;
 }
 
 //===----------------------------------------------------------------------===//
@@ -122,25 +85,18 @@ static SmallVector<Value> getBuffers(KernelLowering &kernel,
       route, [&](Value tensor) { return kernel.getBuffer(tensor); });
 }
 
-static LogicalResult emit(KernelLowering &kernel, AttentionOp op) {
-  auto schedule =
-      getSchedule(kernel.getTarget(), op, ScheduleFamily::Attention);
-  if (failed(schedule))
-    return failure();
+static void emit(KernelLowering &kernel, AttentionOp op,
+                 ScheduleAttr schedule) {
   Forward buffers{
       kernel.getBuffer(op.getQuery()), kernel.getBuffer(op.getKey()),
       kernel.getBuffer(op.getValue()), kernel.getBuffer(op.getResult()),
       kernel.getBuffer(op.getLse()),   getBuffers(kernel, op.getRoute())};
-  emitForward(kernel, Sizes::of(op), buffers, *schedule);
-  return success();
+  emitForward(kernel, getSizes(op), buffers, schedule);
 }
 
-static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
-  auto schedule =
-      getSchedule(kernel.getTarget(), op, ScheduleFamily::AttentionVJP);
-  if (failed(schedule))
-    return failure();
-  Sizes sizes = Sizes::of(op);
+static void emit(KernelLowering &kernel, AttentionVJPOp op,
+                 ScheduleAttr schedule) {
+  Sizes sizes = getSizes(op);
   Value delta = kernel.allocateScratch(
       MemRefType::get(cast<RankedTensorType>(op.getLse().getType()).getShape(),
                       Float32Type::get(op.getContext())));
@@ -151,17 +107,11 @@ static LogicalResult emit(KernelLowering &kernel, AttentionVJPOp op) {
       kernel.getBuffer(op.getQueryGrad()),  kernel.getBuffer(op.getKeyGrad()),
       kernel.getBuffer(op.getValueGrad()),  getBuffers(kernel, op.getRoute())};
   emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers);
-  emitBackward(kernel, sizes, buffers, *schedule);
-  return success();
+  emitBackward(kernel, sizes, buffers, schedule);
 }
 
-static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
-  if (failed(verify(op)))
-    return failure();
-  Sizes sizes = Sizes::of(op);
-  auto cache = cast<RankedTensorType>(op.getKeyCache().getType());
-  sizes.batch = cache.getDimSize(0);
-  sizes.length = cache.getDimSize(1);
+static void emit(KernelLowering &kernel, CachedAttentionOp op,
+                 ScheduleAttr schedule) {
   SmallVector<Value> buffers;
   for (Value tensor :
        {Value(op.getQuery()), Value(op.getKey()), Value(op.getValue()),
@@ -171,22 +121,25 @@ static LogicalResult emit(KernelLowering &kernel, CachedAttentionOp op) {
   llvm::append_range(buffers, getBuffers(kernel, op.getRoute()));
   if (op.getRows())
     buffers.push_back(kernel.getBuffer(op.getRows()));
-  emitCached(kernel, sizes, {op.getCapacity(), bool(op.getRows())}, buffers);
-  return success();
+  emitCached(kernel, getSizes(op), {op.getCapacity(), bool(op.getRows())},
+             buffers, schedule.get("warps"));
 }
 
 FailureOr<unsigned> nag::emitAttention(KernelLowering &kernel,
                                        ArrayRef<Operation *> ops) {
-  LogicalResult emitted = success();
-  if (auto op = dyn_cast<AttentionOp>(ops.front()))
-    emitted = emit(kernel, op);
-  else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
-    emitted = emit(kernel, vjp);
-  else if (auto cached = dyn_cast<CachedAttentionOp>(ops.front()))
-    emitted = emit(kernel, cached);
-  else
-    return 0u;
-  if (failed(emitted))
+  FailureOr<LaunchPlan> plan = planAttention(kernel.getTarget(), ops);
+  if (failed(plan))
     return failure();
-  return 1u;
+  if (plan->numOps == 0)
+    return 0u;
+  FailureOr<ScheduleAttr> schedule = kernel.follow(*plan->model);
+  if (failed(schedule))
+    return failure();
+  if (auto op = dyn_cast<AttentionOp>(ops.front()))
+    emit(kernel, op, *schedule);
+  else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
+    emit(kernel, vjp, *schedule);
+  else
+    emit(kernel, cast<CachedAttentionOp>(ops.front()), *schedule);
+  return plan->numOps;
 }

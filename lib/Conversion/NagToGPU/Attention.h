@@ -115,7 +115,10 @@ struct CacheSizes {
 /// with caches of `sizes.length` rows. `buffers` are the op's operands, its
 /// result, its route, and the table of rows where the cache is shared.
 void emitCached(KernelLowering &kernel, const Sizes &sizes,
-                const CacheSizes &cache, mlir::ValueRange buffers);
+                const CacheSizes &cache, mlir::ValueRange buffers,
+                int64_t warps);
+/// The shared memory of its blocks.
+int64_t getCachedSharedBytes(const Sizes &sizes, int64_t warps);
 
 } // namespace nag::attention
 

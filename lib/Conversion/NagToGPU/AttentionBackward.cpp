@@ -157,15 +157,8 @@ Part QueryGradKernel::scoreGrads(const ColumnTile &keys) {
 // dk and dv
 //===----------------------------------------------------------------------===//
 
-/// Of all sequences where keys are routed, else of each.
-static int64_t countKeyTiles(const Sizes &sizes, const TileSchedule &schedule) {
-  int64_t rows = schedule.getRows();
-  return sizes.routesKeys ? sizes.countRoutedTiles(rows)
-                          : llvm::divideCeil(sizes.length, rows);
-}
-
 void KeyGradKernel::build() {
-  int64_t tiles = countKeyTiles(sizes, schedule);
+  int64_t tiles = countKeyTiles(sizes, schedule.getRows());
   Value block = code.blockIndex(), tile = code.rem(block, tiles);
   // The first keys are seen by the most queries: they start first.
   if (sizes.routesKeys) {
@@ -260,7 +253,6 @@ static void emitGrad(KernelLowering &kernel, const Sizes &sizes,
   DeviceFunction device = kernel.createLaunch(
       suffix, operands, {countBlocks(*tiling), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
-  device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
   auto code = tiling->create(device.builder);
   Kernel(*code, *tiling, device.arguments).build();
@@ -277,7 +269,8 @@ void attention::emitBackward(KernelLowering &kernel, const Sizes &sizes,
       kernel, sizes, getKeyGradNeeds(sizes), "key", keyOperands,
       [&](const TileSchedule &tiling) {
         int64_t sequences = sizes.routesKeys ? 1 : sizes.batch;
-        return countKeyTiles(sizes, tiling) * sizes.kvHeads * sequences;
+        return countKeyTiles(sizes, tiling.getRows()) * sizes.kvHeads *
+               sequences;
       },
       schedule);
   operands.push_back(buffers.queryGrad);
@@ -285,7 +278,7 @@ void attention::emitBackward(KernelLowering &kernel, const Sizes &sizes,
   emitGrad<QueryGradKernel>(
       kernel, sizes, getQueryGradNeeds(sizes), "query", operands,
       [&](const TileSchedule &tiling) {
-        return countQueryTiles(sizes, tiling);
+        return countQueryTiles(sizes, tiling.getRows());
       },
       schedule);
 }

@@ -125,21 +125,8 @@ attention::createFMASchedule(const Sizes &sizes, const TileNeeds &needs,
 }
 
 /// Wide heads: more threads share a row, so that its sums fit in registers.
-static int64_t getColumnLanes(const Sizes &sizes, const TileNeeds &needs) {
+int64_t attention::getColumnLanes(const Sizes &sizes, const TileNeeds &needs) {
   return sizes.headDim * needs.sums <= 128 ? 8 : 16;
-}
-
-TileSizes attention::chooseFMASizes(const Sizes &sizes,
-                                    const TileNeeds &needs) {
-  constexpr int64_t warps = 4;
-  int64_t columns = sizes.headDim > 256                        ? 16
-                    : sizes.headDim > 64 || needs.rowTiles > 1 ? 32
-                                                               : 64;
-  int64_t rowLanes = warps * kWarpSize / getColumnLanes(sizes, needs);
-  int64_t threadRows = sizes.headDim * needs.sums <= 256 ? 4 : 2;
-  while (threadRows > 1 && rowLanes * threadRows / 2 >= sizes.length)
-    threadRows /= 2;
-  return {rowLanes * threadRows, columns, warps};
 }
 
 std::string attention::findFMAFault(const Sizes &sizes, const TileNeeds &needs,

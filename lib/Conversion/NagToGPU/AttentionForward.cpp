@@ -164,9 +164,8 @@ void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
                   buffers.lse};
   llvm::append_range(operands, buffers.route);
   DeviceFunction device = kernel.createLaunch(
-      "", operands, {countQueryTiles(sizes, *tiling), 1, 1},
+      "", operands, {countQueryTiles(sizes, tiling->getRows()), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
-  device.function->setAttr(kScheduleAttrName, schedule);
   useAllRegisters(device.function);
   auto code = tiling->create(device.builder);
   ForwardKernel(*code, *tiling, device.arguments).build();

@@ -149,17 +149,6 @@ attention::createTensorCoreSchedule(const Sizes &sizes, const TileNeeds &needs,
   return std::make_unique<TensorCoreSchedule>(sizes, needs, tile);
 }
 
-/// As many columns as leave registers for products, sums and operands.
-TileSizes attention::chooseTensorCoreSizes(const Sizes &sizes,
-                                           const TileNeeds &needs) {
-  constexpr int64_t warps = 4;
-  int64_t depth = llvm::alignTo(sizes.headDim, kDepth);
-  int64_t columns = needs.rowTiles == 1 || depth <= 64 ? 64
-                    : depth * needs.sums <= 224        ? 32
-                                                       : 16;
-  return {warps * kRows, columns, warps};
-}
-
 std::string attention::findTensorCoreFault(const Sizes &sizes,
                                            const TileNeeds &needs,
                                            const TileSizes &tile) {

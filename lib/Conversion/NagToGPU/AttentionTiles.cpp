@@ -8,12 +8,6 @@ using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
 
-TileSizes attention::chooseTileSizes(const Sizes &sizes,
-                                     const TileNeeds &needs) {
-  return fitsTensorCores(sizes) ? chooseTensorCoreSizes(sizes, needs)
-                                : chooseFMASizes(sizes, needs);
-}
-
 std::unique_ptr<TileSchedule> attention::createSchedule(const Sizes &sizes,
                                                         const TileNeeds &needs,
                                                         const TileSizes &tile) {
@@ -27,13 +21,16 @@ std::string attention::findFault(const Sizes &sizes, const TileNeeds &needs,
                                 : findFMAFault(sizes, needs, tile);
 }
 
-int64_t attention::countQueryTiles(const Sizes &sizes,
-                                   const TileSchedule &schedule) {
-  int64_t rows = schedule.getRows();
+int64_t attention::countQueryTiles(const Sizes &sizes, int64_t rows) {
   int64_t tiles = sizes.isRouted()
                       ? sizes.countRoutedTiles(rows)
                       : llvm::divideCeil(sizes.length, rows) * sizes.batch;
   return tiles * sizes.heads;
+}
+
+int64_t attention::countKeyTiles(const Sizes &sizes, int64_t rows) {
+  return sizes.routesKeys ? sizes.countRoutedTiles(rows)
+                          : llvm::divideCeil(sizes.length, rows);
 }
 
 QueryTile attention::findQueryTile(AttentionCode &code,

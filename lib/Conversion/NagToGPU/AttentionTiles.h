@@ -147,11 +147,14 @@ public:
 struct QueryTile {
   mlir::Value batch, head, first;
 };
-int64_t countQueryTiles(const Sizes &sizes, const TileSchedule &schedule);
+/// Tiles of so many queries, of all heads and sequences.
+int64_t countQueryTiles(const Sizes &sizes, int64_t rows);
+/// Tiles of so many keys: of all sequences where keys are routed, else of each.
+int64_t countKeyTiles(const Sizes &sizes, int64_t rows);
 QueryTile findQueryTile(AttentionCode &code, const TileSchedule &schedule);
 
-/// Products with fused multiply-adds in f32.
-TileSizes chooseFMASizes(const Sizes &sizes, const TileNeeds &needs);
+/// Products with fused multiply-adds in f32, where so many threads share a row.
+int64_t getColumnLanes(const Sizes &sizes, const TileNeeds &needs);
 std::string findFMAFault(const Sizes &sizes, const TileNeeds &needs,
                          const TileSizes &tile);
 std::unique_ptr<TileSchedule> createFMASchedule(const Sizes &sizes,
@@ -160,7 +163,6 @@ std::unique_ptr<TileSchedule> createFMASchedule(const Sizes &sizes,
 /// Products of bf16 on tensor cores: heads of multiples of 8 elements up to
 /// 128.
 bool fitsTensorCores(const Sizes &sizes);
-TileSizes chooseTensorCoreSizes(const Sizes &sizes, const TileNeeds &needs);
 std::string findTensorCoreFault(const Sizes &sizes, const TileNeeds &needs,
                                 const TileSizes &tile);
 std::unique_ptr<TileSchedule> createTensorCoreSchedule(const Sizes &sizes,
@@ -168,7 +170,6 @@ std::unique_ptr<TileSchedule> createTensorCoreSchedule(const Sizes &sizes,
                                                        const TileSizes &tile);
 
 /// Those of the two that take heads of these sizes.
-TileSizes chooseTileSizes(const Sizes &sizes, const TileNeeds &needs);
 std::unique_ptr<TileSchedule> createSchedule(const Sizes &sizes,
                                              const TileNeeds &needs,
                                              const TileSizes &tile);
@@ -176,6 +177,13 @@ std::unique_ptr<TileSchedule> createSchedule(const Sizes &sizes,
 /// where it can have them.
 std::string findFault(const Sizes &sizes, const TileNeeds &needs,
                       const TileSizes &tile);
+
+/// What is known of the launches of an op of the family attention or
+/// attention_vjp, the only one of `ops`.
+std::unique_ptr<LaunchModel> createModel(const GPUTarget &target,
+                                         llvm::ArrayRef<mlir::Operation *> ops,
+                                         const Sizes &sizes,
+                                         ScheduleFamily family);
 
 } // namespace nag::attention
 

@@ -9,24 +9,17 @@ using namespace mlir;
 using namespace nag;
 using namespace nag::attention;
 
-static constexpr int64_t kWarps = 8, kWarpSize = 32;
-static constexpr int64_t kThreads = kWarps * kWarpSize;
+static constexpr int64_t kWarpSize = 32;
 
 namespace {
 /// `sizes.batch` sequences, whose caches have `sizes.length` rows.
 class CachedAttentionKernel : public AttentionCode {
 public:
   CachedAttentionKernel(ImplicitLocOpBuilder &owner, const Sizes &opSizes,
-                        const CacheSizes &cacheSizes,
+                        const CacheSizes &cacheSizes, int64_t blockWarps,
                         ArrayRef<Value> launchArguments);
 
   void build();
-
-  /// Per warp the highest score, the sum of probabilities and the sums of
-  /// values, in f32.
-  static int64_t getSharedBytes(const Sizes &sizes) {
-    return kWarps * (2 + sizes.headDim) * sizeof(float);
-  }
 
 private:
   /// Places of operands among the launch's arguments.
@@ -64,7 +57,7 @@ private:
 
   ArrayRef<Value> arguments;
   const CacheSizes cache;
-  const int64_t width;
+  const int64_t warps, width;
   /// The row of the query, which is the sequence's number unless it is routed.
   Value query;
   /// The row of the token's own key and value.
@@ -81,9 +74,10 @@ static int64_t getWidth(int64_t headDim) {
 CachedAttentionKernel::CachedAttentionKernel(ImplicitLocOpBuilder &owner,
                                              const Sizes &opSizes,
                                              const CacheSizes &cacheSizes,
+                                             int64_t blockWarps,
                                              ArrayRef<Value> launchArguments)
     : AttentionCode(owner, opSizes), arguments(launchArguments),
-      cache(cacheSizes), width(getWidth(sizes.headDim)) {
+      cache(cacheSizes), warps(blockWarps), width(getWidth(sizes.headDim)) {
   Value thread = threadIndex(), block = blockIndex();
   lane = rem(thread, kWarpSize);
   warp = div(thread, kWarpSize);
@@ -143,7 +137,7 @@ void CachedAttentionKernel::buildQuery() {
   Value seen = smaller(position, constant(reach));
   Values state(2 + elements.size(), number(0));
   state.front() = number(kInvisible);
-  state = loop(warp, add(seen, 1), kWarps, state,
+  state = loop(warp, add(seen, 1), warps, state,
                [&](Value distance, ValueRange current) {
                  return addPosition(distance, elements, current);
                });
@@ -211,7 +205,7 @@ void CachedAttentionKernel::joinWarps() {
     return load(f32, shared(constant(index), at), sizeof(float));
   };
   Values factors;
-  for (int64_t i = 0; i < kWarps; ++i)
+  for (int64_t i = 0; i < warps; ++i)
     factors.push_back(loadShared(i, constant(0)));
   Value highest = factors.front();
   for (Value score : ArrayRef(factors).drop_front())
@@ -224,20 +218,28 @@ void CachedAttentionKernel::joinWarps() {
   Value scale = reciprocal(total);
   Value result = tokenHead(kResult, query, sizes.heads, queryHead);
   Value thread = add(mul(warp, kWarpSize), lane);
-  loop(thread, constant(sizes.headDim), kThreads, [&](Value element) {
+  loop(thread, constant(sizes.headDim), warps * kWarpSize, [&](Value element) {
     Value sum = number(0);
-    for (int64_t i = 0; i < kWarps; ++i)
+    for (int64_t i = 0; i < warps; ++i)
       sum = fma(loadShared(i, add(element, 2)), factors[i], sum);
     storeFloats(sizes.element, mulf(sum, scale),
                 offset(result, mul(element, sizes.getElementBytes())));
   });
 }
 
+/// Per warp the highest score, the sum of probabilities and the sums of values,
+/// in f32.
+int64_t attention::getCachedSharedBytes(const Sizes &sizes, int64_t warps) {
+  return warps * (2 + sizes.headDim) * sizeof(float);
+}
+
 void attention::emitCached(KernelLowering &kernel, const Sizes &sizes,
-                           const CacheSizes &cache, ValueRange buffers) {
+                           const CacheSizes &cache, ValueRange buffers,
+                           int64_t warps) {
   int64_t queries = sizes.isRouted() ? sizes.routedRows : sizes.batch;
   DeviceFunction device = kernel.createLaunch(
-      "", buffers, {queries * sizes.heads, 1, 1}, {kThreads, 1, 1},
-      CachedAttentionKernel::getSharedBytes(sizes));
-  CachedAttentionKernel(device.builder, sizes, cache, device.arguments).build();
+      "", buffers, {queries * sizes.heads, 1, 1}, {warps * kWarpSize, 1, 1},
+      getCachedSharedBytes(sizes, warps));
+  CachedAttentionKernel(device.builder, sizes, cache, warps, device.arguments)
+      .build();
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag.embedding_vjp as launches of device functions. Where positions and rows
-// of the table are few, as with tokens that are bytes, one launch: every row
-// looks for its token among all positions. Else: sort the positions by token,
-// stable, and add up every token's rows in the order of the positions. For N
-// positions, V rows of D elements and digits of 8 bits this reads N D + V D
-// elements once; the sort costs ceil(log2 V / 8) passes over the N positions
-// with 256 comparisons each, in registers and shared memory; finding where
-// tokens begin costs V log2 N reads. No atomics: every sum has one thread and
-// one order.
+// nag.embedding_vjp as launches of device functions, by its schedule. Without
+// `sort`, one launch: every row looks for its token among all positions, which
+// is the best where both are few, as with tokens that are bytes. Else: sort the
+// positions by token, stable, and add up every token's rows in the order of the
+// positions. For N positions, V rows of D elements and digits of 8 bits this
+// reads N D + V D elements once; the sort costs ceil(log2 V / 8) passes over
+// the N positions with 256 comparisons each, in registers and shared memory;
+// finding where tokens begin costs V log2 N reads. No atomics: every sum has
+// one thread and one order.
 #include "TokenSort.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
@@ -20,25 +20,32 @@ using namespace nag;
 
 using Values = KernelCode::Values;
 
-static constexpr int64_t kThreads = 128;
-
-/// Comparisons of tokens with rows, a lane each, that cost less than a sort.
-static constexpr int64_t kMaxComparisons = 1 << 23;
 static constexpr int64_t kWarpLanes = 32;
 
 namespace {
 struct Table {
   int64_t rows, columns;
   Type gradElement, element;
+  int64_t positions;
+  /// Of a block.
+  int64_t threads = 128;
+
+  static Table of(EmbeddingVJPOp op) {
+    auto grad = cast<RankedTensorType>(op.getResultGrad().getType());
+    int64_t columns = grad.getShape().back();
+    return {int64_t(op.getRows()), columns, grad.getElementType(),
+            cast<RankedTensorType>(op.getType()).getElementType(),
+            columns > 0 ? grad.getNumElements() / columns : 0};
+  }
 
   /// Elements that one thread adds up.
   int64_t getWidth() const { return columns % 4 == 0 ? 4 : 1; }
   /// Threads of a row's chunk of columns, a power of two.
   int64_t getLanes() const {
     int64_t lanes = llvm::PowerOf2Ceil(llvm::divideCeil(columns, getWidth()));
-    return std::clamp<int64_t>(lanes, 32, kThreads);
+    return std::clamp<int64_t>(lanes, 32, threads);
   }
-  int64_t getRowsPerBlock() const { return kThreads / getLanes(); }
+  int64_t getRowsPerBlock() const { return threads / getLanes(); }
   int64_t getChunks() const {
     return llvm::divideCeil(columns, getLanes() * getWidth());
   }
@@ -87,10 +94,10 @@ private:
 class RowSearchKernel : public RowKernel {
 public:
   using RowKernel::RowKernel;
-  void build(int64_t positions);
+  void build();
 
 private:
-  Value findMatches(Value first, int64_t positions);
+  Value findMatches(Value first);
   Values addMatches(Value first, Value matches, ValueRange sums, Value column);
 };
 } // namespace
@@ -156,16 +163,17 @@ void RowSumKernel::build() {
 }
 
 /// A bit for each of 32 positions from `first` on that hold the row's token.
-Value RowSearchKernel::findMatches(Value first, int64_t positions) {
+Value RowSearchKernel::findMatches(Value first) {
   ImplicitLocOpBuilder &builder = getBuilder();
   Value position = add(first, rem(threadIndex(), kWarpLanes));
   Value token = loadAt(builder.getI32Type(), arguments[1],
-                       smaller(position, constant(positions - 1)));
+                       smaller(position, constant(table.positions - 1)));
   Value isSame =
       builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, token, row);
-  return NVVM::VoteSyncOp::create(
-      builder, builder.getI32Type(), /*mask=*/constant(-1),
-      both(isSame, less(position, positions)), NVVM::VoteSyncKind::ballot);
+  return NVVM::VoteSyncOp::create(builder, builder.getI32Type(),
+                                  /*mask=*/constant(-1),
+                                  both(isSame, less(position, table.positions)),
+                                  NVVM::VoteSyncKind::ballot);
 }
 
 /// Adds the gradients of the matches, the earliest position first.
@@ -196,63 +204,185 @@ Values RowSearchKernel::addMatches(Value first, Value matches, ValueRange sums,
 }
 
 /// Warps vote together, so threads without columns come along.
-void RowSearchKernel::build(int64_t positions) {
+void RowSearchKernel::build() {
   findPlace();
   Value column = smaller(element, constant(table.columns - table.getWidth()));
   Values zeros(table.getWidth(), number(0));
-  Values sums = loop(constant(0), constant(positions), kWarpLanes, zeros,
-                     [&](Value first, ValueRange state) {
-                       return addMatches(first, findMatches(first, positions),
-                                         state, column);
-                     });
+  Values sums =
+      loop(constant(0), constant(table.positions), kWarpLanes, zeros,
+           [&](Value first, ValueRange state) {
+             return addMatches(first, findMatches(first), state, column);
+           });
   ifTrue(active, [&] { storeSums(sums); });
 }
 
-static LogicalResult emit(KernelLowering &kernel, EmbeddingVJPOp op) {
-  auto grad = cast<RankedTensorType>(op.getResultGrad().getType());
-  Table table{int64_t(op.getRows()), grad.getShape().back(),
-              grad.getElementType(),
-              cast<RankedTensorType>(op.getType()).getElementType()};
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+namespace {
+class EmbeddingModel : public LaunchModel {
+public:
+  EmbeddingModel(const GPUTarget &target, ArrayRef<Operation *> ops,
+                 const Table &gradTable)
+      : LaunchModel(target, ScheduleFamily::EmbeddingVJP), table(gradTable) {
+    setOps(ops);
+  }
+
+  SmallVector<ScheduleAttr> listCandidates() const override {
+    SmallVector<ScheduleAttr> list;
+    for (int64_t sort : {0, 1})
+      for (int64_t threads : {128, 256, 64, 512}) {
+        int64_t values[] = {threads, sort};
+        list.push_back(ScheduleAttr::get(getContext(), getFamily(), values));
+      }
+    return list;
+  }
+  std::string findFault(ScheduleAttr schedule) const override {
+    if (schedule.get("sort") == 0 && table.positions == 0)
+      return "1 in 'sort' where there are no tokens";
+    return "";
+  }
+  SmallVector<LaunchWork> describe(ScheduleAttr schedule) const override;
+
+private:
+  /// Positions of a row's token, where all are as frequent.
+  double countMatches() const {
+    return double(table.positions) / double(std::max<int64_t>(table.rows, 1));
+  }
+  LaunchWork describeRows(int64_t threads) const;
+  void addSort(SmallVectorImpl<LaunchWork> &launches) const;
+
+  const Table table;
+};
+} // namespace
+
+/// A thread's registers, and cycles from a request to the first-level cache to
+/// its answer.
+static constexpr int64_t kRegisters = 40;
+static constexpr double kCacheLatency = 60;
+
+/// The sums of all rows of the table.
+LaunchWork EmbeddingModel::describeRows(int64_t threads) const {
+  Table cut = table;
+  cut.threads = threads;
+  auto bytes = [](Type type) { return type.getIntOrFloatBitWidth() / 8.0; };
+  double width = double(cut.getLanes() * cut.getWidth());
+  LaunchWork work;
+  work.needs = {threads, 0, kRegisters};
+  BlockWork &blocks = work.parts.emplace_back();
+  blocks.blocks = double(cut.getGrid()[0]);
+  blocks.globalBytes = double(cut.getRowsPerBlock()) * width *
+                       bytes(table.gradElement) * countMatches();
+  blocks.leaveBytes =
+      double(cut.getRowsPerBlock()) * width * bytes(table.element);
+  blocks.startCycles = kMemoryLatency;
+  work.memoryBytes = double(table.columns) *
+                     (double(table.positions) * bytes(table.gradElement) +
+                      double(table.rows) * bytes(table.element));
+  return work;
+}
+
+/// For each digit its counts, their sums by one block, and the moves; at the
+/// end where tokens begin.
+void EmbeddingModel::addSort(SmallVectorImpl<LaunchWork> &launches) const {
+  constexpr int64_t chunk = 256, sumThreads = 1024, digitBits = 8;
+  double chunks = std::ceil(double(table.positions) / chunk);
+  auto add = [&](int64_t threads, double blocks, double steps, double wait) {
+    LaunchWork &work = launches.emplace_back();
+    work.needs = {threads, 0, kRegisters};
+    BlockWork &part = work.parts.emplace_back();
+    part.blocks = blocks;
+    part.steps = steps;
+    part.waitCycles = wait;
+    part.instructions = 4.0 * double(threads) / kWarpLanes;
+  };
+  int64_t bits = std::max<int64_t>(llvm::Log2_64_Ceil(table.rows), 1);
+  for (int64_t bit = 0; bit < bits; bit += digitBits) {
+    add(chunk, chunks, chunk, kCacheLatency);
+    add(sumThreads, 1, std::ceil(chunk * chunks / sumThreads),
+        2 * kMemoryLatency);
+    add(chunk, chunks, chunk, kCacheLatency);
+  }
+  add(128, std::ceil(double(table.rows) / 128),
+      std::ceil(std::log2(double(table.positions) + 1)), kMemoryLatency);
+}
+
+SmallVector<LaunchWork> EmbeddingModel::describe(ScheduleAttr schedule) const {
+  constexpr double ahead = 4;
+  SmallVector<LaunchWork> launches;
+  LaunchWork rows = describeRows(schedule.get("threads"));
+  BlockWork &blocks = rows.parts.front();
+  if (schedule.get("sort") == 1) {
+    addSort(launches);
+    blocks.waitCycles = 2 * kMemoryLatency * std::ceil(countMatches() / ahead);
+  } else {
+    double steps = std::ceil(double(table.positions) / kWarpLanes);
+    blocks.waitCycles = steps * kCacheLatency + countMatches() * kMemoryLatency;
+    double warps = double(schedule.get("threads")) / kWarpLanes;
+    blocks.instructions = steps * 12 * warps;
+    // The first-level cache has the tokens: its memory is the shared memory's.
+    blocks.sharedBytes = steps * kWarpLanes * sizeof(int32_t) * warps;
+  }
+  launches.push_back(rows);
+  return launches;
+}
+
+static LogicalResult verify(EmbeddingVJPOp op, const Table &table) {
   for (Type element : {table.gradElement, table.element})
     if (!element.isF32() && !element.isBF16())
       return op.emitOpError("expected elements of type f32 or bf16 for a GPU, "
                             "but got ")
              << element;
-  int64_t positions = grad.getNumElements() / table.columns;
-  Value tokens = kernel.getBuffer(op.getTokens(), {positions});
-  if (positions > 0 && positions * table.rows <= kMaxComparisons) {
-    DeviceFunction device =
-        kernel.createLaunch("",
-                            {kernel.getBuffer(op.getResultGrad()), tokens,
-                             kernel.getBuffer(op.getTableGrad())},
-                            table.getGrid(), {kThreads, 1, 1});
-    RowSearchKernel(device, table).build(positions);
-    return success();
-  }
-  SortedTokens sorted = sortTokens(kernel, tokens, positions, table.rows);
-  DeviceFunction device = kernel.createLaunch(
-      "sum",
-      {kernel.getBuffer(op.getResultGrad()), sorted.positions, sorted.begins,
-       kernel.getBuffer(op.getTableGrad())},
-      table.getGrid(), {kThreads, 1, 1});
-  RowSumKernel(device, table).build();
   return success();
+}
+
+FailureOr<LaunchPlan> nag::planEmbeddingVJP(const GPUTarget &target,
+                                            ArrayRef<Operation *> ops) {
+  auto op = dyn_cast<EmbeddingVJPOp>(ops.front());
+  if (!op)
+    return LaunchPlan();
+  Table table = Table::of(op);
+  if (failed(verify(op, table)))
+    return failure();
+  return LaunchPlan{
+      1, std::make_unique<EmbeddingModel>(target, ops.take_front(1), table)};
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+static void emit(KernelLowering &kernel, EmbeddingVJPOp op,
+                 ScheduleAttr schedule) {
+  Table table = Table::of(op);
+  table.threads = schedule.get("threads");
+  Value tokens = kernel.getBuffer(op.getTokens(), {table.positions});
+  Value grad = kernel.getBuffer(op.getResultGrad());
+  Value tableGrad = kernel.getBuffer(op.getTableGrad());
+  Dim3 grid = table.getGrid(), block{table.threads, 1, 1};
+  if (schedule.get("sort") == 0) {
+    DeviceFunction device =
+        kernel.createLaunch("", {grad, tokens, tableGrad}, grid, block);
+    RowSearchKernel(device, table).build();
+    return;
+  }
+  SortedTokens sorted = sortTokens(kernel, tokens, table.positions, table.rows);
+  DeviceFunction device = kernel.createLaunch(
+      "sum", {grad, sorted.positions, sorted.begins, tableGrad}, grid, block);
+  RowSumKernel(device, table).build();
 }
 
 FailureOr<unsigned> nag::emitEmbeddingVJP(KernelLowering &kernel,
                                           ArrayRef<Operation *> ops) {
-  auto op = dyn_cast<EmbeddingVJPOp>(ops.front());
-  if (!op)
-    return 0u;
-  if (failed(emit(kernel, op)))
+  FailureOr<LaunchPlan> plan = planEmbeddingVJP(kernel.getTarget(), ops);
+  if (failed(plan))
     return failure();
-  return 1u;
-}
-
-FailureOr<SchedulePlan> nag::planEmbeddingVJP(const GPUTarget &,
-                                              ArrayRef<Operation *> ops,
-                                              ScheduleAttr) {
-  SchedulePlan plan;
-  plan.numOps = isa<EmbeddingVJPOp>(ops.front()) ? 1 : 0;
-  return plan;
+  if (plan->numOps == 0)
+    return 0u;
+  FailureOr<ScheduleAttr> schedule = kernel.follow(*plan->model);
+  if (failed(schedule))
+    return failure();
+  emit(kernel, cast<EmbeddingVJPOp>(ops.front()), *schedule);
+  return plan->numOps;
 }

@@ -86,16 +86,32 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
 namespace {
 /// The contractions at the front of a kernel's ops that one launch computes,
 /// and the ops behind them that it takes along.
-class ProductLaunch {
+class ProductLaunch : public LaunchModel {
 public:
   ProductLaunch(const GPUTarget &gpuTarget, ArrayRef<Operation *> kernelOps)
-      : target(gpuTarget), ops(kernelOps), following(kernelOps) {}
+      : LaunchModel(gpuTarget, ScheduleFamily::Gemm), target(gpuTarget),
+        following(kernelOps) {
+    setOps(kernelOps);
+  }
 
   /// Fails where a contraction is not for the GPU.
   LogicalResult collect();
-  /// How it would be cut; `given` may be null.
-  SchedulePlan plan(ScheduleAttr given) const;
   ArrayRef<Product> getProducts() const { return products; }
+
+  SmallVector<ScheduleAttr> listCandidates() const override;
+  std::string findFault(ScheduleAttr schedule) const override {
+    return gemm::findFault(products, fromAttr(schedule), target);
+  }
+  SmallVector<LaunchWork> describe(ScheduleAttr schedule) const override {
+    return {describeWork(products, fromAttr(schedule), target)};
+  }
+
+protected:
+  /// Products of f32 on tensor cores have other schedules.
+  std::string getKeySuffix() const override {
+    bool isTF32 = products.front().getFirst().unit == Unit::TF32;
+    return isTF32 ? " tf32" : "";
+  }
 
 private:
   LogicalResult collectProducts();
@@ -107,7 +123,7 @@ private:
   Product *findSum(Value value);
 
   const GPUTarget &target;
-  ArrayRef<Operation *> ops, following;
+  ArrayRef<Operation *> following;
   SmallVector<Product, 0> products;
 };
 } // namespace
@@ -115,7 +131,7 @@ private:
 /// Contractions of one unit, next to one another.
 LogicalResult ProductLaunch::collectProducts() {
   while (!following.empty() && isa<LinearOp, WeightGradOp>(following.front())) {
-    FailureOr<Problem> problem = describe(following.front(), target);
+    FailureOr<Problem> problem = gemm::describe(following.front(), target);
     if (failed(problem))
       return failure();
     if (!products.empty() && problem->unit != products.front().getFirst().unit)
@@ -255,36 +271,31 @@ void ProductLaunch::takeRoute() {
 LogicalResult ProductLaunch::collect() {
   if (failed(collectProducts()))
     return failure();
-  if (products.empty())
-    return success();
-  collectOthers();
+  if (!products.empty())
+    collectOthers();
+  setOps(getOps().drop_back(following.size()));
   llvm::erase_if(products, [](const Product &product) {
     return product.getFirst().m == 0 || product.getFirst().n == 0;
   });
   return success();
 }
 
-SchedulePlan ProductLaunch::plan(ScheduleAttr given) const {
-  SchedulePlan plan;
-  plan.numOps = ops.size() - following.size();
-  if (products.empty())
-    return plan;
-  Schedule schedule =
-      given ? fromAttr(given) : chooseSchedule(products, target);
-  plan.schedule = toAttr(schedule, ops.front()->getContext());
-  plan.fault = findFault(products, schedule, target);
-  if (plan.fault.empty())
-    plan.cycles = estimateCycles(products, schedule, target);
-  return plan;
+SmallVector<ScheduleAttr> ProductLaunch::listCandidates() const {
+  return llvm::map_to_vector(
+      listSchedules(products),
+      [&](const Schedule &schedule) { return toAttr(schedule, getContext()); });
 }
 
-FailureOr<SchedulePlan> nag::planGemm(const GPUTarget &target,
-                                      ArrayRef<Operation *> ops,
-                                      ScheduleAttr given) {
-  ProductLaunch launch(target, ops);
-  if (failed(launch.collect()))
+FailureOr<LaunchPlan> nag::planGemm(const GPUTarget &target,
+                                    ArrayRef<Operation *> ops) {
+  auto launch = std::make_unique<ProductLaunch>(target, ops);
+  if (failed(launch->collect()))
     return failure();
-  return launch.plan(given);
+  LaunchPlan plan;
+  plan.numOps = launch->getOps().size();
+  if (!launch->getProducts().empty())
+    plan.model = std::move(launch);
+  return plan;
 }
 
 FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
@@ -292,14 +303,12 @@ FailureOr<unsigned> nag::emitGemm(KernelLowering &kernel,
   ProductLaunch launch(kernel.getTarget(), ops);
   if (failed(launch.collect()))
     return failure();
+  unsigned numOps = launch.getOps().size();
   if (launch.getProducts().empty())
-    return launch.plan({}).numOps;
-  auto given = getGivenSchedule(ops.front(), ScheduleFamily::Gemm);
-  if (failed(given))
+    return numOps;
+  FailureOr<ScheduleAttr> schedule = kernel.follow(launch);
+  if (failed(schedule))
     return failure();
-  SchedulePlan plan = launch.plan(*given);
-  if (failed(verifySchedule(ops.front(), plan)))
-    return failure();
-  gemm::emit(kernel, launch.getProducts(), fromAttr(plan.schedule));
-  return plan.numOps;
+  gemm::emit(kernel, launch.getProducts(), fromAttr(*schedule));
+  return numOps;
 }

@@ -74,14 +74,11 @@ int64_t countSteps(const Problem &problem, const Schedule &schedule);
 /// for others. `op` is a nag.linear or nag.weight_grad.
 mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
 
-/// The schedule that a cost model takes for the fastest on a chip, for problems
-/// of one unit that share a launch.
-Schedule chooseSchedule(llvm::ArrayRef<Product> products,
-                        const GPUTarget &target);
-/// What that model takes for the time of a schedule; infinite where no block
-/// fits on a multiprocessor.
-double estimateCycles(llvm::ArrayRef<Product> products,
-                      const Schedule &schedule, const GPUTarget &target);
+/// Schedules to choose from, for problems of one unit that share a launch.
+llvm::SmallVector<Schedule> listSchedules(llvm::ArrayRef<Product> products);
+/// What a launch of a schedule does.
+LaunchWork describeWork(llvm::ArrayRef<Product> products,
+                        const Schedule &schedule, const GPUTarget &target);
 /// What is expected of a schedule that products cannot follow on a chip; empty
 /// where they can.
 std::string findFault(llvm::ArrayRef<Product> products,

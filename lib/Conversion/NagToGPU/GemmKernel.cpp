@@ -456,9 +456,6 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
   DeviceFunction device =
       kernel.createLaunch("", buffers, {blocks, schedule.splitK, 1},
                           {schedule.getThreads(), 1, 1}, sharedBytes);
-  device.function->setAttr(
-      kScheduleAttrName,
-      toAttr(schedule, kernel.getHostBuilder().getContext()));
   // Sums and a reduction of their rows would be spilled.
   bool spansRows = llvm::any_of(products, [](const Product &product) {
     return product.epilogue.getSpan() != 0;

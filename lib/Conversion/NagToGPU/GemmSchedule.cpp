@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The choice of a GEMM's schedule: of a few schedules, the one that a model of
-// a multiprocessor takes for the fastest.
+// What a GEMM's schedule may be, and what its blocks then do.
 #include "Gemm.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -83,7 +82,7 @@ std::string gemm::findFault(ArrayRef<Product> products,
 }
 
 //===----------------------------------------------------------------------===//
-// The model
+// Candidates and work
 //===----------------------------------------------------------------------===//
 
 static constexpr Schedule kFMASchedules[] = {
@@ -127,117 +126,73 @@ static double getRate(Unit unit, const GPUChip &chip) {
   llvm_unreachable("a unit without a rate");
 }
 
-/// Bytes per cycle of one multiprocessor, from the second-level cache and from
-/// shared memory.
-static constexpr double kGlobalRate = 40, kSharedRate = 128;
 /// Cycles: a block's start until its first tile is there, a step along k that
 /// nothing else hides, the wait for the last part of a split sum.
 static constexpr double kStartCycles = 1000, kStepCycles = 300,
                         kPartCycles = 3000;
-/// Warps that keep a multiprocessor's units busy.
-static constexpr double kBusyWarps = 8;
 
-namespace {
-/// The model's view of one schedule for the products of one launch.
-class Estimate {
-public:
-  Estimate(ArrayRef<Product> launched, const Schedule &gemmSchedule,
-           const GPUChip &gpuChip)
-      : products(launched), problem(products.front().getFirst()),
-        schedule(gemmSchedule), chip(gpuChip) {}
-
-  bool fits() const { return countResident() > 0; }
-  double getCycles() const;
-
-private:
-  int64_t countBlocks(const Product &product) const {
-    return llvm::divideCeilSigned(product.getFirst().m, schedule.tileM) *
-           llvm::divideCeilSigned(product.getFirst().n, schedule.tileN) *
-           schedule.splitK;
-  }
-  int64_t countSteps(const Product &product) const;
-  int64_t countResident() const;
-  double getStepCycles(double resident) const;
-  double getSplitCycles() const;
-
-  ArrayRef<Product> products;
-  const Problem &problem;
-  const Schedule &schedule;
-  const GPUChip &chip;
-};
-} // namespace
-
-/// Steps along the k of all terms.
-int64_t Estimate::countSteps(const Product &product) const {
-  int64_t steps = 0;
+/// The blocks of one product.
+static BlockWork describeBlocks(const Product &product,
+                                const Schedule &schedule, const GPUChip &chip) {
+  const Problem &problem = product.getFirst();
+  BlockWork work;
+  work.blocks = double(llvm::divideCeilSigned(problem.m, schedule.tileM) *
+                       llvm::divideCeilSigned(problem.n, schedule.tileN) *
+                       schedule.splitK);
+  work.steps = 0;
   for (const Problem &term : product.terms)
-    steps += llvm::divideCeilSigned(term.k, schedule.tileK * schedule.splitK);
-  return steps;
-}
-
-/// Blocks that one multiprocessor holds at once.
-int64_t Estimate::countResident() const {
-  int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
-  int64_t sharedBytes = 0;
-  for (const Product &product : products)
-    sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
-  return countResidentBlocks(
-      chip, {schedule.getThreads(), sharedBytes,
-             /*registers=*/std::min<int64_t>(255, 48 + sums * 3 / 2)});
-}
-
-/// One step along k of one block, when `resident` blocks share a
-/// multiprocessor.
-double Estimate::getStepCycles(double resident) const {
-  double warps = resident * schedule.warpsM * schedule.warpsN;
-  double multiply = schedule.tileM * schedule.tileN * schedule.tileK /
-                    getRate(problem.unit, chip) /
-                    std::min(1.0, warps / kBusyWarps);
+    work.steps += double(countSteps(term, schedule));
+  double outer = double(schedule.tileM) * double(schedule.tileN);
+  work.unitCycles = outer * schedule.tileK / getRate(problem.unit, chip);
   // Threads of a warp, 4 x 8, load what they multiply in between.
   if (problem.unit == Unit::FMA)
-    multiply *=
+    work.unitCycles *=
         1 + 4.0 / schedule.getWarpTileM() + 8.0 / schedule.getWarpTileN();
-  double lineBytes = schedule.tileK * problem.a.getElementBytes();
-  double copied = (schedule.tileM + schedule.tileN) * lineBytes;
-  double read =
-      (schedule.tileM * schedule.warpsN + schedule.tileN * schedule.warpsM) *
-      lineBytes;
-  return std::max({multiply, copied / kGlobalRate,
-                   (copied + read) / kSharedRate, kStepCycles / resident});
+  double lineBytes = double(schedule.tileK * problem.a.getElementBytes());
+  work.globalBytes = (schedule.tileM + schedule.tileN) * lineBytes;
+  work.sharedBytes = work.globalBytes + (schedule.tileM * schedule.warpsN +
+                                         schedule.tileN * schedule.warpsM) *
+                                            lineBytes;
+  work.waitCycles = kStepCycles;
+  work.startCycles = kStartCycles;
+  work.leaveBytes = outer * sizeof(float);
+  return work;
 }
 
-/// Parts written, read again and added up by the last block of a tile.
-double Estimate::getSplitCycles() const {
-  double bytes = 0;
-  for (const Product &product : products)
-    bytes +=
-        8.0 * product.getFirst().m * product.getFirst().n * schedule.splitK;
-  return kPartCycles + bytes / kGlobalRate / chip.multiprocessors;
+/// Operands and the result, each once.
+static double countMemoryBytes(const Product &product) {
+  auto count = [](Value tensor) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    return double(type.getNumElements()) * type.getElementTypeBitWidth() / 8;
+  };
+  double bytes = count(product.getFirst().result);
+  for (const Problem &term : product.terms)
+    bytes += count(term.a.tensor) + count(term.b.tensor);
+  return bytes;
 }
 
-double Estimate::getCycles() const {
-  int64_t blocks = 0;
-  for (const Product &product : products)
-    blocks += countBlocks(product);
-  int64_t perMultiprocessor =
-      llvm::divideCeilSigned(blocks, chip.multiprocessors);
-  int64_t resident = std::min(perMultiprocessor, countResident());
-  double leave = schedule.tileM * schedule.tileN * 4 / kGlobalRate;
-  double work = 0;
-  for (const Product &product : products)
-    work +=
-        countBlocks(product) * (countSteps(product) * getStepCycles(resident) +
-                                leave + kStartCycles / resident);
-  double cycles = perMultiprocessor * work / blocks;
-  // It must be worth it.
-  return schedule.splitK == 1 ? cycles : 1.1 * (cycles + getSplitCycles());
-}
-
-double gemm::estimateCycles(ArrayRef<Product> products,
-                            const Schedule &schedule, const GPUTarget &target) {
-  Estimate estimate(products, schedule, *target.chip);
-  return estimate.fits() ? estimate.getCycles()
-                         : std::numeric_limits<double>::infinity();
+LaunchWork gemm::describeWork(ArrayRef<Product> products,
+                              const Schedule &schedule,
+                              const GPUTarget &target) {
+  LaunchWork work;
+  int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
+  work.needs = {schedule.getThreads(), 0,
+                /*registers=*/std::min<int64_t>(255, 48 + sums * 3 / 2)};
+  double parts = 0;
+  for (const Product &product : products) {
+    work.needs.sharedBytes =
+        std::max(work.needs.sharedBytes, getSharedBytes(product, schedule));
+    work.parts.push_back(describeBlocks(product, schedule, *target.chip));
+    work.memoryBytes += countMemoryBytes(product);
+    parts += double(product.getFirst().m * product.getFirst().n);
+  }
+  if (schedule.splitK == 1)
+    return work;
+  // Parts are written, and read again and added up by a tile's last block.
+  double bytes = 2 * sizeof(float) * parts * double(schedule.splitK);
+  work.tailCycles =
+      kPartCycles + bytes / kCacheRate / double(target.chip->multiprocessors);
+  return work;
 }
 
 /// A split keeps enough k for its pipeline to fill.
@@ -263,25 +218,15 @@ static Schedule widenWarps(Schedule schedule, int64_t span) {
   return schedule;
 }
 
-Schedule gemm::chooseSchedule(ArrayRef<Product> products,
-                              const GPUTarget &target) {
-  const Problem &first = products.front().getFirst();
-  ArrayRef<Schedule> schedules = getSchedules(first.unit);
-  Schedule best = schedules.front();
-  double least = std::numeric_limits<double>::infinity();
-  for (Schedule schedule : schedules) {
+SmallVector<Schedule> gemm::listSchedules(ArrayRef<Product> products) {
+  SmallVector<Schedule> list;
+  for (Schedule schedule : getSchedules(products.front().getFirst().unit)) {
     schedule = widenWarps(schedule, getSpan(products));
-    if (!findFault(products, schedule, target).empty())
-      continue;
     for (int64_t split = 1; split == 1 || mayBeSplit(products, schedule, split);
          split *= 2) {
       schedule.splitK = split;
-      double cycles = estimateCycles(products, schedule, target);
-      if (cycles >= least)
-        continue;
-      least = cycles;
-      best = schedule;
+      list.push_back(schedule);
     }
   }
-  return best;
+  return list;
 }

@@ -19,6 +19,16 @@ ArrayRef<KernelFamily> nag::getKernelFamilies() {
   return families;
 }
 
+FailureOr<LaunchPlan> nag::planFirst(const GPUTarget &target,
+                                     ArrayRef<Operation *> ops) {
+  for (const KernelFamily &family : getKernelFamilies()) {
+    FailureOr<LaunchPlan> plan = family.plan(target, ops);
+    if (failed(plan) || plan->numOps > 0)
+      return plan;
+  }
+  return LaunchPlan();
+}
+
 /// True for a nag.take whose rows products alone read: where they are.
 static bool isGathered(Operation *op) {
   auto take = dyn_cast<TakeOp>(op);
@@ -68,11 +78,4 @@ FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,
   return op->emitOpError("expected a #nag.schedule of the family ")
          << stringifyScheduleFamily(family) << " as '" << kScheduleAttrName
          << "', but got " << given;
-}
-
-LogicalResult nag::verifySchedule(Operation *op, const SchedulePlan &plan) {
-  if (plan.fault.empty())
-    return success();
-  return op->emitOpError("expected a schedule with ")
-         << plan.fault << ", but got " << plan.schedule;
 }

@@ -102,6 +102,30 @@ static int64_t countLaunches(gpu::GPUModuleOp device, func::FuncOp source) {
   });
 }
 
+FailureOr<ScheduleAttr> KernelLowering::follow(const LaunchModel &model) {
+  FailureOr<ScheduleAttr> schedule = getSchedule(model);
+  if (failed(schedule))
+    return failure();
+  followed = {
+      hostBuilder.getNamedAttr(kScheduleAttrName, *schedule),
+      hostBuilder.getNamedAttr(kLaunchKeyAttrName,
+                               hostBuilder.getStringAttr(model.getKey())),
+      hostBuilder.getNamedAttr(
+          kModelCyclesAttrName,
+          hostBuilder.getI64IntegerAttr(static_cast<int64_t>(
+              std::llround(model.estimate(*schedule).cycles))))};
+  return schedule;
+}
+
+void KernelLowering::showFollowed(gpu::GPUFuncOp function) {
+  for (NamedAttribute attribute : followed)
+    function->setAttr(attribute.getName(), attribute.getValue());
+  // The estimate is that of all launches together.
+  llvm::erase_if(followed, [](NamedAttribute attribute) {
+    return attribute.getName() == kModelCyclesAttrName;
+  });
+}
+
 DeviceFunction KernelLowering::createLaunch(StringRef suffix,
                                             ValueRange operands, Dim3 grid,
                                             Dim3 block,
@@ -121,6 +145,7 @@ DeviceFunction KernelLowering::createLaunch(StringRef suffix,
   function->setAttr(kSourceAttrName, source.getSymNameAttr());
   function.setKnownBlockSizeAttr(toAttr(moduleBuilder, block));
   function.setKnownGridSizeAttr(toAttr(moduleBuilder, grid));
+  showFollowed(function);
   SymbolTable(device).insert(function);
 
   Value sharedBytes;

@@ -90,6 +90,7 @@ private:
   static LogicalResult emit(KernelLowering &kernel, ArrayRef<Operation *> ops) {
     while (!ops.empty()) {
       kernel.setLoc(ops.front()->getLoc());
+      kernel.followNone();
       FailureOr<unsigned> lowered = emitFirst(kernel, ops);
       if (failed(lowered))
         return failure();

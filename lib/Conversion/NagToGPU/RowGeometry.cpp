@@ -15,30 +15,13 @@ static constexpr int64_t kAccessBytes = 16;
 /// Rows whose beginning is a multiple of this touch no more of the memory's
 /// 32-byte sectors than they fill.
 static constexpr int64_t kSectorBytes = 32;
-static constexpr int64_t kMaxThreads = 1024;
-/// Elements of rows that a thread of a small block keeps in registers.
-static constexpr int64_t kRegisterElements = 64;
-/// Registers that a thread needs besides those for elements.
-static constexpr int64_t kOtherRegisters = 48;
 /// Elements of a row that a thread's code is written out for.
 static constexpr int64_t kMaxThreadElements = 256;
 /// Shared memory that is left to reductions, and to exchanges of elements.
 static constexpr int64_t kReductionBytes = 4 * 1024;
 static constexpr int64_t kExchangeBytes = 48 * 1024;
-static constexpr int64_t kBlockThreads = 128;
-
-RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &target,
-                         ScheduleAttr given, int64_t threads)
-    : numRows(program.getNumRows()), blockThreads(threads) {
-  collectLayouts(program);
-  if (given) {
-    follow(program, target, given);
-  } else {
-    chooseThreads(program, target);
-    chooseBlocks(program, target);
-  }
-  chooseSums(program);
-}
+/// Shared memory in which a block adds up the sums of its slots.
+static constexpr int64_t kSumBytes = 8 * 1024;
 
 //===----------------------------------------------------------------------===//
 // Layouts
@@ -126,7 +109,7 @@ bool RowGeometry::isFull(const RowLayout &layout, int64_t chunk) const {
 }
 
 //===----------------------------------------------------------------------===//
-// Threads and blocks
+// What programs allow
 //===----------------------------------------------------------------------===//
 
 /// True when operands are read in their place.
@@ -137,7 +120,6 @@ static bool isInPlace(linalg::GenericOp op) {
   });
 }
 
-/// True when threads may read one another's elements.
 static bool exchangesElements(RowProgram &program) {
   return llvm::any_of(
       program.getBody().getOps<linalg::GenericOp>(), [](linalg::GenericOp op) {
@@ -147,8 +129,6 @@ static bool exchangesElements(RowProgram &program) {
       });
 }
 
-/// True when every element of the results depends on elements of rows in the
-/// same place only, so that a row may be cut.
 static bool isElementwise(RowProgram &program) {
   for (const RowOutput &output : program.getOutputs())
     if (output.role != RowRole::Row)
@@ -165,71 +145,36 @@ static bool isElementwise(RowProgram &program) {
   return true;
 }
 
-/// Threads, whole warps, that leave the fewest places of their chunks empty.
-int64_t RowGeometry::getNumWarpThreads(int64_t vectors,
-                                       int64_t maxChunks) const {
-  if (blockThreads > 0)
-    return blockThreads;
-  int64_t least =
-      llvm::alignTo(llvm::divideCeil(vectors, maxChunks), kWarpSize);
-  int64_t best = std::min(least, kMaxThreads), fewest = INT64_MAX;
-  for (int64_t threads = best; threads <= std::min(2 * best, kMaxThreads);
-       threads += kWarpSize) {
-    int64_t places = threads * llvm::divideCeil(vectors, threads);
-    if (places < fewest) {
-      best = threads;
-      fewest = places;
-    }
-  }
-  return best;
-}
-
-/// Rows of about the greatest length.
-static SmallVector<RowArgument> getWideRows(RowProgram &program,
-                                            int64_t length) {
-  SmallVector<RowArgument> rows;
+RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &gpuTarget)
+    : numRows(program.getNumRows()), target(gpuTarget),
+      elementwise(::isElementwise(program)),
+      exchanging(::exchangesElements(program)) {
+  collectLayouts(program);
   for (const RowArgument &argument : program.getArguments())
     if (argument.role == RowRole::Row &&
-        getNumElements(argument.value) * 2 > length)
-      rows.push_back(argument);
-  return rows;
+        getNumElements(argument.value) * 2 > widest.length)
+      wideRows.push_back(argument);
+  for (const RowOutput &output : program.getOutputs())
+    if (output.isSum())
+      sumElements += output.type.getNumElements();
+    else if (output.role == RowRole::Row &&
+             output.type.getShape().back() * 2 > widest.length)
+      ++wideResults;
 }
 
-void RowGeometry::chooseThreads(RowProgram &program, const GPUTarget &target) {
-  int64_t vectors = getNumVectors(widest);
-  if (vectors <= kWarpSize) {
-    threadsPerRow = static_cast<int64_t>(llvm::bit_ceil<uint64_t>(vectors));
-    return;
-  }
-  int64_t rows =
-      std::max<int64_t>(getWideRows(program, widest.length).size(), 1);
-  int64_t elements = std::min<int64_t>(32, kRegisterElements / rows);
-  int64_t maxChunks = std::max<int64_t>(1, elements / widest.width);
-  if (isElementwise(program)) {
-    maxChunks = std::min<int64_t>(maxChunks, 4);
-    threadsPerRow = getNumWarpThreads(vectors, maxChunks);
-    if (blockThreads == 0)
-      threadsPerRow = std::min<int64_t>(threadsPerRow, 256);
-    segments = llvm::divideCeil(vectors, threadsPerRow * maxChunks);
-    return;
-  }
-  threadsPerRow = getNumWarpThreads(vectors, maxChunks);
-  chooseMemory(program, target);
-  // Nothing is kept: fewer threads, with more registers each, will do.
-  if (!onChip && blockThreads == 0)
-    threadsPerRow = std::min(threadsPerRow, kMaxThreads / 2);
-}
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
 
 /// Leaves the chunks that registers do not hold to shared memory.
-void RowGeometry::chooseMemory(RowProgram &program, const GPUTarget &target) {
-  SmallVector<RowArgument> rows = getWideRows(program, widest.length);
-  int64_t reserved =
-      exchangesElements(program) ? kExchangeBytes : kReductionBytes;
+void RowGeometry::placeRows() {
+  int64_t reserved = exchanging ? kExchangeBytes : kReductionBytes;
   int64_t sharedBytes = target.chip->maxSharedBytes - reserved;
   int64_t chunks = getNumChunks(widest), width = widest.width;
-  int64_t most = target.chip->registers / threadsPerRow - kOtherRegisters;
-  int64_t excess = chunks * width * std::max<int64_t>(rows.size(), 1) - most;
-  for (const RowArgument &row : llvm::reverse(rows)) {
+  int64_t most = target.chip->registers / threadsPerRow - kRowRegisters;
+  int64_t excess =
+      chunks * width * std::max<int64_t>(wideRows.size(), 1) - most;
+  for (const RowArgument &row : llvm::reverse(wideRows)) {
     if (excess <= 0)
       break;
     int64_t bytes = width * threadsPerRow *
@@ -247,72 +192,11 @@ void RowGeometry::chooseMemory(RowProgram &program, const GPUTarget &target) {
   heldBytes = 0;
 }
 
-/// True when a thread keeps something from row to row: sums over rows, or
-/// vectors that rows share.
-static bool carriesOver(RowProgram &program) {
-  auto isVector = [](const RowArgument &argument) {
-    return argument.role == RowRole::Whole &&
-           isa<RankedTensorType>(argument.value.getType()) &&
-           llvm::none_of(argument.value.getUsers(), [](Operation *user) {
-             return isa<tensor::ExtractSliceOp>(user);
-           });
-  };
-  return llvm::any_of(program.getArguments(), isVector) ||
-         llvm::any_of(program.getOutputs(),
-                      [](const RowOutput &output) { return output.isSum(); });
-}
-
-void RowGeometry::chooseBlocks(RowProgram &program, const GPUTarget &target) {
-  if (threadsPerRow < kBlockThreads)
-    rowsPerBlock = kBlockThreads / threadsPerRow;
-  if (threadsPerRow > kWarpSize)
-    rowsPerBlock = 1;
-  if (blockThreads > 0)
-    rowsPerBlock = blockThreads / threadsPerRow;
-  while (blockThreads == 0 && rowsPerBlock > 1 &&
-         rowsPerBlock * threadsPerRow > kWarpSize &&
-         (numRows - 1) / rowsPerBlock + 1 < target.chip->multiprocessors)
-    rowsPerBlock /= 2;
-  blocks = llvm::divideCeil(numRows, rowsPerBlock);
-  if (segments > 1 || !carriesOver(program))
-    return;
-  // Few enough partial sums, as many blocks as registers hold at a time.
-  int64_t residents =
-      std::max<int64_t>(1, kMaxThreads / (threadsPerRow * rowsPerBlock) / 2);
-  int64_t most = target.chip->multiprocessors * std::min<int64_t>(residents, 3);
-  passes = llvm::divideCeil(blocks, most);
-  blocks = llvm::divideCeil(blocks, passes);
-}
-
-/// Shared memory in which a block adds up the sums of its slots.
-static constexpr int64_t kSumBytes = 8 * 1024;
-
-void RowGeometry::chooseSums(RowProgram &program) {
-  int64_t elements = 0;
-  for (const RowOutput &output : program.getOutputs())
-    if (output.isSum())
-      elements += output.type.getNumElements();
-  sumsInBlock = rowsPerBlock > 1 && elements > 0 &&
-                elements * rowsPerBlock * 4 <= kSumBytes;
-}
-
-//===----------------------------------------------------------------------===//
-// Schedules
-//===----------------------------------------------------------------------===//
-
-ScheduleAttr RowGeometry::getSchedule(MLIRContext *context) const {
-  int64_t values[] = {threadsPerRow, rowsPerBlock, widest.width,
-                      segments,      passes,       onChip};
-  return ScheduleAttr::get(context, ScheduleFamily::Rows, values);
-}
-
-std::string RowGeometry::findFault(RowProgram &program,
-                                   ScheduleAttr schedule) const {
-  if (segments > 1 && !isElementwise(program))
+std::string RowGeometry::findFault(ScheduleAttr schedule) const {
+  if (segments > 1 && !elementwise)
     return "1 in 'segments' for ops that do not work element by element";
-  if (segments > getNumVectors(widest))
-    return llvm::formatv("at most {0} 'segments' of a row",
-                         getNumVectors(widest));
+  if (segments > getNumVectors())
+    return llvm::formatv("at most {0} 'segments' of a row", getNumVectors());
   if (passes > 1 && segments > 1)
     return "1 in 'passes' where 'segments' share a row";
   if (passes > numRows)
@@ -326,8 +210,7 @@ std::string RowGeometry::findFault(RowProgram &program,
   return "";
 }
 
-void RowGeometry::follow(RowProgram &program, const GPUTarget &target,
-                         ScheduleAttr schedule) {
+std::string RowGeometry::follow(ScheduleAttr schedule) {
   int64_t width = schedule.get("width");
   for (auto &[length, layout] : layouts)
     layout.width = std::min(layout.width, width);
@@ -336,12 +219,12 @@ void RowGeometry::follow(RowProgram &program, const GPUTarget &target,
   rowsPerBlock = schedule.get("rows");
   segments = schedule.get("segments");
   passes = schedule.get("passes");
-  int64_t slots = llvm::divideCeil(numRows, rowsPerBlock);
-  blocks = llvm::divideCeil(slots, passes);
-  bool fits = getNumVectors(widest) <= kWarpSize || isElementwise(program);
+  blocks = llvm::divideCeil(llvm::divideCeil(numRows, rowsPerBlock), passes);
   if (schedule.get("keep") == 0)
     onChip = false;
-  else if (!fits)
-    chooseMemory(program, target);
-  fault = findFault(program, schedule);
+  else if (getNumVectors() > kWarpSize && !elementwise)
+    placeRows();
+  sumsInBlock = rowsPerBlock > 1 && sumElements > 0 &&
+                sumElements * rowsPerBlock * 4 <= kSumBytes;
+  return findFault(schedule);
 }

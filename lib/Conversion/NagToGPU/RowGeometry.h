@@ -11,6 +11,8 @@
 namespace nag {
 
 inline constexpr int64_t kWarpSize = 32;
+/// Shared memory, as the address space of a buffer.
+inline constexpr int64_t kSharedSpace = 3;
 
 /// How the elements of rows of one length are spread over the threads of a
 /// row: thread t holds, of chunk k, the `width` elements from number
@@ -40,17 +42,27 @@ struct RowLayout {
 
 class RowGeometry {
 public:
-  /// Follows `given`, a schedule of the family rows, where that is not null;
-  /// getFault() says whether it can. Else blocks have as many threads as the
-  /// model takes for the best, or `blockThreads`, whole warps and at least that
-  /// many.
-  RowGeometry(RowProgram &program, const GPUTarget &target, ScheduleAttr given,
-              int64_t blockThreads = 0);
+  /// The rows of a program, which no threads share yet.
+  RowGeometry(RowProgram &program, const GPUTarget &target);
 
-  /// The schedule that this geometry follows.
-  ScheduleAttr getSchedule(mlir::MLIRContext *context) const;
-  /// What is expected of a given schedule that the rows cannot follow.
-  const std::string &getFault() const { return fault; }
+  /// Spreads the rows by a schedule of the family rows. Returns what is
+  /// expected of one that they cannot follow, else nothing. To be called once.
+  std::string follow(ScheduleAttr schedule);
+
+  /// Vectors of the longest row, and elements of each at most.
+  int64_t getNumVectors() const { return getNumVectors(widest); }
+  const RowLayout &getWidest() const { return widest; }
+  /// True when every element of the results depends on elements of rows in the
+  /// same place only, so that a row may be cut into segments.
+  bool isElementwise() const { return elementwise; }
+  /// True when threads may read one another's elements.
+  bool exchangesElements() const { return exchanging; }
+  /// Elements that all rows are added up to.
+  int64_t getNumSumElements() const { return sumElements; }
+  /// Of the results, how many are rows of about the greatest length.
+  int64_t getNumWideResults() const { return wideResults; }
+  /// The arguments that are rows of about the greatest length.
+  llvm::ArrayRef<RowArgument> getWideRows() const { return wideRows; }
 
   /// The layout of rows of this length, or of other tensors of a row program
   /// with as many elements.
@@ -97,23 +109,21 @@ private:
   void collectLayouts(RowProgram &program);
   void addRows(mlir::RankedTensorType type, int64_t rows);
   int64_t getNumVectors(const RowLayout &layout) const;
-  int64_t getNumWarpThreads(int64_t vectors, int64_t maxChunks) const;
-  void chooseThreads(RowProgram &program, const GPUTarget &target);
-  void chooseMemory(RowProgram &program, const GPUTarget &target);
-  void chooseBlocks(RowProgram &program, const GPUTarget &target);
-  void chooseSums(RowProgram &program);
-  void follow(RowProgram &program, const GPUTarget &target,
-              ScheduleAttr schedule);
-  std::string findFault(RowProgram &program, ScheduleAttr schedule) const;
+  void placeRows();
+  std::string findFault(ScheduleAttr schedule) const;
 
+  const GPUTarget &target;
+  bool elementwise, exchanging;
+  int64_t sumElements = 0, wideResults = 0;
+  llvm::SmallVector<RowArgument> wideRows;
   /// By length of row.
   std::map<int64_t, RowLayout> layouts;
   /// The layout with the most elements.
   RowLayout widest;
-  std::string fault;
-  /// 0 where the geometry may choose.
-  int64_t blockThreads;
 };
+
+/// Registers that a thread needs besides those for elements of rows.
+inline constexpr int64_t kRowRegisters = 48;
 
 } // namespace nag
 

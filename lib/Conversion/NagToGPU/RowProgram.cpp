@@ -14,6 +14,13 @@
 using namespace mlir;
 using namespace nag;
 
+bool nag::isSharedVector(const RowArgument &argument) {
+  return argument.role == RowRole::Whole &&
+         isa<RankedTensorType>(argument.value.getType()) &&
+         llvm::none_of(argument.value.getUsers(),
+                       llvm::IsaPred<tensor::ExtractSliceOp>);
+}
+
 int64_t nag::getNumElements(Value tensor) {
   return cast<RankedTensorType>(tensor.getType()).getNumElements();
 }

@@ -55,6 +55,9 @@ private:
   int64_t numRows = 0;
 };
 
+/// True for a tensor that every row reads in the same places.
+bool isSharedVector(const RowArgument &argument);
+
 /// The number of elements of a tensor of static shape.
 int64_t getNumElements(mlir::Value tensor);
 

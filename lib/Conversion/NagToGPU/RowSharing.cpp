@@ -13,7 +13,6 @@ using namespace mlir;
 using namespace nag;
 
 /// The NVVM address space of shared memory.
-static constexpr int64_t kSharedSpace = 3;
 
 //===----------------------------------------------------------------------===//
 // Before elements are pulled

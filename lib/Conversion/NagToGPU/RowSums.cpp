@@ -4,6 +4,7 @@
 // own.
 #include "RowSums.h"
 #include "LastBlock.h"
+#include "RowGeometry.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -14,7 +15,6 @@ using namespace mlir;
 using namespace nag;
 
 static constexpr int64_t kThreads = 256;
-static constexpr int64_t kSharedSpace = 3;
 
 namespace {
 

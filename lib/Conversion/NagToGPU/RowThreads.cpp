@@ -29,6 +29,7 @@ void RowThreads::emit() {
     rowLimit =
         arith::IndexCastOp::create(builder, builder.getIndexType(), count);
   }
+  shareVectors();
   hoist();
   emitPasses();
 }
@@ -58,6 +59,40 @@ void RowThreads::emitThreadIndices() {
 //===----------------------------------------------------------------------===//
 // What all rows share
 //===----------------------------------------------------------------------===//
+
+/// Elements of a vector that a block reads once for all of its rows.
+static constexpr int64_t kBlockElements = 256;
+
+/// Short vectors that all rows read come to shared memory, once for a block of
+/// several rows: else each row's threads would ask for them.
+void RowThreads::shareVectors() {
+  if (geometry.rowsPerBlock == 1)
+    return;
+  bool isShared = false;
+  Value id = gpu::ThreadIdOp::create(builder, gpu::Dimension::x);
+  for (const RowArgument &argument : program.getArguments()) {
+    if (!isSharedVector(argument) ||
+        getNumElements(argument.value) > kBlockElements)
+      continue;
+    Value from = memories.lookup(argument.value);
+    auto type = MemRefType::get(
+        {getNumElements(argument.value)},
+        cast<MemRefType>(from.getType()).getElementType(),
+        MemRefLayoutAttrInterface(), builder.getI64IntegerAttr(kSharedSpace));
+    Value to =
+        function.function.addWorkgroupAttribution(type, builder.getLoc());
+    auto loop = scf::ForOp::create(builder, id, constant(type.getDimSize(0)),
+                                   constant(geometry.getBlock()[0]));
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    Value index = loop.getInductionVar();
+    memref::StoreOp::create(builder, loadElement(from, index), to, index);
+    memories[argument.value] = to;
+    isShared = true;
+  }
+  if (isShared)
+    gpu::BarrierOp::create(builder);
+}
 
 /// Elements of shared tensors that a thread keeps from row to row.
 static constexpr int64_t kHoistedElements = 8;

@@ -56,6 +56,7 @@ private:
 
   // Rows.
   void emitThreadIndices();
+  void shareVectors();
   void hoist();
   void hoistElements(mlir::linalg::GenericOp op);
   void emitPasses();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Row-wise ops as one launch, and one more for long sums over rows. Ops that
 // have rows in common share threads; others have blocks of their own.
+#include "RowSchedule.h"
 #include "RowSums.h"
 #include "RowThreads.h"
 
@@ -154,30 +155,44 @@ namespace {
 /// One group of a launch: its blocks follow those of the groups before.
 struct RowPart {
   std::unique_ptr<RowProgram> program;
-  std::unique_ptr<RowGeometry> geometry;
+  /// Of no schedule yet.
+  RowGeometry rows;
   /// The tensor that counts its rows, or null.
   Value offsets;
 };
 
-class RowLaunch {
+class RowLaunch : public LaunchModel {
 public:
-  explicit RowLaunch(const GPUTarget &gpuTarget) : target(gpuTarget) {}
+  RowLaunch(const GPUTarget &target, ArrayRef<Operation *> ops,
+            ArrayRef<RowGroup> rowGroups)
+      : LaunchModel(target, rowGroups.size() == 1 ? ScheduleFamily::Rows
+                                                  : ScheduleFamily::RowParts),
+        groups(rowGroups) {
+    setOps(ops);
+  }
 
-  /// Fails where a tensor is not for the GPU. `given` may be null.
-  LogicalResult build(ArrayRef<RowGroup> groups, ScheduleAttr given);
-  /// Null where parts have to agree.
-  ScheduleAttr getSchedule(MLIRContext *context) const;
-  std::string getFault(ScheduleAttr given) const;
-  void emit(KernelLowering &kernel);
+  /// Fails where a tensor is not for the GPU.
+  LogicalResult build();
+
+  SmallVector<ScheduleAttr> listCandidates() const override;
+  std::string findFault(ScheduleAttr schedule) const override;
+  SmallVector<LaunchWork> describe(ScheduleAttr schedule) const override;
+
+  void emit(KernelLowering &kernel, ScheduleAttr schedule);
 
 private:
-  void chooseGeometry(ScheduleAttr given);
+  /// The parts' schedules of the family rows.
+  ScheduleAttr getPartSchedule(const RowPart &part,
+                               ScheduleAttr schedule) const;
+  ScheduleAttr choosePart(const RowPart &part, int64_t threads) const;
   void addOperands(KernelLowering &kernel, RowPart &part);
   void emitPart(DeviceFunction &function, RowPart &part,
                 ArrayRef<Value> arguments, Value block);
 
-  const GPUTarget &target;
-  SmallVector<RowPart> parts;
+  SmallVector<RowGroup> groups;
+  std::vector<RowPart> parts;
+  /// By threads of a block and what rows have in common.
+  mutable std::map<std::pair<int64_t, std::string>, ScheduleAttr> chosen;
   SmallVector<Value> operands;
   SmallVector<PartialSum> sums;
 };
@@ -188,50 +203,102 @@ static Value getFlatBuffer(KernelLowering &kernel, Value tensor) {
   return kernel.getBuffer(tensor, {getNumElements(tensor)});
 }
 
-LogicalResult RowLaunch::build(ArrayRef<RowGroup> groups, ScheduleAttr given) {
+LogicalResult RowLaunch::build() {
   for (const RowGroup &group : groups) {
     auto program = RowProgram::build(group);
     if (failed(program))
       return failure();
-    parts.push_back(
-        {std::move(*program), nullptr, findRowCount(group.getOps().front())});
+    RowGeometry rows(**program, getTarget());
+    parts.push_back({std::move(*program), std::move(rows),
+                     findRowCount(group.getOps().front())});
   }
-  chooseGeometry(given);
   return success();
 }
 
-ScheduleAttr RowLaunch::getSchedule(MLIRContext *context) const {
-  return parts.size() == 1 ? parts.front().geometry->getSchedule(context)
-                           : ScheduleAttr();
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+/// Rows of the same program, as text: of parts that are alike, one is looked
+/// at.
+static std::string getSignature(RowProgram &program) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << program.getNumRows();
+  for (const RowArgument &argument : program.getArguments())
+    os << ' ' << static_cast<int>(argument.role) << argument.tensor.getType();
+  for (const RowOutput &output : program.getOutputs())
+    os << ' ' << static_cast<int>(output.role) << output.type;
+  for (Operation &op : program.getBody())
+    os << ' ' << op.getName();
+  return text;
 }
 
-std::string RowLaunch::getFault(ScheduleAttr given) const {
-  if (!given || parts.size() == 1)
-    return parts.front().geometry->getFault();
-  return "ops that have rows in common";
+/// The best for blocks of so many threads; null where there is none.
+ScheduleAttr RowLaunch::choosePart(const RowPart &part, int64_t threads) const {
+  auto [place, isNew] =
+      chosen.try_emplace({threads, getSignature(*part.program)});
+  if (!isNew)
+    return place->second;
+  SmallVector<ScheduleAttr> schedules =
+      listRowSchedules(part.rows, *part.program, getTarget(), threads);
+  auto estimate = [&](ScheduleAttr schedule) {
+    RowGeometry rows = part.rows;
+    rows.follow(schedule);
+    LaunchWork work;
+    describeRows(rows, *part.program, getTarget(), work);
+    return estimateCycles(*getTarget().chip, work).cycles;
+  };
+  return place->second = chooseFastest<ScheduleAttr>(schedules, estimate)
+                             .value_or(ScheduleAttr());
 }
 
-/// Blocks of all parts have as many threads.
-void RowLaunch::chooseGeometry(ScheduleAttr given) {
-  if (parts.size() > 1)
-    given = {};
-  int64_t threads = 0;
-  for (RowPart &part : parts) {
-    part.geometry = std::make_unique<RowGeometry>(*part.program, target, given);
-    threads = std::max(threads, part.geometry->getBlock()[0]);
-  }
+ScheduleAttr RowLaunch::getPartSchedule(const RowPart &part,
+                                        ScheduleAttr schedule) const {
+  return parts.size() == 1 ? schedule
+                           : choosePart(part, schedule.get("threads"));
+}
+
+SmallVector<ScheduleAttr> RowLaunch::listCandidates() const {
   if (parts.size() == 1)
-    return;
-  threads = llvm::alignTo(threads, kWarpSize);
-  for (RowPart &part : parts)
-    part.geometry =
-        std::make_unique<RowGeometry>(*part.program, target, given, threads);
+    return listRowSchedules(parts.front().rows, *parts.front().program,
+                            getTarget());
+  SmallVector<ScheduleAttr> list;
+  for (int64_t threads : {128, 256, 64, 512, 32, 1024})
+    list.push_back(ScheduleAttr::get(getContext(), getFamily(), threads));
+  return list;
 }
+
+std::string RowLaunch::findFault(ScheduleAttr schedule) const {
+  for (const RowPart &part : parts) {
+    ScheduleAttr own = getPartSchedule(part, schedule);
+    if (!own)
+      return "'threads' that all rows fit in";
+    RowGeometry rows = part.rows;
+    if (std::string fault = rows.follow(own); !fault.empty())
+      return fault;
+  }
+  return "";
+}
+
+SmallVector<LaunchWork> RowLaunch::describe(ScheduleAttr schedule) const {
+  LaunchWork work;
+  for (const RowPart &part : parts) {
+    RowGeometry rows = part.rows;
+    rows.follow(getPartSchedule(part, schedule));
+    describeRows(rows, *part.program, getTarget(), work);
+  }
+  return {work};
+}
+
+//===----------------------------------------------------------------------===//
+// Code
+//===----------------------------------------------------------------------===//
 
 void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
   for (const RowArgument &argument : part.program->getArguments())
     operands.push_back(getFlatBuffer(kernel, argument.tensor));
-  int64_t slots = part.geometry->getNumPartialSums();
+  int64_t slots = part.rows.getNumPartialSums();
   for (const RowOutput &output : part.program->getOutputs()) {
     Value result = getFlatBuffer(kernel, output.replaced.front());
     if (output.isSum() && slots > 1) {
@@ -251,7 +318,7 @@ void RowLaunch::addOperands(KernelLowering &kernel, RowPart &part) {
 
 void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
                          ArrayRef<Value> arguments, Value block) {
-  RowThreads threads(function, *part.program, *part.geometry, block);
+  RowThreads threads(function, *part.program, part.rows, block);
   if (part.offsets) {
     threads.setRowCount(arguments.back());
     arguments = arguments.drop_back();
@@ -265,30 +332,30 @@ void RowLaunch::emitPart(DeviceFunction &function, RowPart &part,
   threads.emit();
 }
 
-void RowLaunch::emit(KernelLowering &kernel) {
-  for (RowPart &part : parts)
+void RowLaunch::emit(KernelLowering &kernel, ScheduleAttr schedule) {
+  for (RowPart &part : parts) {
+    part.rows.follow(getPartSchedule(part, schedule));
     addOperands(kernel, part);
-  Dim3 grid = parts.front().geometry->getGrid();
+  }
+  Dim3 grid = parts.front().rows.getGrid();
   int64_t heldBytes = 0;
   for (RowPart &part : parts) {
-    heldBytes = std::max(heldBytes, part.geometry->heldBytes);
+    heldBytes = std::max(heldBytes, part.rows.heldBytes);
     if (&part != &parts.front())
-      grid[0] += part.geometry->getGrid()[0];
+      grid[0] += part.rows.getGrid()[0];
   }
   bool addsUp = fitsLastBlock(sums);
   size_t firstTotal = operands.size();
   if (addsUp)
     for (const PartialSum &sum : sums)
       operands.push_back(sum.result);
-  Dim3 threads = parts.front().geometry->getBlock();
+  Dim3 threads = parts.front().rows.getBlock();
   DeviceFunction function =
       kernel.createLaunch("", operands, grid, threads, heldBytes);
   ImplicitLocOpBuilder &builder = function.builder;
   // Else ptxas may spill a register for the sake of one more resident block.
   function.function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
                              builder.getI32IntegerAttr(1));
-  if (ScheduleAttr schedule = getSchedule(builder.getContext()))
-    function.function->setAttr(kScheduleAttrName, schedule);
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   ArrayRef<Value> arguments = function.arguments;
   for (RowPart &part : parts) {
@@ -296,7 +363,7 @@ void RowLaunch::emit(KernelLowering &kernel) {
                     part.program->getOutputs().size() + (part.offsets ? 1 : 0);
     OpBuilder::InsertionGuard guard(builder);
     Value blocks =
-        arith::ConstantIndexOp::create(builder, part.geometry->getGrid()[0]);
+        arith::ConstantIndexOp::create(builder, part.rows.getGrid()[0]);
     Value next = block;
     if (parts.size() > 1) {
       next = arith::SubIOp::create(builder, block, blocks);
@@ -319,32 +386,41 @@ void RowLaunch::emit(KernelLowering &kernel) {
     emitPartialSums(kernel, sums);
 }
 
-FailureOr<SchedulePlan> nag::planRows(const GPUTarget &target,
-                                      ArrayRef<Operation *> ops,
-                                      ScheduleAttr given) {
-  SchedulePlan plan;
+/// Null where the first op is not row-wise. Fails where a tensor is not for the
+/// GPU.
+static FailureOr<std::unique_ptr<RowLaunch>>
+createLaunch(const GPUTarget &target, ArrayRef<Operation *> ops) {
   RowGroups groups(ops);
   if (groups.getNumOps() == 0)
-    return plan;
-  RowLaunch launch(target);
-  if (failed(launch.build(groups.getGroups(), given)))
+    return std::unique_ptr<RowLaunch>();
+  auto launch = std::make_unique<RowLaunch>(
+      target, ops.take_front(groups.getNumOps()), groups.getGroups());
+  if (failed(launch->build()))
     return failure();
-  plan.numOps = groups.getNumOps();
-  plan.schedule = given ? given : launch.getSchedule(ops.front()->getContext());
-  plan.fault = launch.getFault(given);
+  return launch;
+}
+
+FailureOr<LaunchPlan> nag::planRows(const GPUTarget &target,
+                                    ArrayRef<Operation *> ops) {
+  auto launch = createLaunch(target, ops);
+  if (failed(launch))
+    return failure();
+  LaunchPlan plan;
+  plan.numOps = *launch ? (*launch)->getOps().size() : 0;
+  plan.model = std::move(*launch);
   return plan;
 }
 
 FailureOr<unsigned> nag::emitRows(KernelLowering &kernel,
                                   ArrayRef<Operation *> ops) {
-  RowGroups groups(ops);
-  if (groups.getNumOps() == 0)
-    return 0u;
-  auto given = getGivenSchedule(ops.front(), ScheduleFamily::Rows);
-  RowLaunch launch(kernel.getTarget());
-  if (failed(given) || failed(launch.build(groups.getGroups(), *given)) ||
-      failed(verifySchedule(ops.front(), {0, *given, launch.getFault(*given)})))
+  auto launch = createLaunch(kernel.getTarget(), ops);
+  if (failed(launch))
     return failure();
-  launch.emit(kernel);
-  return groups.getNumOps();
+  if (!*launch)
+    return 0u;
+  FailureOr<ScheduleAttr> schedule = kernel.follow(**launch);
+  if (failed(schedule))
+    return failure();
+  (*launch)->emit(kernel, *schedule);
+  return (*launch)->getOps().size();
 }

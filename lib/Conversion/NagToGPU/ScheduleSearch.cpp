@@ -10,9 +10,7 @@ namespace {
 /// Grows a set of schedules from one by changing a field at a time.
 class Neighbourhood {
 public:
-  Neighbourhood(const GPUTarget &gpuTarget, ArrayRef<Operation *> kernelOps,
-                GPUPlanner familyPlan)
-      : target(gpuTarget), ops(kernelOps), plan(familyPlan) {}
+  explicit Neighbourhood(const LaunchModel &launchModel) : model(launchModel) {}
 
   /// Schedules reached from `start` in up to `rounds` changes; those that ops
   /// cannot follow lead nowhere.
@@ -30,9 +28,7 @@ private:
   ScheduleAttr change(ScheduleAttr schedule,
                       ArrayRef<std::pair<size_t, double>> factors);
 
-  const GPUTarget &target;
-  ArrayRef<Operation *> ops;
-  GPUPlanner plan;
+  const LaunchModel &model;
   SmallVector<Candidate> candidates;
   llvm::DenseSet<Attribute> seen;
 };
@@ -41,9 +37,8 @@ private:
 void Neighbourhood::add(ScheduleAttr schedule) {
   if (!schedule || !seen.insert(schedule).second)
     return;
-  FailureOr<SchedulePlan> planned = plan(target, ops, schedule);
-  if (succeeded(planned) && planned->fault.empty())
-    candidates.push_back({schedule, planned->cycles});
+  if (model.findFault(schedule).empty())
+    candidates.push_back({schedule, model.estimate(schedule).cycles});
 }
 
 /// The schedule with values multiplied; null where it breaks a constraint.
@@ -99,45 +94,32 @@ std::vector<ScheduleAttr> Neighbourhood::takeBest(unsigned limit) {
   return best;
 }
 
-/// What one op that leads a launch could follow; `numOps` are taken with it.
-static FailureOr<std::vector<ScheduleAttr>>
-listForFirst(ArrayRef<Operation *> ops, const GPUTarget &target, unsigned limit,
-             unsigned &numOps) {
+/// What the launches of a model could follow.
+static std::vector<ScheduleAttr> list(const LaunchModel &model,
+                                      ScheduleAttr own, unsigned limit) {
   constexpr unsigned rounds = 3;
   constexpr size_t most = 600;
-  for (const KernelFamily &family : getKernelFamilies()) {
-    auto own = ops.front()->getAttrOfType<ScheduleAttr>(kScheduleAttrName);
-    FailureOr<SchedulePlan> chosen = family.plan(target, ops, {});
-    if (failed(chosen))
-      return failure();
-    if (chosen->numOps == 0)
-      continue;
-    numOps = chosen->numOps;
-    if (!chosen->schedule)
-      return std::vector<ScheduleAttr>();
-    if (own && own.getFamily() == chosen->schedule.getFamily())
-      chosen->schedule = own;
-    Neighbourhood neighbourhood(target, ops, family.plan);
-    neighbourhood.grow(chosen->schedule, rounds, most);
-    return neighbourhood.takeBest(limit);
-  }
-  numOps = 1;
-  return std::vector<ScheduleAttr>();
+  Neighbourhood neighbourhood(model);
+  neighbourhood.grow(own, rounds, most);
+  return neighbourhood.takeBest(limit);
 }
 
-FailureOr<std::vector<std::vector<ScheduleAttr>>>
-nag::listSchedules(func::FuncOp kernel, const GPUTarget &target,
-                   unsigned limit) {
-  std::vector<std::vector<ScheduleAttr>> lists;
+FailureOr<std::vector<ScheduleList>> nag::listSchedules(func::FuncOp kernel,
+                                                        const GPUTarget &target,
+                                                        unsigned limit) {
+  std::vector<ScheduleList> lists;
   SmallVector<Operation *> ops = collectComputation(kernel);
   for (ArrayRef<Operation *> rest(ops); !rest.empty();) {
-    unsigned numOps = 0;
-    auto list = listForFirst(rest, target, limit, numOps);
-    if (failed(list))
+    FailureOr<LaunchPlan> plan = planFirst(target, rest);
+    if (failed(plan))
       return failure();
-    if (!list->empty())
-      lists.push_back(std::move(*list));
-    rest = rest.drop_front(numOps);
+    if (plan->model) {
+      FailureOr<ScheduleAttr> own = getSchedule(*plan->model);
+      if (failed(own))
+        return failure();
+      lists.push_back({plan->model->getKey(), list(*plan->model, *own, limit)});
+    }
+    rest = rest.drop_front(std::max(plan->numOps, 1u));
   }
   return lists;
 }

@@ -363,9 +363,9 @@ FailureOr<unsigned> nag::emitSelection(KernelLowering &kernel,
   return 0u;
 }
 
-FailureOr<SchedulePlan>
-nag::planSelection(const GPUTarget &, ArrayRef<Operation *> ops, ScheduleAttr) {
-  SchedulePlan plan;
+FailureOr<LaunchPlan> nag::planSelection(const GPUTarget &,
+                                         ArrayRef<Operation *> ops) {
+  LaunchPlan plan;
   plan.numOps = isa<RouteOp, QuantileOp>(ops.front()) ? 1 : 0;
   return plan;
 }

@@ -47,6 +47,12 @@ static std::vector<KernelInfo> describeKernels(mlir::ModuleOp kernels) {
         raw_string_ostream os(info.schedule);
         schedule.print(os);
       }
+      if (auto key =
+              function->getAttrOfType<mlir::StringAttr>(kLaunchKeyAttrName))
+        info.key = key.str();
+      if (auto cycles =
+              function->getAttrOfType<mlir::IntegerAttr>(kModelCyclesAttrName))
+        info.modelCycles = cycles.getInt();
       infos.push_back(std::move(info));
     }
   return infos;
@@ -156,6 +162,8 @@ static json::Object describe(const KernelInfo &kernel,
                       {"arguments", kernel.arguments}};
   if (!kernel.schedule.empty())
     object["schedule"] = kernel.schedule;
+  if (!kernel.key.empty())
+    object["key"] = kernel.key;
   if (!resources)
     return object;
   KernelResources used = resources->lookup(kernel.name);

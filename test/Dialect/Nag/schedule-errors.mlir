@@ -1,6 +1,6 @@
 // RUN: nag-opt %s -split-input-file -verify-diagnostics
 
-// expected-error@+1 {{expected a family of schedules, one of gemm, attention, attention_vjp, rows, but got sort}}
+// expected-error@+1 {{expected a family of schedules, one of gemm, attention, attention_vjp, cached_attention, embedding_vjp, rows, row_parts, but got sort}}
 func.func private @S1_family() attributes {nag.schedule = #nag.schedule<sort, tile = [64, 64]>}
 
 // -----
@@ -78,3 +78,23 @@ func.func private @S5_rows() attributes {nag.schedule = #nag.schedule<rows, thre
 
 // expected-error@+1 {{expected at most 1024 as 'threads' x 'rows', but got 32 x 64}}
 func.func private @S5_block() attributes {nag.schedule = #nag.schedule<rows, threads = 32, rows = 64, width = 8>}
+
+// -----
+
+// expected-error@+1 {{expected 'threads' that are a power of two up to 32 or a multiple of it, but got 48}}
+func.func private @S6_parts() attributes {nag.schedule = #nag.schedule<row_parts, threads = 48>}
+
+// -----
+
+// expected-error@+1 {{expected powers of two from 32 to 1024 in 'threads', but got 16}}
+func.func private @S6_threads() attributes {nag.schedule = #nag.schedule<embedding_vjp, threads = 16, sort = 0>}
+
+// -----
+
+// expected-error@+1 {{expected integers from 0 to 1 in 'sort', but got 2}}
+func.func private @S6_sort() attributes {nag.schedule = #nag.schedule<embedding_vjp, threads = 128, sort = 2>}
+
+// -----
+
+// expected-error@+1 {{expected powers of two from 1 to 32 in 'warps', but got 3}}
+func.func private @S2_cached() attributes {nag.schedule = #nag.schedule<cached_attention, warps = 3>}

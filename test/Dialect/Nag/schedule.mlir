@@ -13,3 +13,6 @@ func.func private @attention_vjp() attributes {
     nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 32], key_warps = 4, query_tile = [32, 64], query_warps = 2>}
 // CHECK: @rows() attributes {nag.schedule = #nag.schedule<rows, threads = 1024, rows = 1, width = 8, passes = 3, keep = 0>}
 func.func private @rows() attributes {nag.schedule = #nag.schedule<rows, threads = 1024, rows = 1, width = 8, passes = 3, keep = 0>}
+// CHECK: @others() attributes {nag.schedule = [#nag.schedule<cached_attention, warps = 8>, #nag.schedule<embedding_vjp, threads = 64, sort = 1>, #nag.schedule<row_parts, threads = 96>]}
+func.func private @others() attributes {
+    nag.schedule = [#nag.schedule<cached_attention, warps = 8>, #nag.schedule<embedding_vjp, sort = 1, threads = 64>, #nag.schedule<row_parts, threads = 96>]}

@@ -53,6 +53,11 @@ struct KernelInfo {
   /// The kernel function that it is a launch of, and its #nag.schedule as text
   /// where it has one.
   std::string source, schedule;
+  /// The key by which a schedule file knows its launch (LaunchModel::getKey),
+  /// where it has a schedule, and on the first of such launches what the model
+  /// takes for the time of all of them, in cycles; else 0.
+  std::string key;
+  int64_t modelCycles = 0;
   std::array<int64_t, 3> grid, block;
   /// Dynamic shared memory, in bytes; static shared memory is in the PTX.
   int64_t sharedBytes = 0;
@@ -81,8 +86,8 @@ llvm::Expected<LoweredProgram> lower(mlir::ModuleOp program,
 
 /// {"functions", "parameters", "config"} as for other targets, and "target",
 /// "chip", "scratch_bytes", "kernels": [{"name", "grid", "block",
-/// "shared_bytes", "arguments"}]; with `resources` also "registers",
-/// "spill_bytes" and "static_shared_bytes" of each.
+/// "shared_bytes", "arguments", "schedule", "key"}]; with `resources` also
+/// "registers", "spill_bytes" and "static_shared_bytes" of each.
 llvm::json::Value
 toJSON(const LoweredProgram &program,
        const llvm::StringMap<KernelResources> *resources = nullptr);

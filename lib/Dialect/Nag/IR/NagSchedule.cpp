@@ -31,6 +31,13 @@ static constexpr ScheduleField kAttentionVJPFields[] = {
     {"key_warps", 1, 1, kMaxWarps, /*isPowerOf2=*/true},
     {"query_tile", 2, 1, kMaxTile, /*isPowerOf2=*/true},
     {"query_warps", 1, 1, kMaxWarps, /*isPowerOf2=*/true}};
+static constexpr ScheduleField kCachedAttentionFields[] = {
+    {"warps", 1, 1, kMaxWarps, /*isPowerOf2=*/true}};
+static constexpr ScheduleField kEmbeddingVJPFields[] = {
+    {"threads", 1, kWarpSize, kMaxThreads, /*isPowerOf2=*/true},
+    {"sort", 1, 0, 1}};
+static constexpr ScheduleField kRowPartsFields[] = {
+    {"threads", 1, kWarpSize, kMaxThreads}};
 static constexpr ScheduleField kRowsFields[] = {
     {"threads", 1, 1, kMaxThreads},
     {"rows", 1, 1, kMaxThreads},
@@ -52,7 +59,11 @@ static ArrayRef<FamilyInfo> getFamilies() {
       {ScheduleFamily::Gemm, "gemm", kGemmFields},
       {ScheduleFamily::Attention, "attention", kAttentionFields},
       {ScheduleFamily::AttentionVJP, "attention_vjp", kAttentionVJPFields},
-      {ScheduleFamily::Rows, "rows", kRowsFields}};
+      {ScheduleFamily::CachedAttention, "cached_attention",
+       kCachedAttentionFields},
+      {ScheduleFamily::EmbeddingVJP, "embedding_vjp", kEmbeddingVJPFields},
+      {ScheduleFamily::Rows, "rows", kRowsFields},
+      {ScheduleFamily::RowParts, "row_parts", kRowPartsFields}};
   return families;
 }
 
@@ -170,6 +181,11 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                               sizes["key_tile"])) &&
         succeeded(verifyWarps(emitError, "query_warps", sizes["query_warps"],
                               sizes["query_tile"])));
+  case ScheduleFamily::CachedAttention:
+  case ScheduleFamily::EmbeddingVJP:
+    return success();
+  case ScheduleFamily::RowParts:
+    return verifyRows(emitError, sizes["threads"].front(), /*rows=*/1);
   case ScheduleFamily::Rows:
     return verifyRows(emitError, sizes["threads"].front(),
                       sizes["rows"].front());

@@ -18,7 +18,15 @@ namespace nag {
 inline constexpr llvm::StringLiteral kScheduleAttrName = "nag.schedule";
 
 /// The emitter that a schedule is for.
-enum class ScheduleFamily { Gemm, Attention, AttentionVJP, Rows };
+enum class ScheduleFamily {
+  Gemm,
+  Attention,
+  AttentionVJP,
+  CachedAttention,
+  EmbeddingVJP,
+  Rows,
+  RowParts
+};
 
 /// A field of a family's schedules: `count` integers in [least, most].
 struct ScheduleField {
@@ -30,7 +38,8 @@ struct ScheduleField {
   bool isOptional = false;
 };
 
-/// "gemm", "attention", "attention_vjp", "rows"; the inverse yields nothing for
+/// "gemm", "attention", "attention_vjp", "cached_attention", "embedding_vjp",
+/// "rows", "row_parts"; the inverse yields nothing for
 /// other names.
 llvm::StringRef stringifyScheduleFamily(ScheduleFamily family);
 std::optional<ScheduleFamily> symbolizeScheduleFamily(llvm::StringRef name);

@@ -11,8 +11,8 @@ def Nag_ScheduleAttr : AttrDef<Nag_Dialect, "Schedule"> {
   let mnemonic = "schedule";
   let summary = "how a kernel is cut into blocks, warps and stages of a GPU";
   let description = [{
-    Stands as `nag.schedule` on the op that leads a launch: a contraction, attention, its gradient, or the first of row-wise ops that
-    share a pass. On a kernel function it holds for all ops of its family. Chosen by `-nag-assign-schedules`, or given by hand, in the
+    Stands as `nag.schedule` on the op that leads a launch: a contraction, attention, its gradient, the embedding's gradient, or the first
+    of row-wise ops that share a pass or a launch. On a kernel function it holds for all ops of its family. Chosen by `-nag-assign-schedules`, or given by hand, in the
     IR or in a file (`nagc compile --schedule`); device functions show what they follow. `family` names the emitter and its fields:
 
     | family | field | what |
@@ -25,26 +25,31 @@ def Nag_ScheduleAttr : AttrDef<Nag_Dialect, "Schedule"> {
     | | `warps` | the block's warps |
     | `attention_vjp` | `key_tile`, `key_warps` | the same of the gradients of keys and values: keys kept, queries met |
     | | `query_tile`, `query_warps` | of the gradient of queries: queries kept, keys met |
+    | `cached_attention` | `warps` | warps that share the positions of a cache |
+    | `embedding_vjp` | `threads` | the block's threads |
+    | | `sort` | 1: tokens are sorted first; 0: every row of the table looks for its token among all |
     | `rows` | `threads` | threads that share a row |
     | | `rows` | rows that a block works on at once |
     | | `width` | elements of a row that a thread reads at once, at most |
     | | `segments` | blocks that share a row, of ops that work element by element |
     | | `passes` | rows that the same threads work on, one after the other |
     | | `keep` | 1: what a row's sums and results both read stays on the chip; 0: it is read again |
+    | `row_parts` | `threads` | the block's threads, of a launch of several sets of rows, each with blocks of its own; they share them as the model of `rows` chooses |
 
     Constraints that hold for any kernel:
     - (S1) the family is one of these, and has these fields; `split_k`, `segments`, `passes` and `keep` are 1 where they do not stand;
     - (S2) the sizes of `tile`, `key_tile` and `query_tile` are powers of two up to 256, `warps` powers of two up to 32;
     - (S3) a block has at most 32 warps, and each warp a part of the tile;
     - (S4) `stages` are 2 to 16, `split_k` 1 to 65535, `keep` 0 or 1;
-    - (S5) `threads` are a power of two up to 32 or a multiple of 32 up to 1024; several rows lie in a block only where each has up to 32
-      threads; `threads` x `rows` is at most 1024, `width` a power of two up to 32.
+    - (S5) `threads` of `rows` are a power of two up to 32 or a multiple of 32 up to 1024; several rows lie in a block only where each has up to 32
+      threads; `threads` x `rows` is at most 1024, `width` a power of two up to 32;
+    - (S6) `threads` of `row_parts` are a multiple of 32 up to 1024, those of `embedding_vjp` a power of two from 32 to 1024; `sort` is 0 or 1.
 
     What a kernel's types, its sizes and the chip allow (warps' parts, registers, shared memory) is verified by `-nag-assign-schedules` and
     `-convert-nag-to-gpu`.
 
     A schedule changes where and when is computed what. `split_k`, tiles of `attention`, the second sizes of `key_tile` and `query_tile`,
-    and `threads`, `width`, `passes` of row-wise ops with sums also change the order of roundings, and with it the last bits; all others
+    `warps` of `cached_attention`, and `threads`, `width`, `passes` of row-wise ops with sums also change the order of roundings, and with it the last bits; all others
     leave every bit as it is (`test/Python/test_gpu_schedules.py`).
 
     ```mlir
@@ -52,7 +57,10 @@ def Nag_ScheduleAttr : AttrDef<Nag_Dialect, "Schedule"> {
     #nag.schedule<gemm, tile = [64, 64, 32], warps = [2, 2], stages = 4, split_k = 8>
     #nag.schedule<attention, tile = [64, 64], warps = 4>
     #nag.schedule<attention_vjp, key_tile = [64, 32], key_warps = 4, query_tile = [64, 32], query_warps = 4>
+    #nag.schedule<cached_attention, warps = 8>
+    #nag.schedule<embedding_vjp, threads = 128, sort = 0>
     #nag.schedule<rows, threads = 128, rows = 1, width = 8>
+    #nag.schedule<row_parts, threads = 256>
     ```
   }];
   let parameters = (ins "::nag::ScheduleFamily":$family, ArrayRefParameter<"int64_t">:$values);

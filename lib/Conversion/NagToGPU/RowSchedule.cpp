@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "RowSchedule.h"
+#include "RowSums.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace nag;
+
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+/// A thread's registers: what it has of the rows that go in and come out, twice
+/// as much with what is computed in between, and sums.
+static int64_t countRegisters(const RowGeometry &rows) {
+  const RowLayout &widest = rows.getWidest();
+  int64_t count = int64_t(rows.getWideRows().size()) + rows.getNumWideResults();
+  int64_t chunks = rows.onChip ? rows.getNumChunks(widest) : 1;
+  int64_t held = rows.heldBytes / 2 / rows.getBlock()[0];
+  int64_t own = std::max<int64_t>(count * chunks * widest.width - held, 0);
+  int64_t sums = llvm::divideCeil(rows.getNumSumElements(), rows.threadsPerRow);
+  return kRowRegisters / 2 + 2 * own + sums;
+}
+
+static constexpr int64_t kMaxRegisters = 255;
+
+namespace {
+/// Collects schedules of some rows, each once.
+class RowCandidates {
+public:
+  RowCandidates(const RowGeometry &rowGeometry, bool threadsCarryOver,
+                const GPUTarget &gpuTarget, int64_t numThreads,
+                MLIRContext *mlirContext)
+      : rows(rowGeometry), carriesOver(threadsCarryOver), target(gpuTarget),
+        blockThreads(numThreads), context(mlirContext) {}
+
+  SmallVector<ScheduleAttr> list();
+
+private:
+  void addShort(int64_t threads);
+  void addLong();
+  void addSegments();
+  void addBlocks(int64_t threads, int64_t rowsPerBlock);
+  void add(int64_t threads, int64_t rowsPerBlock, int64_t segments,
+           int64_t passes);
+
+  const RowGeometry &rows;
+  bool carriesOver;
+  const GPUTarget &target;
+  int64_t blockThreads;
+  MLIRContext *context;
+  llvm::SetVector<ScheduleAttr> schedules;
+};
+} // namespace
+
+void RowCandidates::add(int64_t threads, int64_t rowsPerBlock, int64_t segments,
+                        int64_t passes) {
+  for (int64_t keep : {1, 0}) {
+    int64_t values[] = {threads,  rowsPerBlock, rows.getWidest().width,
+                        segments, passes,       keep};
+    auto schedule = ScheduleAttr::get(context, ScheduleFamily::Rows, values);
+    RowGeometry cut = rows;
+    // What needs more registers than a thread can have is spilled.
+    if (cut.follow(schedule).empty() &&
+        (keep == 0 || countRegisters(cut) <= kMaxRegisters))
+      schedules.insert(schedule);
+  }
+}
+
+/// Blocks that go through their rows one after the other are as many as the
+/// chip holds at a time, or some times fewer.
+void RowCandidates::addBlocks(int64_t threads, int64_t rowsPerBlock) {
+  // No more places for rows than a block may have of them.
+  if (blockThreads == 0 && rowsPerBlock >= 2 * rows.numRows &&
+      threads * rowsPerBlock > kWarpSize)
+    return;
+  int64_t slots = llvm::divideCeil(rows.numRows, rowsPerBlock);
+  if (carriesOver)
+    for (int64_t resident : {3, 2, 1, 4, 6, 8})
+      add(threads, rowsPerBlock, /*segments=*/1,
+          llvm::divideCeil(slots, target.chip->multiprocessors * resident));
+  else
+    add(threads, rowsPerBlock, /*segments=*/1, /*passes=*/1);
+}
+
+/// Rows of up to a warp's lanes each, as many as fill a block.
+void RowCandidates::addShort(int64_t threads) {
+  if (blockThreads > 0)
+    return addBlocks(threads, blockThreads / threads);
+  // Threads that exchange elements have shared memory for so many rows.
+  int64_t most = rows.exchangesElements() ? 128 : 512;
+  for (int64_t block : {128, 64, 32, 256, 512})
+    if (block <= most)
+      addBlocks(threads, block / threads);
+}
+
+/// A block, or a warp, for each row. Fewer places of chunks are empty with some
+/// numbers of warps than with others.
+void RowCandidates::addLong() {
+  constexpr int64_t maxThreads = 1024, maxChunks = 32;
+  llvm::SmallSetVector<int64_t, 16> sizes;
+  for (int64_t chunks = 1; chunks <= maxChunks; ++chunks)
+    sizes.insert(llvm::alignTo(llvm::divideCeil(rows.getNumVectors(), chunks),
+                               kWarpSize));
+  sizes.insert(maxThreads / 2);
+  sizes.insert(maxThreads);
+  for (int64_t threads : sizes)
+    if (threads == kWarpSize)
+      addShort(threads);
+    else if (threads <= maxThreads && blockThreads == 0)
+      addBlocks(threads, 1);
+  if (blockThreads > 0)
+    addBlocks(blockThreads, 1);
+}
+
+/// Blocks that share a row.
+void RowCandidates::addSegments() {
+  for (int64_t threads : {128, 256, 64})
+    for (int64_t chunks : {4, 2, 1}) {
+      int64_t own = blockThreads > 0 ? blockThreads : threads;
+      int64_t segments = llvm::divideCeil(rows.getNumVectors(), own * chunks);
+      if (segments > 1)
+        add(own, 1, segments, 1);
+    }
+}
+
+/// Blocks of about 128 threads first.
+SmallVector<ScheduleAttr> RowCandidates::list() {
+  auto whole = int64_t(llvm::bit_ceil<uint64_t>(rows.getNumVectors()));
+  if (whole <= kWarpSize)
+    for (int64_t threads = whole; threads >= 1 && threads * 2 >= whole;
+         threads /= 2)
+      addShort(threads);
+  else
+    addLong();
+  if (whole > kWarpSize && rows.isElementwise())
+    addSegments();
+  auto distance = [](ScheduleAttr schedule) {
+    double block = double(schedule.get("threads") * schedule.get("rows"));
+    return std::abs(std::log2(block / 128));
+  };
+  SmallVector<std::pair<double, size_t>> order;
+  for (auto [index, schedule] : llvm::enumerate(schedules))
+    order.emplace_back(distance(schedule), index);
+  llvm::sort(order);
+  return llvm::map_to_vector(
+      order, [&](const auto &entry) { return schedules[entry.second]; });
+}
+
+/// True when a thread keeps something from row to row: sums over rows, or
+/// vectors that rows share.
+static bool carriesOver(RowProgram &program) {
+  return llvm::any_of(program.getArguments(), isSharedVector) ||
+         llvm::any_of(program.getOutputs(),
+                      [](const RowOutput &output) { return output.isSum(); });
+}
+
+SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
+                                                RowProgram &program,
+                                                const GPUTarget &target,
+                                                int64_t blockThreads) {
+  MLIRContext *context = program.getBody().getArgument(0).getContext();
+  return RowCandidates(rows, carriesOver(program), target, blockThreads,
+                       context)
+      .list();
+}
+
+//===----------------------------------------------------------------------===//
+// Work
+//===----------------------------------------------------------------------===//
+
+static double getBytes(Type tensor) {
+  auto type = cast<RankedTensorType>(tensor);
+  return double(type.getNumElements()) * type.getElementTypeBitWidth() / 8;
+}
+
+/// Cycles of a block's start, of a step of a reduction over lanes, and of one
+/// over warps; instructions of a thread for a row besides its elements'.
+static constexpr double kStartCycles = 300, kLaneCycles = 30, kWarpCycles = 100;
+static constexpr double kRowInstructions = 40, kLaneInstructions = 3;
+/// Cycles of a warp's instruction that waits for the one before.
+static constexpr double kIssueCycles = 2;
+/// Instructions of an op on one element: most are one, functions are several.
+static constexpr double kFunctionInstructions = 12;
+
+namespace {
+/// What a row program does for a row.
+struct RowCounts {
+  /// Of the rows and lanes that go in and out, of vectors that all rows share.
+  double rowBytes = 0, sharedBytes = 0;
+  /// Instructions of all ops, for an element each.
+  double elementInstructions = 0;
+  /// Reductions that wait for one another.
+  int levels = 0;
+
+  explicit RowCounts(RowProgram &program);
+};
+} // namespace
+
+static double countInstructions(linalg::GenericOp op) {
+  double count = 0;
+  for (Operation &inner : op.getBody()->without_terminator())
+    count += inner.getName().getDialectNamespace() == "math"
+                 ? kFunctionInstructions
+                 : 1;
+  double iterations = 1;
+  for (int64_t size : op.getStaticLoopRanges())
+    iterations *= double(size);
+  return count * iterations;
+}
+
+/// One more than the levels of what an op reads where it reduces.
+static int findLevel(Operation *op, llvm::DenseMap<Operation *, int> &levels) {
+  int level = 0;
+  op->walk([&](Operation *nested) {
+    for (Value operand : nested->getOperands())
+      if (Operation *source = operand.getDefiningOp())
+        level = std::max(level, levels.lookup(source));
+  });
+  auto generic = dyn_cast<linalg::GenericOp>(op);
+  bool reduces = generic && getRowPattern(generic) != RowPattern::Map;
+  return levels[op] = level + (reduces ? 1 : 0);
+}
+
+RowCounts::RowCounts(RowProgram &program) {
+  double rows = double(program.getNumRows());
+  for (const RowArgument &argument : program.getArguments()) {
+    double bytes = getBytes(argument.tensor.getType());
+    if (argument.role == RowRole::Row || argument.role == RowRole::Lane)
+      rowBytes += bytes / rows;
+    else if (isa<RankedTensorType>(argument.value.getType()))
+      sharedBytes += bytes;
+  }
+  for (const RowOutput &output : program.getOutputs())
+    if (!output.isSum())
+      rowBytes += getBytes(output.type) / rows;
+  llvm::DenseMap<Operation *, int> known;
+  for (Operation &op : program.getBody()) {
+    levels = std::max(levels, findLevel(&op, known));
+    if (auto generic = dyn_cast<linalg::GenericOp>(op))
+      elementInstructions += countInstructions(generic);
+  }
+}
+
+/// What a block does for its rows of one pass.
+static BlockWork describePass(const RowGeometry &rows,
+                              const RowCounts &counts) {
+  const RowLayout &widest = rows.getWidest();
+  double chunks = double(rows.getNumChunks(widest));
+  double warps = double(rows.getBlock()[0]) / kWarpSize;
+  double lanes = std::log2(double(std::min(rows.threadsPerRow, kWarpSize)));
+  double rowWarps = double(llvm::divideCeil(rows.threadsPerRow, kWarpSize));
+  // Rows that are not kept are read for every level of sums, and for results.
+  double reads = rows.onChip ? 1 : counts.levels + 1;
+  BlockWork work;
+  work.globalBytes = double(rows.rowsPerBlock) / double(rows.segments) * reads *
+                     counts.rowBytes;
+  if (rows.rowsPerBlock == 1)
+    work.globalBytes += counts.sharedBytes;
+  else
+    work.leaveBytes = counts.sharedBytes; // Read once, by the block.
+  double elements = chunks * double(widest.width);
+  double perElement =
+      counts.elementInstructions / std::max(1.0, double(widest.length));
+  double perWarp = kRowInstructions + elements * perElement +
+                   counts.levels * lanes * kLaneInstructions;
+  work.instructions = warps * perWarp;
+  double reduction = lanes * kLaneCycles;
+  if (rowWarps > 1)
+    reduction += kWarpCycles + 2 * rowWarps;
+  work.waitCycles = kMemoryLatency * (rows.onChip ? 1 : reads * chunks) +
+                    counts.levels * reduction + perWarp * kIssueCycles;
+  return work;
+}
+
+/// Partial sums are written, and read again by the last block, or where there
+/// are many by a launch of their own.
+static void describeSums(const RowGeometry &rows, LaunchWork &launch) {
+  constexpr double ahead = 4, fenceCycles = 2000;
+  double partials = double(rows.getNumPartialSums());
+  double elements = double(rows.getNumSumElements());
+  if (partials <= 1 || elements == 0)
+    return;
+  launch.memoryBytes += 2 * sizeof(float) * partials * elements;
+  double columns = std::min(32.0, elements);
+  double slices = std::max(1.0, double(rows.getBlock()[0]) / columns);
+  double rounds =
+      std::ceil(elements / columns) * std::ceil(partials / slices / ahead);
+  launch.tailCycles += fenceCycles + rounds * kMemoryLatency;
+}
+
+void nag::describeRows(const RowGeometry &rows, RowProgram &program,
+                       const GPUTarget &target, LaunchWork &launch) {
+  RowCounts counts(program);
+  launch.needs.threads = rows.getBlock()[0];
+  launch.needs.sharedBytes = std::max(launch.needs.sharedBytes, rows.heldBytes);
+  launch.needs.registers =
+      std::max(launch.needs.registers,
+               std::min({countRegisters(rows), kMaxRegisters,
+                         target.chip->registers / rows.getBlock()[0]}));
+  BlockWork &blocks = launch.parts.emplace_back(describePass(rows, counts));
+  blocks.blocks = double(rows.getGrid()[0]);
+  blocks.steps = double(rows.passes);
+  blocks.startCycles =
+      kStartCycles + (counts.sharedBytes > 0 ? kMemoryLatency : 0);
+  blocks.leaveBytes += double(rows.getNumSumElements()) * sizeof(float) *
+                       double(rows.sumsInBlock ? 1 : rows.rowsPerBlock);
+  launch.memoryBytes +=
+      counts.rowBytes * double(rows.numRows) + counts.sharedBytes;
+  describeSums(rows, launch);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the schedules of row-wise ops may be, and what their blocks then do.
+#ifndef NAG_CONVERSION_NAGTOGPU_ROWSCHEDULE_H
+#define NAG_CONVERSION_NAGTOGPU_ROWSCHEDULE_H
+
+#include "RowGeometry.h"
+
+namespace nag {
+
+/// Schedules of the family rows to choose from, of rows that follow none yet;
+/// none has a fault. With `blockThreads`, whole warps, blocks have as
+/// many.
+llvm::SmallVector<ScheduleAttr> listRowSchedules(const RowGeometry &rows,
+                                                 RowProgram &program,
+                                                 const GPUTarget &target,
+                                                 int64_t blockThreads = 0);
+
+/// Adds the blocks of rows that follow a schedule to a launch, those of other
+/// rows among them.
+void describeRows(const RowGeometry &rows, RowProgram &program,
+                  const GPUTarget &target, LaunchWork &launch);
+
+} // namespace nag
+
+#endif // NAG_CONVERSION_NAGTOGPU_ROWSCHEDULE_H
