@@ -49,14 +49,18 @@ def attention_text(case, name):
     key = f"tensor<{batch}x{length}x{kv_heads * head_dim}x{element}>"
     attributes = f"heads = {heads}, kv_heads = {kv_heads}" + ("" if window is None else f", window = {window}")
     types = dict(q=query, k=key, v=key, o=query, lse=lse, do=query, dq=query, dk=key, dv=key)
+    forward = backward = attributes
+    if element == "bf16" and head_dim % 8 == 0 and head_dim <= 64:  # the tiles that long sequences have
+        forward += ", nag.schedule = #nag.schedule<attention, tile = [64, 64], warps = 4>"
+        backward += ", nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [64, 64], query_warps = 4>"
 
     def named(names, sign):
         return ", ".join(f'{sign}{n if sign else ""}{": " if sign else ""}{types[n]} {{nag.name = "{n}"}}' for n in names)
 
     return f"""
 func.func @{name}({named(["q", "k", "v", "do"], "%")}) -> ({named(["o", "lse", "dq", "dk", "dv"], "")}) {{
-  %o, %lse = nag.attention %q, %k, %v {{{attributes}}} : ({query}, {key}, {key}) -> ({query}, {lse})
-  %dq, %dk, %dv = nag.attention_vjp %q, %k, %v, %o, %lse, %do {{{attributes}}}
+  %o, %lse = nag.attention %q, %k, %v {{{forward}}} : ({query}, {key}, {key}) -> ({query}, {lse})
+  %dq, %dk, %dv = nag.attention_vjp %q, %k, %v, %o, %lse, %do {{{backward}}}
       : ({query}, {key}, {key}, {query}, {lse}, {query}) -> ({query}, {key}, {key})
   return %o, %lse, %dq, %dk, %dv : {query}, {lse}, {query}, {key}, {key}
 }}

@@ -17,8 +17,9 @@ using namespace nag;
 bool nag::isSharedVector(const RowArgument &argument) {
   return argument.role == RowRole::Whole &&
          isa<RankedTensorType>(argument.value.getType()) &&
-         llvm::none_of(argument.value.getUsers(),
-                       llvm::IsaPred<tensor::ExtractSliceOp>);
+         llvm::none_of(
+             argument.value.getUsers(),
+             llvm::IsaPred<tensor::ExtractSliceOp, tensor::ExtractOp>);
 }
 
 int64_t nag::getNumElements(Value tensor) {

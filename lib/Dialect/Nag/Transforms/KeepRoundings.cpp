@@ -93,7 +93,10 @@ LogicalResult KeepRoundings::writeCopies(func::FuncOp apply) {
       InFlightDiagnostic error = apply.emitError();
       error << "expected a result '" << name << "' of type " << copy.second
             << ", of which functions read a bf16 copy, but got ";
-      value ? error << value.getType() : error << "none";
+      if (value)
+        error << value.getType();
+      else
+        error << "none";
       return error;
     }
     Type type = getRoundedType(copy.second);
