@@ -22,7 +22,7 @@ struct Preset {
 } // namespace
 
 /// Byte vocabularies but for nanochat, which follows the public checkpoints
-/// (spec section 7) and their tokenizer of 32768 tokens.
+/// (docs/mathematics.md section 7) and their tokenizer of 32768 tokens.
 static ArrayRef<Preset> presets() {
   static const Preset table[] = {
       {"tiny", {{"layers", 4}, {"width", 128}, {"heads", 4}, {"seq", 128}}},

@@ -10,7 +10,8 @@
 
 namespace nag::model {
 
-/// What stands before the names of a layer's parameters (spec section 7).
+/// What stands before the names of a layer's parameters (docs/mathematics.md
+/// section 7).
 inline constexpr llvm::StringLiteral kLayerPrefix = "transformer.h.{layer}.";
 inline constexpr llvm::StringLiteral kEmbedding = "transformer.wte.weight";
 inline constexpr llvm::StringLiteral kHead = "lm_head.weight";

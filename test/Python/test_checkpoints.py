@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Public checkpoints: logits of spec section 7 in plain float32, round trips, bad files, tokenizers."""
+"""Public checkpoints: logits of docs/mathematics.md section 7 in plain float32, round trips, bad files, tokenizers."""
 
 import json
 import subprocess

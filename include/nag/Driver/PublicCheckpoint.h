@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Checkpoints in the public layout (spec section 7): state-dict names of
-// nag-nanochat, matrices (out, in), configuration beside them in JSON.
+// Checkpoints in the public layout (docs/mathematics.md section 7): state-dict
+// names of nag-nanochat, matrices (out, in), configuration beside them in JSON.
 #ifndef NAG_DRIVER_PUBLICCHECKPOINT_H
 #define NAG_DRIVER_PUBLICCHECKPOINT_H
 

@@ -129,7 +129,7 @@ def RowProductOpInterface : OpInterface<"RowProductOpInterface"> {
 def RowGramOpInterface : OpInterface<"RowGramOpInterface"> {
   let description = [{
     A row-wise op whose results are linear combinations of its rows and of the row of ones, with coefficients that are
-    functions of the rows' inner products and of scalars per row (spec section 3.1). The op states this form once; its row program
+    functions of the rows' inner products and of scalars per row (docs/mathematics.md section 3.1). The op states this form once; its row program
     (`buildRow`) and the ops nag.row_gram, nag.row_scalars and nag.row_combine (`-nag-lower-to-row-gram`) both follow from it.
   }];
   let cppNamespace = "::nag";

@@ -17,8 +17,8 @@ void loadModelDialects(mlir::MLIRContext &context);
 /// gate_scale, parameters) -> (loss, gates [2*layers,B,T]), @logits(tokens,
 /// gate_scale, parameters) -> logits [B,T,padded_vocab] and one function per
 /// kind of layer. Pre-norm models have neither gate_scale nor gates. Parameters
-/// have the names of spec section 7; those of layers are stacked. Locations
-/// name values. The dialects must be loaded.
+/// have the names of docs/mathematics.md section 7; those of layers are
+/// stacked. Locations name values. The dialects must be loaded.
 mlir::OwningOpRef<mlir::ModuleOp> buildModel(mlir::MLIRContext &context,
                                              const ModelConfig &config);
 

@@ -23,7 +23,8 @@ enum class Mlp { Relu2, Gelu, Swiglu };
 /// RMS norm of queries and keys per head: none, without gain, or with a learned
 /// gain.
 enum class QkNorm { None, Fixed, Learned };
-/// Depth routing (spec section 4): none, or which tokens a sub-layer executes.
+/// Depth routing (docs/mathematics.md section 4): none, or which tokens a
+/// sub-layer executes.
 enum class ModPolicy { None, Threshold, Capacity, Rate };
 /// Keys and values of a routed attention: of all tokens or of those executed.
 enum class ModKv { All, Routed };
@@ -48,7 +49,7 @@ struct ModelConfig {
   int64_t paddedVocab = 256;
   int64_t seq = 128;
   int64_t batch = 16;
-  /// C of the modulator (spec section 2).
+  /// C of the modulator (docs/mathematics.md section 2).
   int64_t gateDirections = 32;
 
   Residual residual = Residual::Nag;
@@ -64,7 +65,7 @@ struct ModelConfig {
   /// One matrix for embedding and unembedding.
   bool tied = false;
   ElementType dtype = ElementType::F32;
-  /// e of rms_e (spec section 3).
+  /// e of rms_e (docs/mathematics.md section 3).
   double eps = 1.1920928955078125e-07;
 
   ModPolicy modPolicy = ModPolicy::None;

@@ -15,8 +15,8 @@
 namespace nag::model {
 
 /// A count that depends on how many tokens the routed sub-layers execute (depth
-/// routing, spec section 4) where that is decided at run time. All of them are
-/// taken to be equally dear.
+/// routing, docs/mathematics.md section 4) where that is decided at run time.
+/// All of them are taken to be equally dear.
 struct RoutedCount {
   /// What every batch costs; a capacity that is known when compiling included.
   double fixed = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Which rows of a cache hold which positions, where the layers of a sequence
 // share its rows: a token that skips a layer takes no row there (depth routing
-// with kv = routed, spec section 4).
+// with kv = routed, docs/mathematics.md section 4).
 #ifndef NAG_RUNTIME_CACHEROWS_H
 #define NAG_RUNTIME_CACHEROWS_H
 

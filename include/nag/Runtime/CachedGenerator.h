@@ -12,13 +12,14 @@
 //               [L,1,B,K]. Row j of a cache holds the last position that is j
 //               modulo C.
 //
-// Where keys are those of executed tokens alone (kv = routed, spec section 4),
-// layers share the R rows that a sequence has (CacheRows.h): prefill writes
-// prompt:keys and prompt:values [L,B*P,K], rows of executed tokens whose
-// numbers b*P+t are prompt:tokens [L,B*P] i32, -1 behind the last, and reach
-// [L] i32, how many positions before its own a token sees; decode reads
-// cache:keys and cache:values [B,R,K], cache:rows [L,B,C] i32 and cache:counts
-// [L,1,B] i32, and writes new:keys and new:values [L,B,K] and new:tokens [L,B].
+// Where keys are those of executed tokens alone (kv = routed,
+// docs/mathematics.md section 4), layers share the R rows that a sequence has
+// (CacheRows.h): prefill writes prompt:keys and prompt:values [L,B*P,K], rows
+// of executed tokens whose numbers b*P+t are prompt:tokens [L,B*P] i32, -1
+// behind the last, and reach [L] i32, how many positions before its own a token
+// sees; decode reads cache:keys and cache:values [B,R,K], cache:rows [L,B,C]
+// i32 and cache:counts [L,1,B] i32, and writes new:keys and new:values [L,B,K]
+// and new:tokens [L,B].
 #ifndef NAG_RUNTIME_CACHEDGENERATOR_H
 #define NAG_RUNTIME_CACHEDGENERATOR_H
 

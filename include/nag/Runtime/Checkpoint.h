@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Checkpoints: a folder of files step-00000500.safetensors, one per kept step.
-// A file holds the weights under their state-dict names (spec section 7), the
-// optimizer's moments under "m:" and "v:" + name, and in its metadata the
-// model's configuration and where the run stands. It appears whole or not at
-// all (AtomicFile).
+// A file holds the weights under their state-dict names (docs/mathematics.md
+// section 7), the optimizer's moments under "m:" and "v:" + name, and in its
+// metadata the model's configuration and where the run stands. It appears whole
+// or not at all (AtomicFile).
 #ifndef NAG_RUNTIME_CHECKPOINT_H
 #define NAG_RUNTIME_CHECKPOINT_H
 

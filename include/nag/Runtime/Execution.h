@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a routed program executes (depth routing, spec section 4), and what that
-// costs.
+// What a routed program executes (depth routing, docs/mathematics.md section
+// 4), and what that costs.
 #ifndef NAG_RUNTIME_EXECUTION_H
 #define NAG_RUNTIME_EXECUTION_H
 

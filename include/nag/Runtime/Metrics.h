@@ -22,9 +22,9 @@ struct Evaluation {
   int64_t tokens = 0;
 };
 
-/// How open each sub-layer's gate is (spec section 6), over the tokens of a
-/// batch. `mean` and `floor` are of |g| without the warm-up factor of alpha;
-/// `angle` and `logGain` of the update that was made, with it.
+/// How open each sub-layer's gate is (docs/mathematics.md section 6), over the
+/// tokens of a batch. `mean` and `floor` are of |g| without the warm-up factor
+/// of alpha; `angle` and `logGain` of the update that was made, with it.
 struct GateHealth {
   /// A token is at the floor when |g| is below this (q is then near its 1e-6).
   static constexpr double floorBelow = 1e-5;

@@ -10,16 +10,17 @@
 // B = batch, T = seq, V = vocab of config(); S = sub-layers.
 //
 //   gradients   reads tokens [B,T] i32, targets [B,T] i32 (-1 does not count),
-//               gate_scale [] (warm-up factor of alpha, spec section 2), the
-//               parameters; writes loss [] (mean nats per counted token),
-//               gates [S,B,T] (|g| per sub-layer) and grad:*.
+//               gate_scale [] (warm-up factor of alpha, docs/mathematics.md
+//               section 2), the parameters; writes loss [] (mean nats per
+//               counted token), gates [S,B,T] (|g| per sub-layer) and grad:*.
 //   accumulate  acc += grad: reads grad:*, updates acc:*.
 //   apply       updates the parameters, m:* and v:*; reads grad:*, lr [],
 //               step [] (1-based), grad_scale [] (1 / accumulated batches),
 //               clip [] (0: no clipping); writes grad_norm [] (global norm of
 //               the scaled gradients before clipping). Restores constraints.
-//   constrain   updates the parameters so that the constraints of spec
-//               section 6 hold; called once after initialisation.
+//   constrain   updates the parameters so that the constraints of
+//               docs/mathematics.md section 6 hold; called once after
+//               initialisation.
 //   loss        like gradients without grad:*.
 //   logits      reads tokens, gate_scale, parameters; writes logits [B,T,V].
 //   norms       (optional) reads tokens, parameters; writes norms [1+S,B,T]:
@@ -86,7 +87,7 @@ struct TensorInfo {
   }
 };
 
-/// How a parameter starts (spec section 6).
+/// How a parameter starts (docs/mathematics.md section 6).
 struct Init {
   enum class Kind { Zeros, Constant, Normal, Uniform, Power };
 
@@ -102,7 +103,7 @@ struct Init {
 
 /// A trained parameter. With layers > 0 it is a stack: the leading dimension
 /// of `shape` is `layers` and `name` holds "{layer}"; checkpoints keep each
-/// slice under its own name (spec section 7).
+/// slice under its own name (docs/mathematics.md section 7).
 struct ParameterInfo {
   std::string name;
   int64_t layers = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Depth routing while a program runs (spec section 4): the rate of a step, the
-// thresholds that follow the gates, and what was executed.
+// Depth routing while a program runs (docs/mathematics.md section 4): the rate
+// of a step, the thresholds that follow the gates, and what was executed.
 #ifndef NAG_RUNTIME_ROUTING_H
 #define NAG_RUNTIME_ROUTING_H
 

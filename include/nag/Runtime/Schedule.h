@@ -25,8 +25,8 @@ struct LearningRate {
   double at(int64_t step) const;
 };
 
-/// The factor of alpha (spec section 6): step / warmup up to 1; 1 when warmup
-/// is 0.
+/// The factor of alpha (docs/mathematics.md section 6): step / warmup up to 1;
+/// 1 when warmup is 0.
 double getGateScale(int64_t step, int64_t warmup);
 
 } // namespace nag::runtime

@@ -184,9 +184,9 @@ SmallVector<Value> SoftmaxVJPOp::buildRow(ImplicitLocOpBuilder &builder,
 
 namespace {
 
-/// The scalars of spec section 3 that nag.rotate and its VJP compute alike.
-/// In two passes, the sums of squares are taken of u itself: a difference of
-/// sums of f would cancel when the branch is nearly parallel to r
+/// The scalars of docs/mathematics.md section 3 that nag.rotate and its VJP
+/// compute alike. In two passes, the sums of squares are taken of u itself: a
+/// difference of sums of f would cancel when the branch is nearly parallel to r
 /// (section 3.1). The first estimate of the part along r is then corrected by
 /// what of it is left in u.
 struct RotateForm {

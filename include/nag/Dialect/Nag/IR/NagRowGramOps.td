@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Row-Gram algebra (spec section 3.1): inner products of rows, scalars made of them, linear combinations of rows.
+// Row-Gram algebra (docs/mathematics.md section 3.1): inner products of rows, scalars made of them, linear combinations of rows.
 #ifndef NAG_ROW_GRAM_OPS_TD
 #define NAG_ROW_GRAM_OPS_TD
 

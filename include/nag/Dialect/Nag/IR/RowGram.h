@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What Gram forms (RowGramOpInterface::buildGramForm) are written with: inner
-// products of rows, scalars made of them, linear combinations of rows (spec
-// section 3.1). One form serves two builders: one that writes the row program
-// of an op, one that writes nag.row_gram, nag.row_scalars and nag.row_combine.
+// products of rows, scalars made of them, linear combinations of rows
+// (docs/mathematics.md section 3.1). One form serves two builders: one that
+// writes the row program of an op, one that writes nag.row_gram,
+// nag.row_scalars and nag.row_combine.
 #ifndef NAG_DIALECT_NAG_IR_ROWGRAM_H
 #define NAG_DIALECT_NAG_IR_ROWGRAM_H
 
