@@ -405,6 +405,15 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
     return target;
   }
 
+  /// What outlining noted on arguments (nag.shares, nag.updates, nag.row_count)
+  /// has been used; LLVM IR has no place for it.
+  static void dropNotes(LLVM::LLVMFuncOp kernel) {
+    for (unsigned index = 0; index < kernel.getNumArguments(); ++index)
+      for (StringRef note :
+           {kSharesAttrName, kUpdatesAttrName, kRowCountAttrName})
+        kernel.removeArgAttr(index, note);
+  }
+
   /// Moves the kernels' module into the program; declarations of one name
   /// become one.
   void mergeKernels(ModuleOp program, SymbolTable &symbols) {
@@ -420,8 +429,10 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
         op.remove();
         if (op.hasAttr(kKernelAttrName))
           if (auto kernel = dyn_cast<LLVM::LLVMFuncOp>(op);
-              kernel && !kernel.isExternal())
+              kernel && !kernel.isExternal()) {
             kernel.setLinkage(LLVM::Linkage::Internal);
+            dropNotes(kernel);
+          }
         if (symbol)
           symbols.insert(&op);
         else

@@ -1,7 +1,8 @@
 // RUN: nag-opt %s --split-input-file --nag-plan-buffers --convert-nag-host-to-llvm | FileCheck %s
 
 // Buffers come from the argument array and the workspace; the kernel is called
-// with bare pointers and becomes part of the program.
+// with bare pointers and becomes part of the program, without what outlining
+// noted on its arguments.
 // CHECK-NOT: module @kernels
 // CHECK-LABEL: llvm.func @nag_chain(%arg0: !llvm.ptr, %arg1: !llvm.ptr)
 // CHECK: %[[X:.*]] = llvm.load %arg0
@@ -9,14 +10,14 @@
 // CHECK: llvm.call @f(%[[X]], %arg1)
 // CHECK: llvm.call @f(%arg1, %[[OUT]])
 // CHECK: llvm.return
-// CHECK: llvm.func internal @f
+// CHECK: llvm.func internal @f(%{{[^ ]*}}: !llvm.ptr {llvm.noundef}, %{{[^ ]*}}: !llvm.ptr)
 func.func @chain(%x: tensor<8x16xf32>) -> tensor<8x16xf32> {
   %a = nag.launch @kernels::@f(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>
   %b = nag.launch @kernels::@f(%a) : (tensor<8x16xf32>) -> tensor<8x16xf32>
   return %b : tensor<8x16xf32>
 }
 module @kernels attributes {nag.kernels} {
-  llvm.func @f(%in: !llvm.ptr, %out: !llvm.ptr) attributes {nag.kernel} {
+  llvm.func @f(%in: !llvm.ptr {llvm.noundef, nag.row_count}, %out: !llvm.ptr) attributes {nag.kernel} {
     llvm.return
   }
 }
