@@ -96,8 +96,11 @@ def measure_boundary(options, d):
     text, inputs, least = boundary(rows, d, c, n)
     whole = {"family": "gemm", "tile": [64, 64, 32], "warps": [2, 2], "stages": 4, "split_k": 1}
     with tempfile.TemporaryDirectory() as directory:
+        compile_ptx(options.build, text, Path(directory), options.chip)
+        manifest = json.loads(Path(directory, options.chip, "manifest.json").read_text())
+        key, = {kernel["key"] for kernel in manifest["kernels"] if "linear" in kernel["name"]}
         schedule = Path(directory, "schedule.json")
-        schedule.write_text(json.dumps({"chip": options.chip, "kernels": {"linear_gate_kernel": whole}}))
+        schedule.write_text(json.dumps({"chip": options.chip, "kernels": {key: whole}}))
         outcome = ptx_machine.call(options.build, text, [("f", inputs)], Path(directory), options.chip, counters=True,
                                    options=("--schedule", schedule))
         code = ", ".join(assemble(options.build, text, Path(directory), chip) for chip in ("sm_80", "sm_90a"))
@@ -159,14 +162,18 @@ def adamw(rows, d):
     return text, inputs, 28 * rows * d
 
 
-def assemble(build, text, folder, chip):
-    """Registers and spilled bytes of the largest kernel, or nothing without ptxas."""
-    if not Path(PTXAS).exists():
-        return ""
+def compile_ptx(build, text, folder, chip):
     module = folder / "module.mlir"
     module.write_text(text)
     subprocess.run([build / "bin/nagc", "compile", module, "--target", "cuda", "--chip", chip, "--emit", "ptx", "-o",
                     folder / chip], check=True)
+
+
+def assemble(build, text, folder, chip):
+    """Registers and spilled bytes of the largest kernel, or nothing without ptxas."""
+    if not Path(PTXAS).exists():
+        return ""
+    compile_ptx(build, text, folder, chip)
     done = subprocess.run([PTXAS, "-v", f"-arch={chip}", folder / chip / "kernels.ptx", "-o", os.devnull],
                           check=True, capture_output=True, text=True)
     spills = sum(int(n) for n in re.findall(r"(\d+) bytes spill", done.stderr))

@@ -157,14 +157,32 @@ static bool carriesOver(RowProgram &program) {
                       [](const RowOutput &output) { return output.isSum(); });
 }
 
+/// True when rows are read once, by blocks that fit.
+static bool keepsRows(ScheduleAttr schedule, RowGeometry rows,
+                      RowProgram &program, const GPUTarget &target) {
+  if (schedule.get("keep") == 0 || !rows.follow(schedule).empty())
+    return false;
+  LaunchWork work;
+  describeRows(rows, program, target, work);
+  return std::isfinite(estimateCycles(*target.chip, work).cycles);
+}
+
+/// Rows that can be kept are not read again.
 SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
                                                 RowProgram &program,
                                                 const GPUTarget &target,
                                                 int64_t blockThreads) {
   MLIRContext *context = program.getBody().getArgument(0).getContext();
-  return RowCandidates(rows, carriesOver(program), target, blockThreads,
-                       context)
-      .list();
+  SmallVector<ScheduleAttr> schedules =
+      RowCandidates(rows, carriesOver(program), target, blockThreads, context)
+          .list();
+  if (llvm::any_of(schedules, [&](ScheduleAttr schedule) {
+        return keepsRows(schedule, rows, program, target);
+      }))
+    llvm::erase_if(schedules, [](ScheduleAttr schedule) {
+      return schedule.get("keep") == 0;
+    });
+  return schedules;
 }
 
 //===----------------------------------------------------------------------===//
