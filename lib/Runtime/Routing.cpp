@@ -125,6 +125,19 @@ llvm::Expected<std::vector<int32_t>> Routing::readOffsets() const {
   return offsets;
 }
 
+std::vector<double> Routing::getShares(llvm::ArrayRef<int32_t> offsets) const {
+  std::vector<double> share;
+  const TensorInfo *tokens =
+      offsets.empty() ? nullptr : buffers->lookup("tokens");
+  if (!tokens)
+    return share;
+  int64_t width = buffers->lookup("offsets")->shape.back();
+  double all = double(getNumElements(tokens->shape));
+  for (size_t last = width - 1; last < offsets.size(); last += width)
+    share.push_back(1 - offsets[last] / all);
+  return share;
+}
+
 /// Of a batch. Where keys are routed and there is no window, positions do not
 /// matter.
 llvm::Expected<double>
@@ -158,17 +171,12 @@ Routing::countPairs(const PairCosts &costs,
 }
 
 llvm::Expected<double> Routing::countFlops(const PassCosts &costs) const {
-  SkipReport skips;
-  if (isRouted()) {
-    llvm::Expected<SkipReport> report = this->report();
-    if (!report)
-      return report.takeError();
-    skips = std::move(*report);
-  }
-  double flops = costs.flops.at(skips, routedLayers);
   llvm::Expected<std::vector<int32_t>> offsets = readOffsets();
   if (!offsets)
     return offsets.takeError();
+  SkipReport skips;
+  skips.share = getShares(*offsets);
+  double flops = costs.flops.at(skips, routedLayers);
   if (offsets->empty() || !buffers->lookup("gates"))
     return flops;
   flops -= costs.meanPairs.at(skips, routedLayers);
@@ -187,13 +195,9 @@ llvm::Expected<SkipReport> Routing::report() const {
   llvm::Expected<std::vector<int32_t>> offsets = readOffsets();
   if (!offsets)
     return offsets.takeError();
-  const TensorInfo *tokens = buffers->lookup("tokens");
-  if (offsets->empty() || !tokens)
+  report.share = getShares(*offsets);
+  if (report.share.empty())
     return report;
-  int64_t width = buffers->lookup("offsets")->shape.back();
-  double all = double(getNumElements(tokens->shape));
-  for (size_t last = width - 1; last < offsets->size(); last += width)
-    report.share.push_back(1 - (*offsets)[last] / all);
   llvm::Expected<std::vector<double>> thresholds = getThresholds();
   if (!thresholds)
     return thresholds.takeError();

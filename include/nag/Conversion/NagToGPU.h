@@ -126,6 +126,13 @@ struct LaunchPlan {
   std::unique_ptr<LaunchModel> model;
 };
 
+/// Lowers what the plan takes by `emit`, which is told the schedule that the
+/// launches follow; returns what a GPUEmitter does. The plan must have a model
+/// where it takes ops.
+llvm::FailureOr<unsigned>
+emitPlanned(KernelLowering &kernel, llvm::FailureOr<LaunchPlan> plan,
+            llvm::function_ref<void(ScheduleAttr)> emit);
+
 /// The families' plans, in the same way as GPUEmitter. Nothing is emitted.
 using GPUPlanner = llvm::FailureOr<LaunchPlan> (*)(
     const GPUTarget &target, llvm::ArrayRef<mlir::Operation *> ops);

@@ -73,6 +73,8 @@ public:
 
 private:
   llvm::Expected<std::vector<int32_t>> readOffsets() const;
+  /// Per sub-layer, the share of tokens that skipped it.
+  std::vector<double> getShares(llvm::ArrayRef<int32_t> offsets) const;
   llvm::Expected<double> countPairs(const PairCosts &costs,
                                     llvm::ArrayRef<int32_t> offsets) const;
 

@@ -127,19 +127,13 @@ static void emit(KernelLowering &kernel, CachedAttentionOp op,
 
 FailureOr<unsigned> nag::emitAttention(KernelLowering &kernel,
                                        ArrayRef<Operation *> ops) {
-  FailureOr<LaunchPlan> plan = planAttention(kernel.getTarget(), ops);
-  if (failed(plan))
-    return failure();
-  if (plan->numOps == 0)
-    return 0u;
-  FailureOr<ScheduleAttr> schedule = kernel.follow(*plan->model);
-  if (failed(schedule))
-    return failure();
-  if (auto op = dyn_cast<AttentionOp>(ops.front()))
-    emit(kernel, op, *schedule);
-  else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
-    emit(kernel, vjp, *schedule);
-  else
-    emit(kernel, cast<CachedAttentionOp>(ops.front()), *schedule);
-  return plan->numOps;
+  auto emitOp = [&](ScheduleAttr schedule) {
+    if (auto op = dyn_cast<AttentionOp>(ops.front()))
+      emit(kernel, op, schedule);
+    else if (auto vjp = dyn_cast<AttentionVJPOp>(ops.front()))
+      emit(kernel, vjp, schedule);
+    else
+      emit(kernel, cast<CachedAttentionOp>(ops.front()), schedule);
+  };
+  return emitPlanned(kernel, planAttention(kernel.getTarget(), ops), emitOp);
 }

@@ -375,14 +375,9 @@ static void emit(KernelLowering &kernel, EmbeddingVJPOp op,
 
 FailureOr<unsigned> nag::emitEmbeddingVJP(KernelLowering &kernel,
                                           ArrayRef<Operation *> ops) {
-  FailureOr<LaunchPlan> plan = planEmbeddingVJP(kernel.getTarget(), ops);
-  if (failed(plan))
-    return failure();
-  if (plan->numOps == 0)
-    return 0u;
-  FailureOr<ScheduleAttr> schedule = kernel.follow(*plan->model);
-  if (failed(schedule))
-    return failure();
-  emit(kernel, cast<EmbeddingVJPOp>(ops.front()), *schedule);
-  return plan->numOps;
+  return emitPlanned(kernel, planEmbeddingVJP(kernel.getTarget(), ops),
+                     [&](ScheduleAttr schedule) {
+                       emit(kernel, cast<EmbeddingVJPOp>(ops.front()),
+                            schedule);
+                     });
 }

@@ -117,6 +117,20 @@ FailureOr<ScheduleAttr> KernelLowering::follow(const LaunchModel &model) {
   return schedule;
 }
 
+FailureOr<unsigned> nag::emitPlanned(KernelLowering &kernel,
+                                     FailureOr<LaunchPlan> plan,
+                                     function_ref<void(ScheduleAttr)> emit) {
+  if (failed(plan))
+    return failure();
+  if (plan->numOps == 0)
+    return 0u;
+  FailureOr<ScheduleAttr> schedule = kernel.follow(*plan->model);
+  if (failed(schedule))
+    return failure();
+  emit(*schedule);
+  return plan->numOps;
+}
+
 void KernelLowering::showFollowed(gpu::GPUFuncOp function) {
   for (NamedAttribute attribute : followed)
     function->setAttr(attribute.getName(), attribute.getValue());

@@ -158,13 +158,11 @@ static bool carriesOver(RowProgram &program) {
 }
 
 /// True when rows are read once, by blocks that fit.
-static bool keepsRows(ScheduleAttr schedule, RowGeometry rows,
+static bool keepsRows(ScheduleAttr schedule, const RowGeometry &rows,
                       RowProgram &program, const GPUTarget &target) {
-  if (schedule.get("keep") == 0 || !rows.follow(schedule).empty())
-    return false;
-  LaunchWork work;
-  describeRows(rows, program, target, work);
-  return std::isfinite(estimateCycles(*target.chip, work).cycles);
+  return schedule.get("keep") == 1 &&
+         RowGeometry(rows).follow(schedule).empty() &&
+         std::isfinite(estimateRows(schedule, rows, program, target));
 }
 
 /// Rows that can be kept are not read again.
@@ -328,4 +326,12 @@ void nag::describeRows(const RowGeometry &rows, RowProgram &program,
   launch.memoryBytes +=
       counts.rowBytes * double(rows.numRows) + counts.sharedBytes;
   describeSums(rows, launch);
+}
+
+double nag::estimateRows(ScheduleAttr schedule, RowGeometry rows,
+                         RowProgram &program, const GPUTarget &target) {
+  rows.follow(schedule);
+  LaunchWork work;
+  describeRows(rows, program, target, work);
+  return estimateCycles(*target.chip, work).cycles;
 }

@@ -20,6 +20,11 @@ llvm::SmallVector<ScheduleAttr> listRowSchedules(const RowGeometry &rows,
 void describeRows(const RowGeometry &rows, RowProgram &program,
                   const GPUTarget &target, LaunchWork &launch);
 
+/// What the model takes for the time of a launch of these rows alone; `rows`
+/// follow none yet.
+double estimateRows(ScheduleAttr schedule, RowGeometry rows,
+                    RowProgram &program, const GPUTarget &target);
+
 } // namespace nag
 
 #endif // NAG_CONVERSION_NAGTOGPU_ROWSCHEDULE_H

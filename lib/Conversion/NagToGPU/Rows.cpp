@@ -243,11 +243,7 @@ ScheduleAttr RowLaunch::choosePart(const RowPart &part, int64_t threads) const {
   SmallVector<ScheduleAttr> schedules =
       listRowSchedules(part.rows, *part.program, getTarget(), threads);
   auto estimate = [&](ScheduleAttr schedule) {
-    RowGeometry rows = part.rows;
-    rows.follow(schedule);
-    LaunchWork work;
-    describeRows(rows, *part.program, getTarget(), work);
-    return estimateCycles(*getTarget().chip, work).cycles;
+    return estimateRows(schedule, part.rows, *part.program, getTarget());
   };
   return place->second = chooseFastest<ScheduleAttr>(schedules, estimate)
                              .value_or(ScheduleAttr());
