@@ -22,7 +22,7 @@ func.func @narrow(%x: tensor<6x32xbf16>, %out: tensor<6x32xbf16>) -> tensor<6x32
 
 // A row of two warps: read once, then five shuffles, one exchange, and the results from registers.
 // CHECK-LABEL: gpu.func @wide
-// CHECK-SAME: workgroup(%[[SUMS:.*]] : memref<2xf32, 3>)
+// CHECK-SAME: workgroup(%[[SUMS:.*]] : memref<2xf32, 3> {llvm.align = 16 : i64})
 // CHECK-COUNT-8: vector.load {{.*}} vector<4xf32>
 // CHECK-NOT: vector.load
 // CHECK-COUNT-5: gpu.shuffle xor

@@ -55,6 +55,9 @@ struct DeviceFunction {
   mlir::ImplicitLocOpBuilder builder;
   /// What stands for the values the launch passes, in their order.
   llvm::SmallVector<mlir::Value> arguments;
+
+  /// A buffer in shared memory, aligned for the widest access (16 bytes).
+  mlir::Value addShared(mlir::Type element, int64_t length);
 };
 
 /// One kernel function on its way: its ops on tensors (the source) and the host

@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
@@ -138,6 +139,18 @@ void KernelLowering::showFollowed(gpu::GPUFuncOp function) {
   llvm::erase_if(followed, [](NamedAttribute attribute) {
     return attribute.getName() == kModelCyclesAttrName;
   });
+}
+
+Value DeviceFunction::addShared(Type element, int64_t length) {
+  constexpr int64_t space = 3, widestAccess = 16;
+  auto type = MemRefType::get({length}, element, MemRefLayoutAttrInterface(),
+                              builder.getI64IntegerAttr(space));
+  unsigned number = function.getNumWorkgroupAttributions();
+  Value memory = function.addWorkgroupAttribution(type, builder.getLoc());
+  function.setWorkgroupAttributionAttr(number,
+                                       LLVM::LLVMDialect::getAlignAttrName(),
+                                       builder.getI64IntegerAttr(widestAccess));
+  return memory;
 }
 
 DeviceFunction KernelLowering::createLaunch(StringRef suffix,

@@ -11,8 +11,6 @@
 namespace nag {
 
 inline constexpr int64_t kWarpSize = 32;
-/// Shared memory, as the address space of a buffer.
-inline constexpr int64_t kSharedSpace = 3;
 
 /// How the elements of rows of one length are spread over the threads of a
 /// row: thread t holds, of chunk k, the `width` elements from number

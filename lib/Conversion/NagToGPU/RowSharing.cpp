@@ -172,11 +172,8 @@ Value RowThreads::computeColumnSum(linalg::GenericOp op,
 //===----------------------------------------------------------------------===//
 
 SharedRow RowThreads::createShared(int64_t length) {
-  auto type = MemRefType::get({geometry.rowsPerBlock * length},
-                              builder.getF32Type(), MemRefLayoutAttrInterface(),
-                              builder.getI64IntegerAttr(kSharedSpace));
   Value memory =
-      function.function.addWorkgroupAttribution(type, builder.getLoc());
+      function.addShared(builder.getF32Type(), geometry.rowsPerBlock * length);
   usesShared = true;
   return {memory, length};
 }

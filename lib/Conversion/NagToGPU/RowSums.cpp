@@ -122,14 +122,6 @@ void SumThreads::emit(Value block) {
   });
 }
 
-static Value createShared(DeviceFunction &function, Type element,
-                          int64_t length) {
-  auto type = MemRefType::get({length}, element, MemRefLayoutAttrInterface(),
-                              function.builder.getI64IntegerAttr(kSharedSpace));
-  return function.function.addWorkgroupAttribution(type,
-                                                   function.builder.getLoc());
-}
-
 /// Elements that the last block may have to read.
 static constexpr int64_t kMaxElements = 1 << 16;
 
@@ -144,9 +136,8 @@ void nag::addUpInLastBlock(DeviceFunction &function, ArrayRef<PartialSum> sums,
                            ArrayRef<Value> results, int64_t blocks,
                            int64_t threads) {
   ThreadCode code(function.builder);
-  Value flag = createShared(function, code.getBuilder().getI32Type(), 1);
-  Value shared =
-      createShared(function, code.getBuilder().getF32Type(), threads);
+  Value flag = function.addShared(code.getBuilder().getI32Type(), 1);
+  Value shared = function.addShared(code.getBuilder().getF32Type(), threads);
   emitInLastBlock(code, code.pointer(flag, Space::Shared), code.constant(0),
                   /*counters=*/1, blocks, [&] {
                     for (auto [sum, result] : llvm::zip_equal(sums, results))
@@ -169,7 +160,7 @@ void nag::emitPartialSums(KernelLowering &kernel, ArrayRef<PartialSum> sums) {
   DeviceFunction function = kernel.createLaunch(
       "sums", operands, {blocks, int64_t(sums.size()), 1}, {kThreads, 1, 1});
   ImplicitLocOpBuilder &builder = function.builder;
-  Value shared = createShared(function, builder.getF32Type(), kThreads);
+  Value shared = function.addShared(builder.getF32Type(), kThreads);
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   Value number = gpu::BlockIdOp::create(builder, gpu::Dimension::y);
   for (auto [index, sum] : llvm::enumerate(sums)) {

@@ -75,13 +75,10 @@ void RowThreads::shareVectors() {
         getNumElements(argument.value) > kBlockElements)
       continue;
     Value from = memories.lookup(argument.value);
-    auto type = MemRefType::get(
-        {getNumElements(argument.value)},
-        cast<MemRefType>(from.getType()).getElementType(),
-        MemRefLayoutAttrInterface(), builder.getI64IntegerAttr(kSharedSpace));
-    Value to =
-        function.function.addWorkgroupAttribution(type, builder.getLoc());
-    auto loop = scf::ForOp::create(builder, id, constant(type.getDimSize(0)),
+    int64_t length = getNumElements(argument.value);
+    Value to = function.addShared(
+        cast<MemRefType>(from.getType()).getElementType(), length);
+    auto loop = scf::ForOp::create(builder, id, constant(length),
                                    constant(geometry.getBlock()[0]));
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());

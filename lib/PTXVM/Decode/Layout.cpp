@@ -16,6 +16,12 @@ uint64_t alignUp(uint64_t value, uint64_t align) {
   return (value + align - 1) / align * align;
 }
 
+/// The next address of that alignment and no larger one: a GPU may place a
+/// variable there, so code that relies on more is found out.
+uint64_t alignNoMore(uint64_t value, uint64_t align) {
+  return alignUp(value, 2 * align) + align;
+}
+
 class Layout {
 public:
   Layout(Program &target, DeviceMemory &device, Diagnostic &where)
@@ -145,7 +151,7 @@ void Layout::findSharedUsers() {
 
 uint64_t Layout::placeOne(Variable &variable, uint64_t offset,
                           std::vector<SharedVariable> &list) {
-  variable.address = alignUp(offset, std::max<uint64_t>(variable.align, 16));
+  variable.address = alignNoMore(offset, variable.align);
   list.push_back({variable.name, variable.address, variable.size});
   return alignUp(variable.address + variable.size, sharedRedZone) +
          sharedRedZone;
@@ -191,7 +197,10 @@ bool Layout::placeShared() {
                       " bytes of shared memory, the limit is " +
                       std::to_string(maxSharedBytes));
   }
-  program.dynamicSharedBase = alignUp(end, 1024);
+  uint64_t align = 1;
+  for (Variable *variable : dynamic)
+    align = std::max<uint64_t>(align, variable->align);
+  program.dynamicSharedBase = alignNoMore(end, align);
   for (Variable *variable : dynamic)
     variable->address = program.dynamicSharedBase;
   return true;
