@@ -58,6 +58,13 @@ Counters Kernel::getCounters() const {
   return sum;
 }
 
+double Kernel::getSeconds() const {
+  double sum = 0;
+  for (const DeviceKernel &part : parts)
+    sum += part.seconds.value_or(0);
+  return sum;
+}
+
 /// One launch after the other: the sum of their bounds, named for the longest.
 Bound Kernel::getBound(const GPUDevice &device) const {
   Bound sum, longest;

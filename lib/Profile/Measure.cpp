@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Runs a program's functions once and counts what its kernels do.
+#include "Calls.h"
+#include "LaunchTimer.h"
 #include "Machine.h"
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
@@ -9,12 +11,10 @@
 #include "llvm/ADT/StringExtras.h"
 
 #include <chrono>
-#include <random>
 
 using namespace llvm;
 using namespace nag;
 using namespace nag::profile;
-using runtime::Buffer;
 using runtime::FunctionInfo;
 using runtime::TensorInfo;
 
@@ -78,7 +78,7 @@ static Kernel describe(mlir::func::FuncOp function) {
 
 namespace {
 /// Lets the first launch of each kernel happen, and all of those that select
-/// tokens: what others read depends on them.
+/// tokens: what others read depends on them. With a timer all happen.
 class Recorder : public cuda::ProgramObserver {
 public:
   Recorder(Profile &result, const Options &measureOptions)
@@ -95,10 +95,18 @@ public:
   Error seeDevice(const cuda::LoweredProgram &program, StringRef ptx) override;
   void launch(size_t kernel, function_ref<void()> launchKernel) override;
 
+  /// Each kernel's time, from the timer.
+  void takeTimes();
   /// As if nothing had been launched.
   void restart();
-  /// Launches are timed on this device from now on.
+  /// The first launch of each kernel is repeated and timed on this device from
+  /// now on.
   void time(runtime::cuda::CUDADevice &gpu) { timed = &gpu; }
+  /// All launches happen from now on, timed where there is a timer.
+  void runAll(LaunchTimer *launchTimer) {
+    runsAll = true;
+    timer = launchTimer;
+  }
   void finish(const StringMap<Counters> &counters);
   Error takeError() { return std::move(failure); }
 
@@ -112,6 +120,8 @@ private:
   std::vector<DeviceKernel> launched;
   StringSet<> selecting;
   runtime::cuda::CUDADevice *timed = nullptr;
+  bool runsAll = false;
+  LaunchTimer *timer = nullptr;
   Error failure = Error::success();
 };
 } // namespace
@@ -137,6 +147,10 @@ Error Recorder::seeDevice(const cuda::LoweredProgram &program, StringRef ptx) {
 
 void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
   DeviceKernel &kernel = launched[number];
+  if (runsAll) {
+    ++kernel.launches;
+    return timer ? timer->time(number, launchKernel) : launchKernel();
+  }
   bool isFirst = kernel.launches++ == 0;
   if (!isFirst && !selecting.contains(kernel.info.source))
     return;
@@ -152,6 +166,11 @@ void Recorder::launch(size_t number, function_ref<void()> launchKernel) {
   ++profile.runs;
   if (options.progress)
     options.progress(profile.runs, launched.size());
+}
+
+void Recorder::takeTimes() {
+  for (auto [number, kernel] : enumerate(launched))
+    kernel.seconds = timer->getSeconds(number);
 }
 
 void Recorder::restart() {
@@ -194,109 +213,8 @@ void Recorder::finish(const StringMap<Counters> &counters) {
 }
 
 //===----------------------------------------------------------------------===//
-// Calls
+// Functions
 //===----------------------------------------------------------------------===//
-
-template <typename T>
-static Error fillWith(runtime::Device &device, const TensorInfo &argument,
-                      const Buffer &buffer, function_ref<T()> next) {
-  std::vector<T> values(runtime::getNumElements(argument.shape));
-  for (T &value : values)
-    value = next();
-  return device.copyToDevice(buffer.get(), values.data(),
-                             argument.getByteSize());
-}
-
-/// Numbers below `limit` for tokens and the like, and small ones of f32: with
-/// equal gates, depth routing would always choose the first tokens. All other
-/// buffers hold zeros.
-static Error fill(runtime::Device &device, const TensorInfo &argument,
-                  const Buffer &buffer, int64_t limit) {
-  std::mt19937 random(argument.shape.size());
-  if (argument.dtype == runtime::DType::F32)
-    return fillWith<float>(device, argument, buffer, [&] {
-      return static_cast<float>(random()) * 0x1p-35f - 0x1p-4f;
-    });
-  if (argument.dtype != runtime::DType::I32)
-    return Error::success();
-  return fillWith<int32_t>(device, argument, buffer, [&] {
-    return static_cast<int32_t>(random() % limit);
-  });
-}
-
-/// The threshold of each sub-layer that the share `rate` of its `gates` does
-/// not reach.
-static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
-                                         double rate) {
-  size_t tokens = gates.size() / count;
-  size_t skipped = std::min<size_t>(rate * tokens, tokens - 1);
-  std::vector<float> thresholds;
-  for (float &gate : gates)
-    gate = std::abs(gate);
-  for (auto first = gates.begin(); first != gates.end(); first += tokens) {
-    std::nth_element(first, first + skipped, first + tokens);
-    thresholds.push_back(first[skipped]);
-  }
-  return thresholds;
-}
-
-/// The thresholds that a function is given, where it takes some, instead of
-/// numbers like others, and how to go on from one call to the next.
-struct Thresholds {
-  std::optional<double> rate;
-  std::vector<float> values;
-  size_t rounds = 0;
-
-  /// Thresholds are for gates that no warm-up scales.
-  Error set(runtime::Device &device, const TensorInfo &argument,
-            const Buffer &buffer) {
-    bool isScale = argument.name == "gate_scale";
-    if (!rate || (!isScale && argument.name != "thresholds"))
-      return Error::success();
-    const float one = 1.0f;
-    if (!isScale)
-      values.resize(runtime::getNumElements(argument.shape));
-    return device.copyToDevice(buffer.get(), isScale ? &one : values.data(),
-                               argument.getByteSize());
-  }
-  Error adapt(runtime::Device &device, const TensorInfo &argument,
-              const Buffer &buffer) {
-    std::vector<float> gates(runtime::getNumElements(argument.shape));
-    Error error =
-        device.copyToHost(gates.data(), buffer.get(), argument.getByteSize());
-    if (!error)
-      values = findThresholds(std::move(gates), values.size(), *rate);
-    return error;
-  }
-};
-
-static Error callOnce(runtime::Program &program, StringRef name,
-                      Thresholds &thresholds) {
-  const FunctionInfo *function = program.lookup(name);
-  if (!function)
-    return createStringError("expected a function @" + name + ", but got none");
-  int64_t vocabulary = program.config().getInteger("vocab").value_or(1);
-  std::vector<Buffer> buffers;
-  SmallVector<void *> arguments;
-  for (const TensorInfo &argument : function->arguments) {
-    auto buffer = Buffer::create(program.device(), argument.getByteSize(),
-                                 /*zeroed=*/true);
-    if (!buffer)
-      return buffer.takeError();
-    if (Error error = fill(program.device(), argument, *buffer, vocabulary))
-      return error;
-    if (Error error = thresholds.set(program.device(), argument, *buffer))
-      return error;
-    arguments.push_back(buffer->get());
-    buffers.push_back(std::move(*buffer));
-  }
-  if (Error error = program.call(name, arguments))
-    return error;
-  for (auto [argument, buffer] : zip_equal(function->arguments, buffers))
-    if (!thresholds.values.empty() && argument.name == "gates")
-      return thresholds.adapt(program.device(), argument, buffer);
-  return Error::success();
-}
 
 /// The functions of a step, else all that there are.
 static std::vector<std::string> chooseFunctions(runtime::Program &program) {
@@ -306,6 +224,16 @@ static std::vector<std::string> chooseFunctions(runtime::Program &program) {
   for (const FunctionInfo &function : program.functions())
     names.push_back(function.name);
   return names;
+}
+
+static Error callOnce(runtime::Program &program, StringRef name,
+                      Thresholds &thresholds) {
+  auto call = Call::prepare(program, name, thresholds);
+  if (!call)
+    return call.takeError();
+  if (Error error = call->run(program))
+    return error;
+  return call->adapt(program, thresholds);
 }
 
 static Error runFunctions(runtime::Program &program, Profile &profile,
@@ -361,6 +289,73 @@ static Expected<StringMap<Counters>> count(runtime::Program &program,
   return machine->take();
 }
 
+//===----------------------------------------------------------------------===//
+// Times
+//===----------------------------------------------------------------------===//
+
+static constexpr int kWarmUps = 3, kRounds = 11;
+
+static Expected<std::vector<Call>> prepareCalls(runtime::Program &program,
+                                                const Profile &profile,
+                                                Thresholds &thresholds) {
+  std::vector<Call> calls;
+  for (const std::string &function : profile.functions) {
+    auto call = Call::prepare(program, function, thresholds);
+    if (!call)
+      return call.takeError();
+    calls.push_back(std::move(*call));
+  }
+  return calls;
+}
+
+static Error runCalls(runtime::Program &program, ArrayRef<Call> calls) {
+  for (const Call &call : calls)
+    if (Error error = call.run(program))
+      return error;
+  return Error::success();
+}
+
+/// The median of steps without events, on the host's clock.
+static Expected<double> timeStep(runtime::Program &program,
+                                 ArrayRef<Call> calls) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> steps;
+  for (int round = 0; round < kWarmUps + kRounds; ++round) {
+    auto start = Clock::now();
+    if (Error error = runCalls(program, calls))
+      return error;
+    std::chrono::duration<double> elapsed = Clock::now() - start;
+    if (round >= kWarmUps)
+      steps.push_back(elapsed.count());
+  }
+  auto middle = steps.begin() + steps.size() / 2;
+  std::nth_element(steps.begin(), middle, steps.end());
+  return *middle;
+}
+
+/// Times whole steps, then every launch where it stands.
+static Error timeInPlace(runtime::Program &program, Profile &profile,
+                         Recorder &recorder, Thresholds &thresholds) {
+  auto calls = prepareCalls(program, profile, thresholds);
+  if (!calls)
+    return calls.takeError();
+  recorder.runAll(/*launchTimer=*/nullptr);
+  auto step = timeStep(program, *calls);
+  if (!step)
+    return step.takeError();
+  profile.stepSeconds = *step;
+  LaunchTimer timer(static_cast<runtime::cuda::CUDADevice &>(program.device()));
+  recorder.runAll(&timer);
+  for (int round = 0; round < kRounds; ++round) {
+    recorder.restart();
+    if (Error error =
+            joinErrors(runCalls(program, *calls), timer.finishRound()))
+      return error;
+  }
+  recorder.takeTimes();
+  return Error::success();
+}
+
 Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
                                         const Options &options) {
   Profile profile;
@@ -386,11 +381,14 @@ Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
   }
   if (Error error = settle(**compiled, profile, recorder, thresholds))
     return error;
-  recorder.time(
-      static_cast<runtime::cuda::CUDADevice &>((*compiled)->device()));
-  if (Error error = joinErrors(runFunctions(**compiled, profile, thresholds),
-                               recorder.takeError()))
-    return error;
+  auto &gpu = static_cast<runtime::cuda::CUDADevice &>((*compiled)->device());
+  profile.timedDevice = gpu.getDescription();
+  recorder.time(gpu);
+  Error error = options.timesInPlace
+                    ? timeInPlace(**compiled, profile, recorder, thresholds)
+                    : runFunctions(**compiled, profile, thresholds);
+  if (Error failed = joinErrors(std::move(error), recorder.takeError()))
+    return failed;
   recorder.finish({});
   return profile;
 }

@@ -1,69 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A profile as text and as JSON.
-#include "nag/Profile/Profile.h"
+// A profile as text.
+#include "Summary.h"
 
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
 
 using namespace llvm;
 using namespace nag;
 using namespace nag::profile;
 
-static double divide(double a, double b) { return b == 0 ? 0 : a / b; }
-
-namespace {
-/// What a kernel, or a whole step, comes to.
-struct Summary {
-  Counters counters;
-  int64_t launches = 0, compulsoryBytes = 0, flops = 0;
-
-  void add(const Kernel &kernel, int64_t times) {
-    for (const DeviceKernel &part : kernel.parts) {
-      counters.add(part.counters, times);
-      launches += times;
-    }
-    compulsoryBytes += times * kernel.compulsoryBytes;
-    flops += times * kernel.flops;
-  }
-  double getRequestedRatio() const {
-    return divide(double(counters.getRequestedBytes()), compulsoryBytes);
-  }
-  double getUniqueRatio() const {
-    return divide(double(counters.getUniqueBytes()), compulsoryBytes);
-  }
-  double getSectorRatio() const {
-    return divide(double(counters.get("global_sectors")),
-                  double(counters.get("global_sectors_ideal")));
-  }
-  double getTensorShare() const {
-    return divide(double(counters.get("tensor_flops")),
-                  double(counters.getFlops()));
-  }
-};
-} // namespace
-
-static Summary summarize(const Kernel &kernel) {
-  Summary summary;
-  summary.add(kernel, 1);
-  return summary;
-}
-
-static Summary summarize(const Profile &profile) {
-  Summary summary;
-  for (const Kernel &kernel : profile.kernels)
-    summary.add(kernel, kernel.getLaunches());
-  return summary;
-}
-
-static double getStepSeconds(const Profile &profile, const GPUDevice &device) {
-  double seconds = 0;
-  for (const Kernel &kernel : profile.kernels)
-    seconds += kernel.getLaunches() * kernel.getBound(device).seconds;
-  return seconds;
-}
-
 //===----------------------------------------------------------------------===//
-// Text
+// Counters
 //===----------------------------------------------------------------------===//
 
 static std::string formatCount(double value) {
@@ -126,10 +72,73 @@ static void printKernel(const Profile &profile, const Kernel &kernel,
   os << '\n';
 }
 
-void nag::profile::print(const Profile &profile, raw_ostream &os) {
+//===----------------------------------------------------------------------===//
+// Times
+//===----------------------------------------------------------------------===//
+
+static constexpr char kTimeRow[] =
+    "{0,-42} {1,8} {2,10} {3,9} {4,9} {5,10} {6,10} {7,7}";
+
+static void printTimes(StringRef name, int64_t launches, double seconds,
+                       const Summary &summary, double share, raw_ostream &os) {
+  auto rate = [&](int64_t amount, double unit) {
+    return formatv("{0:F1}", divide(double(amount), seconds) / unit).str();
+  };
+  os << formatv(kTimeRow, name, launches,
+                formatv("{0:F1}", seconds * 1e6).str(),
+                formatCount(double(summary.compulsoryBytes)),
+                formatCount(double(summary.flops)),
+                rate(summary.compulsoryBytes, 1e9), rate(summary.flops, 1e12),
+                formatv("{0:F1}%", 100 * share).str())
+     << '\n';
+}
+
+/// Kernels by their share of the step.
+static void printTimes(const Profile &profile, raw_ostream &os) {
+  std::vector<const Kernel *> kernels;
+  double total = 0;
+  for (const Kernel &kernel : profile.kernels) {
+    kernels.push_back(&kernel);
+    total += kernel.getLaunches() * kernel.getSeconds();
+  }
+  auto getTime = [](const Kernel *kernel) {
+    return kernel->getLaunches() * kernel->getSeconds();
+  };
+  sort(kernels, [&](const Kernel *a, const Kernel *b) {
+    return std::make_pair(getTime(b), StringRef(a->name)) <
+           std::make_pair(getTime(a), StringRef(b->name));
+  });
+  os << formatv(kTimeRow, "kernel", "launches", "us", "bytes", "FLOPs", "GB/s",
+                "TFLOP/s", "share")
+     << '\n';
+  for (const Kernel *kernel : kernels)
+    printTimes(kernel->name,
+               kernel->getLaunches() * int64_t(kernel->parts.size()),
+               kernel->getSeconds(), summarize(*kernel),
+               divide(getTime(kernel), total), os);
+  Summary step = summarize(profile);
+  printTimes("all launches", step.launches, total, step, 1, os);
+  printTimes("a step, without events", step.launches, profile.stepSeconds, step,
+             divide(profile.stepSeconds, total), os);
+  os << "us: of one execution where it stands in the step, the median of some "
+        "steps, with what the events around each launch cost; the last line is "
+        "the host's clock over steps without them\n"
+        "bytes, FLOPs: those that the kernel's ops must move and compute; GB/s "
+        "and TFLOP/s: the same over the time\n";
+}
+
+static void printTitle(const Profile &profile, raw_ostream &os) {
   os << "chip " << profile.chip << ", one call of ";
   interleave(
       profile.functions, os, [&](StringRef name) { os << '@' << name; }, ", ");
+}
+
+void nag::profile::print(const Profile &profile, raw_ostream &os) {
+  printTitle(profile, os);
+  if (profile.isTimed()) {
+    os << " on " << profile.timedDevice << '\n';
+    return printTimes(profile, os);
+  }
   os << "; bytes and FLOPs of one launch\n";
   printHead(profile, os);
   for (const Kernel &kernel : profile.kernels)
@@ -149,118 +158,4 @@ void nag::profile::print(const Profile &profile, raw_ostream &os) {
      << " launches), the others are taken to be like it: sectors of rows that "
         "are no multiple of 32 bytes may differ by place, an embedding's "
         "bytes follow the tokens.\n";
-}
-
-//===----------------------------------------------------------------------===//
-// JSON
-//===----------------------------------------------------------------------===//
-
-static json::Object describe(const Bound &bound) {
-  return json::Object{{"seconds", bound.seconds}, {"by", bound.resource}};
-}
-
-template <typename T>
-static json::Object describeBounds(const T &kernel, const Profile &profile) {
-  json::Object bounds;
-  for (const GPUDevice &device : profile.getDevices())
-    bounds[device.name] = describe(kernel.getBound(device));
-  return bounds;
-}
-
-static json::Object describe(const Summary &summary) {
-  const Counters &counters = summary.counters;
-  return json::Object{
-      {"bytes_requested", counters.getRequestedBytes()},
-      {"bytes_unique", counters.getUniqueBytes()},
-      {"bytes_compulsory", summary.compulsoryBytes},
-      {"requested_ratio", summary.getRequestedRatio()},
-      {"unique_ratio", summary.getUniqueRatio()},
-      {"sectors", counters.get("global_sectors")},
-      {"sectors_ratio", summary.getSectorRatio()},
-      {"flops", counters.getFlops()},
-      {"flops_expected", summary.flops},
-      {"tensor_flops", counters.get("tensor_flops")},
-      {"tensor_share", summary.getTensorShare()},
-      {"warp_instructions", counters.get("warp_instructions")},
-      {"mma_instructions", counters.get("mma_instructions")},
-      {"matrix_loads", counters.get("warp_instructions.matrix-load") +
-                           counters.get("warp_instructions.load-shared")},
-      {"shared_bank_conflicts", counters.get("shared_bank_conflicts")}};
-}
-
-static json::Object describe(const DeviceKernel &part, const Profile &profile) {
-  Summary summary;
-  summary.counters = part.counters;
-  json::Object object{
-      {"name", part.info.name},
-      {"grid", json::Array(part.info.grid)},
-      {"block", json::Array(part.info.block)},
-      {"shared_bytes", part.info.sharedBytes},
-      {"schedule", part.info.schedule},
-      {"launches", part.launches},
-      {"resident_blocks", part.countResident(profile.getChip())},
-      {"occupancy", part.getOccupancy(profile.getChip())},
-      {"bounds", describeBounds(part, profile)}};
-  if (!part.info.key.empty())
-    object["key"] = part.info.key;
-  if (part.info.modelCycles > 0)
-    object["model_cycles"] = part.info.modelCycles;
-  json::Object counted = describe(summary);
-  for (StringRef name : {"bytes_compulsory", "requested_ratio", "unique_ratio",
-                         "flops_expected"})
-    counted.erase(name);
-  for (auto &[key, value] : counted)
-    object[key] = std::move(value);
-  if (!part.resources)
-    return object;
-  object["registers"] = part.resources->registers;
-  object["spill_bytes"] =
-      part.resources->spillStoreBytes + part.resources->spillLoadBytes;
-  return object;
-}
-
-static json::Object describe(const Kernel &kernel, const Profile &profile) {
-  json::Array parts;
-  for (const DeviceKernel &part : kernel.parts)
-    parts.push_back(describe(part, profile));
-  json::Object object = describe(summarize(kernel));
-  object["name"] = kernel.name;
-  object["ops"] = kernel.ops;
-  object["launches"] = kernel.getLaunches();
-  object["bounds"] = describeBounds(kernel, profile);
-  object["parts"] = std::move(parts);
-  return object;
-}
-
-static json::Object describe(const GPUDevice &device) {
-  return json::Object{{"name", device.name},
-                      {"chip", device.chip},
-                      {"multiprocessors", device.multiprocessors},
-                      {"gigahertz", device.gigahertz},
-                      {"memory_bytes_per_second", device.memoryBytes},
-                      {"f32_flops", device.f32Flops},
-                      {"tf32_flops", device.tf32Flops},
-                      {"bf16_flops", device.bf16Flops}};
-}
-
-json::Value nag::profile::toJSON(const Profile &profile) {
-  json::Array devices, kernels;
-  for (const GPUDevice &device : profile.getDevices())
-    devices.push_back(describe(device));
-  for (const Kernel &kernel : profile.kernels)
-    kernels.push_back(describe(kernel, profile));
-  Summary summary = summarize(profile);
-  json::Object totals = describe(summary);
-  totals["launches"] = summary.launches;
-  json::Object seconds;
-  for (const GPUDevice &device : profile.getDevices())
-    seconds[device.name] = getStepSeconds(profile, device);
-  totals["bound_seconds"] = std::move(seconds);
-  return json::Object{{"chip", profile.chip},
-                      {"precision", profile.precision},
-                      {"functions", json::Array(profile.functions)},
-                      {"counted_launches", profile.runs},
-                      {"devices", std::move(devices)},
-                      {"kernels", std::move(kernels)},
-                      {"totals", std::move(totals)}};
 }

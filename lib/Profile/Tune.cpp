@@ -209,10 +209,13 @@ static json::Value describeResult(const CandidateMap &candidates,
       continue;
     before += double(own.launches) * model;
     after += double(own.launches) * tuned;
+    json::Array tried;
+    for (auto [schedule, score] : zip_equal(own.choices, own.scores))
+      tried.push_back(json::Object{{"schedule", schedule}, {"score", score}});
     scores[key] = json::Object{{"model", model},
                                {"tuned", tuned},
                                {"launches", own.launches},
-                               {"candidates", own.choices.size()}};
+                               {"tried", std::move(tried)}};
   }
   // What the step does not launch was not measured.
   json::Object result =

@@ -104,6 +104,10 @@ int cuEventCreate(void **event, unsigned flags) {
   return flags == 2 ? 0 : 1;
 }
 int cuEventRecord(void *event, void *stream) { return !stream || !event; }
+int cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+  *milliseconds = 1;
+  return !start || !end;
+}
 int cuEventDestroy_v2(void *event) { return event == 0; }
 #ifndef WITHOUT_LAUNCH
 int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,

@@ -33,8 +33,8 @@ def build_folder():
     return Path(os.environ.get("NAG_BUILD", ROOT / "build"))
 
 
-def run(command):
-    result = subprocess.run([str(x) for x in command], capture_output=True, text=True)
+def run(command, env=None):
+    result = subprocess.run([str(x) for x in command], capture_output=True, text=True, env=env)
     if result.returncode != 0:
         raise HarnessError(f"{Path(command[0]).name} exited with {result.returncode}: {result.stderr.strip()}")
     return result.stdout

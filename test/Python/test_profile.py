@@ -2,7 +2,9 @@
 """`nagc profile` and `nagc tune`: counts that can be derived by hand, sums that agree, a page that draws, schedules that are taken."""
 
 import json
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -127,6 +129,36 @@ def test_a_browser_draws_the_rooflines(model, step):
 
 
 @pytest.fixture(scope="module")
+def timed(model):
+    """Times of the model's step, by the PTX machine in place of NVIDIA's driver."""
+    library = harness.build_folder() / "lib" / "ptxvm-cuda"
+    return harness.run([NAGC, "profile", model, "--precision", "bf16", "--device", "0", "--json"],
+                       env=os.environ | {"LD_LIBRARY_PATH": str(library), "NAG_PTXVM_CHECKS": "none"})
+
+
+def test_times_of_every_launch(timed, step):
+    profile = json.loads(timed)
+    assert profile["timed_device"] == "NAG PTX machine (sm_90), sm_90"
+    launches = {kernel["name"]: kernel["launches"] for kernel in step["kernels"]}
+    assert {kernel["name"]: kernel["launches"] for kernel in profile["kernels"]} == launches
+    totals = profile["totals"]
+    assert totals["launches"] == step["totals"]["launches"] and totals["bytes_compulsory"] == step["totals"]["bytes_compulsory"]
+    assert totals["seconds"] == pytest.approx(sum(k["launches"] * k["seconds"] for k in profile["kernels"]))
+    assert all(part["seconds"] > 0 for kernel in profile["kernels"] for part in kernel["parts"])
+    assert 0.2 < totals["step_seconds"] / totals["seconds"] < 5
+    assert "bytes_requested" not in totals and "bounds" not in profile["kernels"][0]
+
+
+@pytest.mark.parametrize("options, message", [
+    (("--device", "first"), "--device: expected vm or the number of a GPU, but got 'first'"),
+    (("--device", "0", "--html", "page.html"), "--html: expected the device vm, whose counters the page shows, but got '0'"),
+])
+def test_wrong_use_of_devices(model, options, message):
+    result = subprocess.run([NAGC, "profile", model, *options], capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr == f"nagc profile: error: {message}\n"
+
+
+@pytest.fixture(scope="module")
 def tuned(model):
     path = model.parent / "schedule.json"
     out = nagc("tune", model, "--precision", "bf16", "--candidates", 2, "-o", path)
@@ -141,7 +173,10 @@ def test_tuning_is_never_worse_by_its_own_score(tuned, step):
     assert set(result["scores"]) == {part["key"] for part in parts if "key" in part} == set(result["kernels"])
     assert all(0 < entry["tuned"] <= entry["model"] for entry in result["scores"].values())
     assert result["step"]["tuned"] <= result["step"]["model"]
-    assert any(entry["candidates"] > 1 for entry in result["scores"].values())
+    assert any(len(entry["tried"]) > 1 for entry in result["scores"].values())
+    for key, entry in result["scores"].items():
+        best = min(entry["tried"], key=lambda choice: choice["score"])
+        assert best["score"] == entry["tuned"] and best["schedule"] == result["kernels"][key]
 
 
 def test_compile_follows_the_tuned_schedules(model, tuned, tmp_path):

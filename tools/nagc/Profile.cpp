@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nagc profile: what the kernels of a step move and compute.
+// nagc profile: what the kernels of a step move and compute, and on a GPU the
+// time they take.
 #include "Commands.h"
 #include "ProfileOptions.h"
 
@@ -16,7 +17,10 @@ static cl::SubCommand
     profileCommand("profile", "Count what the GPU kernels of a training step "
                               "move and compute, on the PTX machine");
 
-static tool::ProfileOptions options(profileCommand);
+static tool::ProfileOptions
+    options(profileCommand,
+            "vm: count on the PTX machine; a number: time the step and its "
+            "launches on that GPU instead (default: vm)");
 static cl::opt<bool> asJson("json", cl::sub(profileCommand),
                             cl::desc("Print a JSON object"));
 static cl::opt<std::string> page("html", cl::sub(profileCommand),
@@ -48,6 +52,12 @@ static Expected<int> run() {
               .str());
     measured->skipRate = skipRate;
   }
+  if (measured->device != "vm" && !page.empty())
+    return make_error<tool::UsageError>(
+        "--html: expected the device vm, whose counters the page shows, but "
+        "got '" +
+        measured->device + "'");
+  measured->timesInPlace = true;
   measured->functions.assign(functions.begin(), functions.end());
   tool::CountProgress progress("profile");
   measured->progress = progress.getCallback();

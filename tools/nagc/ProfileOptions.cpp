@@ -12,7 +12,7 @@ using namespace llvm;
 using namespace nag;
 using namespace nag::tool;
 
-ProfileOptions::ProfileOptions(cl::SubCommand &command)
+ProfileOptions::ProfileOptions(cl::SubCommand &command, StringRef deviceText)
     : input(cl::Positional, cl::sub(command), cl::Required,
             cl::desc("<model.mlir>")),
       target("target", cl::sub(command), cl::init("cuda"),
@@ -23,7 +23,9 @@ ProfileOptions::ProfileOptions(cl::SubCommand &command)
       precision("precision", cl::sub(command), cl::init("f32"),
                 cl::value_desc("f32|tf32|bf16"),
                 cl::desc("How contractions of f32 tensors multiply (default: "
-                         "f32)")) {}
+                         "f32)")),
+      device("device", cl::sub(command), cl::init("vm"),
+             cl::value_desc("vm|number"), cl::desc(deviceText)) {}
 
 Expected<profile::Options> ProfileOptions::read() const {
   if (target != "cuda")
@@ -33,11 +35,13 @@ Expected<profile::Options> ProfileOptions::read() const {
   chosen.target = target;
   chosen.chip = chip;
   chosen.precision = precision;
+  chosen.device = device;
   if (Error error = chosen.check())
     return make_error<UsageError>("--" + toString(std::move(error)));
   profile::Options options;
   options.chip = chip;
   options.precision = precision;
+  options.device = device;
   return options;
 }
 

@@ -11,7 +11,8 @@ namespace nag::tool {
 
 class ProfileOptions {
 public:
-  explicit ProfileOptions(llvm::cl::SubCommand &command);
+  /// `deviceText` describes --device.
+  ProfileOptions(llvm::cl::SubCommand &command, llvm::StringRef deviceText);
 
   /// Fails on wrong use.
   llvm::Expected<profile::Options> read() const;
@@ -30,6 +31,7 @@ private:
   llvm::cl::opt<std::string> target;
   llvm::cl::opt<std::string> chip;
   llvm::cl::opt<std::string> precision;
+  llvm::cl::opt<std::string> device;
 };
 
 /// "profile: kernel 12 of at most 40, 3 s" on the standard error: redrawn on a

@@ -13,15 +13,13 @@ using namespace nag;
 static cl::SubCommand tuneCommand("tune", "Search for the best schedules of a "
                                           "program's GPU kernels");
 
-static tool::ProfileOptions options(tuneCommand);
+static tool::ProfileOptions
+    options(tuneCommand,
+            "vm: score what the PTX machine counts; a number: time "
+            "kernels on that GPU (default: vm)");
 static cl::opt<std::string> output("o", cl::sub(tuneCommand), cl::Required,
                                    cl::value_desc("schedule.json"),
                                    cl::desc("File to write, for --schedule"));
-static cl::opt<std::string>
-    device("device", cl::sub(tuneCommand), cl::init("vm"),
-           cl::value_desc("vm|number"),
-           cl::desc("vm: score what the PTX machine counts; a number: time "
-                    "kernels on that GPU (default: vm)"));
 static cl::opt<unsigned>
     candidates("candidates", cl::sub(tuneCommand), cl::init(8),
                cl::value_desc("N"),
@@ -32,18 +30,6 @@ static cl::opt<unsigned>
 static const GPUDevice *getDevice(StringRef chip) {
   return find_if(getGPUDevices(),
                  [&](const GPUDevice &known) { return known.chip == chip; });
-}
-
-static Error checkUse() {
-  if (candidates < 1)
-    return make_error<tool::UsageError>(
-        "--candidates: expected 1 or more, but got 0");
-  unsigned number;
-  if (device != "vm" && StringRef(device).getAsInteger(10, number))
-    return make_error<tool::UsageError>(
-        "--device: expected vm or the number of a GPU, but got '" + device +
-        "'");
-  return Error::success();
 }
 
 static void printResult(const json::Value &result) {
@@ -57,14 +43,14 @@ static void printResult(const json::Value &result) {
 }
 
 static Expected<int> run() {
-  if (Error error = checkUse())
-    return error;
+  if (candidates < 1)
+    return make_error<tool::UsageError>(
+        "--candidates: expected 1 or more, but got 0");
   auto measured = options.read();
   if (!measured)
     return measured.takeError();
   profile::TuneOptions tuning;
   tuning.measure = std::move(*measured);
-  tuning.measure.device = device.getValue();
   tuning.device = getDevice(tuning.measure.chip);
   tuning.candidates = candidates;
   tuning.list = [](cuda::ProgramObserver &observer) {

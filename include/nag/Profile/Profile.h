@@ -82,10 +82,17 @@ struct Kernel {
   /// Of one execution.
   Counters getCounters() const;
   Bound getBound(const GPUDevice &device) const;
+  /// Seconds of one execution on the GPU that timed it.
+  double getSeconds() const;
 };
 
 struct Profile {
   std::string chip, precision;
+  /// The GPU whose times these are; empty: the PTX machine's counters.
+  std::string timedDevice;
+  /// Seconds of a call of all functions on that GPU, without events between
+  /// the launches.
+  double stepSeconds = 0;
   /// The functions that were run, each once.
   std::vector<std::string> functions;
   std::vector<Kernel> kernels;
@@ -93,6 +100,7 @@ struct Profile {
   int64_t runs = 0;
   bool hasResources = false;
 
+  bool isTimed() const { return !timedDevice.empty(); }
   const GPUChip &getChip() const { return *lookupGPUChip(chip); }
   /// The devices that run the code.
   std::vector<GPUDevice> getDevices() const;
@@ -116,6 +124,9 @@ struct Options {
   std::function<bool(llvm::StringRef kernel)> counts;
   /// "vm": counters; else the number of a GPU, whose launches are timed.
   std::string device = "vm";
+  /// On a GPU: true times every launch where it stands, over some steps; false
+  /// the first launch of each kernel, many times in a row.
+  bool timesInPlace = false;
   /// Called when one more of so many kernels has run.
   std::function<void(int64_t done, int64_t total)> progress;
 
@@ -124,13 +135,15 @@ struct Options {
 
 /// Compiles the program, which it changes, runs its functions once on buffers
 /// of zeros (and tokens at random) and counts. A kernel that is launched again
-/// is not run again: the counts of our kernels depend on their shapes alone.
-/// Diagnostics go to the context's handler.
+/// is not run again: the counts of our kernels depend on their shapes alone. On
+/// a GPU launches are timed instead. Diagnostics go to the context's handler.
 llvm::Expected<Profile> measure(mlir::ModuleOp program, const Options &options);
 
-/// A table for people: a line per kernel and one of totals.
+/// A table for people: a line per kernel and one of totals, of counters or of
+/// times.
 void print(const Profile &profile, llvm::raw_ostream &os);
-/// {"chip", "functions", "devices": [...], "kernels": [...], "totals"}.
+/// {"chip", "functions", "devices": [...], "kernels": [...], "totals"}; with
+/// times for counters and bounds where a GPU took them.
 llvm::json::Value toJSON(const Profile &profile);
 
 } // namespace nag::profile

@@ -29,7 +29,8 @@ struct TuneOptions {
 
 /// A schedule file (-nag-assign-schedules) with the best candidate of every
 /// launch, and {"device", "measure": "score" or "time", "scores": {key:
-/// {"model", "tuned", "launches", "candidates"}}, "step": {"model", "tuned"}}.
+/// {"model", "tuned", "launches", "tried": [{"schedule", "score"}]}}, "step":
+/// {"model", "tuned"}}.
 llvm::Expected<llvm::json::Value> tune(const TuneOptions &options);
 
 } // namespace nag::profile

@@ -90,6 +90,7 @@ Error Driver::lookUpFunctions(StringRef library) {
   NAG_LOOK_UP(cuStreamWaitEvent);
   NAG_LOOK_UP(cuEventCreate);
   NAG_LOOK_UP(cuEventRecord);
+  NAG_LOOK_UP(cuEventElapsedTime);
   NAG_LOOK_UP(cuEventDestroy_v2);
   NAG_LOOK_UP(cuLaunchKernel);
 #undef NAG_LOOK_UP

@@ -74,6 +74,7 @@ struct DriverFunctions {
   Result (*cuStreamWaitEvent)(Stream stream, Event event, unsigned flags);
   Result (*cuEventCreate)(Event *event, unsigned flags);
   Result (*cuEventRecord)(Event event, Stream stream);
+  Result (*cuEventElapsedTime)(float *milliseconds, Event start, Event end);
   Result (*cuEventDestroy_v2)(Event event);
   Result (*cuLaunchKernel)(Function function, unsigned gridX, unsigned gridY,
                            unsigned gridZ, unsigned blockX, unsigned blockY,

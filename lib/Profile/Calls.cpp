@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Calls.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <random>
+
+using namespace llvm;
+using namespace nag;
+using namespace nag::profile;
+using runtime::Buffer;
+using runtime::TensorInfo;
+
+template <typename T>
+static Error fillWith(runtime::Device &device, const TensorInfo &argument,
+                      const Buffer &buffer, function_ref<T()> next) {
+  std::vector<T> values(runtime::getNumElements(argument.shape));
+  for (T &value : values)
+    value = next();
+  return device.copyToDevice(buffer.get(), values.data(),
+                             argument.getByteSize());
+}
+
+/// Numbers below `limit` for tokens and the like, and small ones of f32: with
+/// equal gates, depth routing would always choose the first tokens. All other
+/// buffers hold zeros.
+static Error fill(runtime::Device &device, const TensorInfo &argument,
+                  const Buffer &buffer, int64_t limit) {
+  std::mt19937 random(argument.shape.size());
+  if (argument.dtype == runtime::DType::F32)
+    return fillWith<float>(device, argument, buffer, [&] {
+      return static_cast<float>(random()) * 0x1p-35f - 0x1p-4f;
+    });
+  if (argument.dtype != runtime::DType::I32)
+    return Error::success();
+  return fillWith<int32_t>(device, argument, buffer, [&] {
+    return static_cast<int32_t>(random() % limit);
+  });
+}
+
+/// The threshold of each sub-layer that the share `rate` of its `gates` does
+/// not reach.
+static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
+                                         double rate) {
+  size_t tokens = gates.size() / count;
+  size_t skipped = std::min<size_t>(rate * tokens, tokens - 1);
+  std::vector<float> thresholds;
+  for (float &gate : gates)
+    gate = std::abs(gate);
+  for (auto first = gates.begin(); first != gates.end(); first += tokens) {
+    std::nth_element(first, first + skipped, first + tokens);
+    thresholds.push_back(first[skipped]);
+  }
+  return thresholds;
+}
+
+Error Thresholds::set(runtime::Device &device, const TensorInfo &argument,
+                      const Buffer &buffer) {
+  bool isScale = argument.name == "gate_scale";
+  if (!rate || (!isScale && argument.name != "thresholds"))
+    return Error::success();
+  const float one = 1.0f;
+  if (!isScale)
+    values.resize(runtime::getNumElements(argument.shape));
+  return device.copyToDevice(buffer.get(), isScale ? &one : values.data(),
+                             argument.getByteSize());
+}
+
+Error Thresholds::adapt(runtime::Device &device, const TensorInfo &argument,
+                        const Buffer &buffer) {
+  std::vector<float> gates(runtime::getNumElements(argument.shape));
+  Error error =
+      device.copyToHost(gates.data(), buffer.get(), argument.getByteSize());
+  if (!error)
+    values = findThresholds(std::move(gates), values.size(), *rate);
+  return error;
+}
+
+Expected<Call> Call::prepare(runtime::Program &program, StringRef name,
+                             Thresholds &thresholds) {
+  Call call;
+  call.function = program.lookup(name);
+  if (!call.function)
+    return createStringError("expected a function @" + name + ", but got none");
+  runtime::Device &device = program.device();
+  int64_t vocabulary = program.config().getInteger("vocab").value_or(1);
+  for (const TensorInfo &argument : call.function->arguments) {
+    auto buffer = Buffer::create(device, argument.getByteSize(),
+                                 /*zeroed=*/true);
+    if (!buffer)
+      return buffer.takeError();
+    if (Error error = fill(device, argument, *buffer, vocabulary))
+      return error;
+    if (Error error = thresholds.set(device, argument, *buffer))
+      return error;
+    call.buffers.push_back(std::move(*buffer));
+  }
+  return call;
+}
+
+Error Call::run(runtime::Program &program) const {
+  SmallVector<void *> arguments;
+  for (const Buffer &buffer : buffers)
+    arguments.push_back(buffer.get());
+  return program.call(function->name, arguments);
+}
+
+Error Call::adapt(runtime::Program &program, Thresholds &thresholds) const {
+  for (auto [argument, buffer] : zip_equal(function->arguments, buffers))
+    if (!thresholds.values.empty() && argument.name == "gates")
+      return thresholds.adapt(program.device(), argument, buffer);
+  return Error::success();
+}
