@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The losses of `nagc train --target cuda --device vm` beside those of the CPU: the preset tiny, 50 steps, one seed.
+"""The losses of `nagc train --target cuda` on the PTX machine or a GPU beside those of the CPU: the preset tiny, 50 steps, one seed.
 
-    python bench/cuda_curves.py --runs runs/curves
+    python bench/cuda_curves.py --runs runs/curves [--device vm] [--chip sm_80]
 
 f32 twice, and bf16. Prints the largest relative difference of a loss to the CPU's and whether both f32 runs left the same
 bytes; exits with 1 when f32 is further than 1e-4 from the CPU, bf16 than 1 %, or the bytes differ. The PTX machine's checks
@@ -18,14 +18,12 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FORTUNES = "/usr/share/games/fortunes"
-MACHINE = ("--target", "cuda", "--device", "vm")
-RUNS = {
-    "cpu": (),
-    "f32": MACHINE,
-    "f32 again": MACHINE,
-    "bf16": (*MACHINE, "--precision", "bf16"),
-}
+RUNS = {"cpu": "", "f32": "f32", "f32 again": "f32", "bf16": "bf16"}  # the precision on the device
 LIMITS = {"f32": 1e-4, "bf16": 1e-2}
+
+
+def target_options(options, precision):
+    return ("--target", "cuda", "--device", options.device, "--chip", options.chip, "--precision", precision) if precision else ()
 
 
 def file_name(name):
@@ -40,7 +38,7 @@ def train(options, name):
         return losses
     print(f"training {name} ...", file=sys.stderr, flush=True)
     command = [options.build / "bin" / "nagc", "train", options.runs / "model.mlir", "--data", FORTUNES, "--steps", options.steps,
-               "--seed", 0, "--val-interval", 0, "--checkpoint-dir", folder, *RUNS[name]]
+               "--seed", 0, "--val-interval", 0, "--checkpoint-dir", folder, *target_options(options, RUNS[name])]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL,
                    env=os.environ | {"NAG_PTXVM_CHECKS": "none"})
     return read_losses(folder)
@@ -75,6 +73,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
     parser.add_argument("--runs", type=lambda path: ROOT / path, default=ROOT / "runs" / "curves")
+    parser.add_argument("--device", default="vm", help="vm, or the number of a GPU")
+    parser.add_argument("--chip", default="sm_80", choices=["sm_80", "sm_90a"])
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()

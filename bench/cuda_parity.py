@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every kernel of a preset's training step on the PTX machine, beside the CPU's, one table per preset.
+"""Every kernel of a preset's training step on the PTX machine or a GPU, beside the CPU's, one table per preset.
 
-    python bench/cuda_parity.py [--presets tiny small] [--precisions f32 bf16] [--set key=value]
+    python bench/cuda_parity.py [--device vm] [--chip sm_80] [--presets tiny small] [--precisions f32 bf16] [--set key=value]
 
 From the same parameters, moments and tokens, each target computes @gradients (forward and backward pass), @accumulate and, from the
-CPU's gradients, @apply (clipping, optimizer, constraints), with every check of the machine. Printed per tensor that these
+CPU's gradients, @apply (clipping, optimizer, constraints), on the machine with every check. Printed per tensor that these
 write: the largest difference over the tensor's largest value. The bounds:
 
   f32   1e-5: both add up the same products in different orders.
@@ -69,8 +69,8 @@ class Preset:
         return 2 * (7 * self.config["layers"] + 1)
 
 
-def machine_options(precision):
-    return "--target", "cuda", "--device", "vm", "--precision", precision
+def device_options(options, precision):
+    return "--target", "cuda", "--device", options.device, "--chip", options.chip, "--precision", precision
 
 
 def initial_value(parameter, generator):
@@ -127,25 +127,25 @@ class Table:
             print(f"  {function:<12} {name:<44} {error:10.1e} {bound:9.1e}{'  OUT OF BOUNDS' if ratio > 1 else ''}", flush=True)
 
 
-def compare(preset, precision):
+def compare(preset, options, precision):
     """All functions of the step on both targets."""
     inputs, table = make_inputs(preset), Table()
     findings = preset.folder / "findings"
     findings.unlink(missing_ok=True)
 
-    def on_machine(function, arguments):
-        return preset.call(function, arguments, *machine_options(precision), NAG_PTXVM_CHECKS="all",
+    def on_device(function, arguments):
+        return preset.call(function, arguments, *device_options(options, precision), NAG_PTXVM_CHECKS="all",
                            NAG_PTXVM_FINDINGS=str(findings))
 
     expected = preset.call("gradients", inputs)
-    got = on_machine("gradients", inputs)
+    got = on_device("gradients", inputs)
     bound = F32_BOUND if precision == "f32" else 2.0**-8 * math.sqrt(preset.contractions())
     for name, value in expected.items():
         table.add("gradients", name, difference(got[name], value), bound)
     inputs |= {name: value for name, value in expected.items() if name.startswith("grad:")}
     # Neither adds up nor multiplies matrices in bf16.
     for function in ("accumulate", "apply"):
-        ours, theirs = on_machine(function, inputs), preset.call(function, inputs)
+        ours, theirs = on_device(function, inputs), preset.call(function, inputs)
         for name, value in theirs.items():
             table.add(function, name, difference(ours[name], value), F32_BOUND)
     found = findings.read_text() if findings.exists() else ""
@@ -175,9 +175,10 @@ def check(options, name, folder):
     preset = Preset(options, name, folder)
     good = True
     for precision in options.precisions:
-        table, found = compare(preset, precision)
-        table.show(f"\n{name} {precision}", options.all)
-        print(f"  findings: {found or 'none'}")
+        table, found = compare(preset, options, precision)
+        table.show(f"\n{name} {precision}, device {options.device}, {options.chip}", options.all)
+        if options.device == "vm":
+            print(f"  findings: {found or 'none'}")
         good &= table.good and not found
     return print_resources(preset, options.precisions) and good
 
@@ -185,6 +186,8 @@ def check(options, name, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=lambda path: ROOT / path, default=ROOT / "build")
+    parser.add_argument("--device", default="vm", help="vm, or the number of a GPU")
+    parser.add_argument("--chip", default="sm_80", choices=CHIPS)
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
     parser.add_argument("--precisions", nargs="+", default=["f32", "bf16"], choices=["f32", "tf32", "bf16"])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the model")

@@ -239,7 +239,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parents[1] / "build")
     parser.add_argument("--chip", default="sm_80", choices=["sm_80", "sm_90a"])
-    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=1024, help="fewer leave most of a GPU idle, and schedules for that read more")
     parser.add_argument("--elements", type=int, default=2**23, help="of the boundary's tensors, so that parameters weigh little")
     parser.add_argument("--width", type=int, nargs="*", default=[256, 640, 1024, 4096, 8192, 16384])
     parser.add_argument("--odd", type=int, nargs="*", default=[257, 641, 1025, 4097])

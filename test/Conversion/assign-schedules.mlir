@@ -71,7 +71,7 @@ func.func @attention(%q: tensor<16x256x256xbf16>, %d: tensor<16x256x256xbf16>, %
 // A product, and row-wise ops of other rows behind it: a schedule each.
 // CHECK-LABEL: func.func @several
 // CHECK:         nag.linear {{.*}}nag.schedule = #nag.schedule<gemm
-// CHECK:         nag.relu2 {{.*}}{nag.schedule = #nag.schedule<rows, threads = 16, rows = 2, width = 4>}
+// CHECK:         nag.relu2 {{.*}}{nag.schedule = #nag.schedule<rows, threads = 16, rows = 4, width = 4>}
 // FILE-LABEL:  func.func @several
 // FILE:          nag.linear {{.*}}nag.schedule = #nag.schedule<gemm
 // FILE:          nag.relu2 {{.*}}{nag.schedule = #nag.schedule<rows, threads = 16, rows = 2, width = 1>}
@@ -89,7 +89,7 @@ func.func @several(%x: tensor<64x64xf32>, %w: tensor<64x64xf32>, %z: tensor<8x64
 // CHECK:         nag.relu2 {{.*}}{nag.schedule = #nag.schedule<row_parts, threads = 64>}
 // CHECK-NOT:     nag.schedule
 // CHECK-LABEL: func.func @wide
-// CHECK:         nag.rms_norm {{.*}}{nag.schedule = #nag.schedule<rows, threads = 512, rows = 1, width = 4>}
+// CHECK:         nag.rms_norm {{.*}}{nag.schedule = #nag.schedule<rows, threads = 256, rows = 1, width = 4>}
 // CHECK-LABEL: func.func @narrow
 // CHECK:         nag.rms_norm {{.*}}{nag.schedule = #nag.schedule<rows, threads = 8, rows = 16, width = 4>}
 // REMARK: remark: 'row_parts 2 relu2: 8x64xf32, 5x48xf32 -> 8x64xf32, 5x48xf32': #nag.schedule<row_parts

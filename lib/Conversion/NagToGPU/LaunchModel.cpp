@@ -48,14 +48,16 @@ static Share longest(ArrayRef<Share> shares) {
   });
 }
 
-/// A step of a block where a multiprocessor works on `active` of them.
-static Share getStep(const BlockWork &part, double active, double threads) {
+/// A step of a block where a multiprocessor works on `active` of them, and
+/// those that wait together are one of `waves` of its `blocks`.
+static Share getStep(const BlockWork &part, double active, double threads,
+                     double waves, double blocks) {
   double busy = std::min(1.0, active * threads / 32 / kBusyWarps);
   return longest({{part.unitCycles / busy, "units"},
                   {part.globalBytes / kCacheRate, "cache"},
                   {part.sharedBytes / kSharedRate, "shared memory"},
                   {part.instructions / kSchedulers / busy, "instructions"},
-                  {part.waitCycles / active, "latency"}});
+                  {part.waitCycles * waves / blocks, "latency"}});
 }
 
 static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
@@ -70,10 +72,12 @@ static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
   }
   double perMultiprocessor = std::ceil(result.blocks / chip.multiprocessors);
   double active = std::min<double>(perMultiprocessor, result.resident);
+  double waves = std::ceil(perMultiprocessor / active);
   double work = 0;
   Share most{-1, ""};
   for (const BlockWork &part : launch.parts) {
-    Share step = getStep(part, active, launch.needs.threads);
+    Share step =
+        getStep(part, active, launch.needs.threads, waves, perMultiprocessor);
     double own = part.blocks * part.steps * step.cycles;
     work += own + part.blocks * (part.leaveBytes / kCacheRate +
                                  part.startCycles / active);

@@ -12,8 +12,11 @@ using namespace nag;
 // Candidates
 //===----------------------------------------------------------------------===//
 
-/// A thread's registers: what it has of the rows that go in and come out, twice
-/// as much with what is computed in between, and sums.
+/// What any row takes: addresses, scalars, code in flight.
+static constexpr int64_t kBaseRegisters = 64;
+
+/// A thread's registers: what it has of the rows that go in and come out, and
+/// sums.
 static int64_t countRegisters(const RowGeometry &rows) {
   const RowLayout &widest = rows.getWidest();
   int64_t count = int64_t(rows.getWideRows().size()) + rows.getNumWideResults();
@@ -21,10 +24,16 @@ static int64_t countRegisters(const RowGeometry &rows) {
   int64_t held = rows.heldBytes / 2 / rows.getBlock()[0];
   int64_t own = std::max<int64_t>(count * chunks * widest.width - held, 0);
   int64_t sums = llvm::divideCeil(rows.getNumSumElements(), rows.threadsPerRow);
-  return kRowRegisters / 2 + 2 * own + sums;
+  return kBaseRegisters + own + sums;
 }
 
 static constexpr int64_t kMaxRegisters = 255;
+
+/// Registers that a thread may have in a block of so many.
+static int64_t getRegisterLimit(const RowGeometry &rows,
+                                const GPUTarget &target) {
+  return std::min(kMaxRegisters, target.chip->registers / rows.getBlock()[0]);
+}
 
 namespace {
 /// Collects schedules of some rows, each once.
@@ -78,7 +87,7 @@ void RowCandidates::addBlocks(int64_t threads, int64_t rowsPerBlock) {
     return;
   int64_t slots = llvm::divideCeil(rows.numRows, rowsPerBlock);
   if (carriesOver)
-    for (int64_t resident : {3, 2, 1, 4, 6, 8})
+    for (int64_t resident : {3, 2, 1, 4, 6, 8, 12, 16})
       add(threads, rowsPerBlock, /*segments=*/1,
           llvm::divideCeil(slots, target.chip->multiprocessors * resident));
   else
@@ -165,7 +174,14 @@ static bool keepsRows(ScheduleAttr schedule, const RowGeometry &rows,
          std::isfinite(estimateRows(schedule, rows, program, target));
 }
 
-/// Rows that can be kept are not read again.
+bool nag::fitsRegisters(ScheduleAttr schedule, RowGeometry rows,
+                        const GPUTarget &target) {
+  rows.follow(schedule);
+  return countRegisters(rows) <= getRegisterLimit(rows, target);
+}
+
+/// Rows that can be kept are not read again; then, registers that can be had
+/// are not spilled.
 SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
                                                 RowProgram &program,
                                                 const GPUTarget &target,
@@ -180,6 +196,9 @@ SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
     llvm::erase_if(schedules, [](ScheduleAttr schedule) {
       return schedule.get("keep") == 0;
     });
+  keepThose(schedules, [&](ScheduleAttr schedule) {
+    return fitsRegisters(schedule, rows, target);
+  });
   return schedules;
 }
 
@@ -196,35 +215,46 @@ static double getBytes(Type tensor) {
 /// over warps; instructions of a thread for a row besides its elements'.
 static constexpr double kStartCycles = 300, kLaneCycles = 30, kWarpCycles = 100;
 static constexpr double kRowInstructions = 40, kLaneInstructions = 3;
-/// Cycles of a warp's instruction that waits for the one before.
-static constexpr double kIssueCycles = 2;
-/// Instructions of an op on one element: most are one, functions are several.
-static constexpr double kFunctionInstructions = 12;
+/// Cycles of a warp's instruction that waits for the one before, barriers among
+/// them.
+static constexpr double kIssueCycles = 6;
+/// Instructions of an op on one element: some products and sums are one, and
+/// some are computed once for several ops; functions are several.
+static constexpr double kPlainInstructions = 0.35, kFunctionInstructions = 12;
 
 namespace {
 /// What a row program does for a row.
 struct RowCounts {
   /// Of the rows and lanes that go in and out, of vectors that all rows share.
   double rowBytes = 0, sharedBytes = 0;
-  /// Instructions of all ops, for an element each.
-  double elementInstructions = 0;
-  /// Reductions that wait for one another.
-  int levels = 0;
+  /// Of each op: its elements in a row, and its instructions for one.
+  struct Op {
+    double elements, instructions;
+  };
+  SmallVector<Op> ops;
+  /// Of ops on what is the same for the whole row.
+  double rowInstructions = 0;
+  /// Sums over a row, and how many of them wait for one another at most.
+  int reductions = 0, levels = 0;
 
   explicit RowCounts(RowProgram &program);
 };
 } // namespace
 
-static double countInstructions(linalg::GenericOp op) {
-  double count = 0;
-  for (Operation &inner : op.getBody()->without_terminator())
-    count += inner.getName().getDialectNamespace() == "math"
-                 ? kFunctionInstructions
-                 : 1;
-  double iterations = 1;
+static double countInstructions(Operation *op) {
+  StringRef dialect = op->getName().getDialectNamespace();
+  return dialect == "math"    ? kFunctionInstructions
+         : dialect == "arith" ? kPlainInstructions
+                              : 0;
+}
+
+static RowCounts::Op countInstructions(linalg::GenericOp op) {
+  RowCounts::Op count{1, 0};
+  for (Operation &inner : *op.getBody())
+    count.instructions += countInstructions(&inner);
   for (int64_t size : op.getStaticLoopRanges())
-    iterations *= double(size);
-  return count * iterations;
+    count.elements *= double(size);
+  return count;
 }
 
 /// One more than the levels of what an op reads where it reduces.
@@ -241,6 +271,7 @@ static int findLevel(Operation *op, llvm::DenseMap<Operation *, int> &levels) {
 }
 
 RowCounts::RowCounts(RowProgram &program) {
+
   double rows = double(program.getNumRows());
   for (const RowArgument &argument : program.getArguments()) {
     double bytes = getBytes(argument.tensor.getType());
@@ -255,9 +286,29 @@ RowCounts::RowCounts(RowProgram &program) {
   llvm::DenseMap<Operation *, int> known;
   for (Operation &op : program.getBody()) {
     levels = std::max(levels, findLevel(&op, known));
-    if (auto generic = dyn_cast<linalg::GenericOp>(op))
-      elementInstructions += countInstructions(generic);
+    auto generic = dyn_cast<linalg::GenericOp>(op);
+    if (!generic) {
+      rowInstructions += countInstructions(&op);
+      continue;
+    }
+    ops.push_back(countInstructions(generic));
+    if (getRowPattern(generic) != RowPattern::Map)
+      reductions += int(generic->getNumResults());
   }
+}
+
+/// A warp's instructions for the elements that its threads have of a row: of
+/// ops on a few elements every thread has one, as of those on a scalar.
+static double countElementInstructions(const RowGeometry &rows,
+                                       const RowCounts &counts) {
+  double threads = double(rows.threadsPerRow);
+  double width = double(rows.getWidest().width);
+  double sum = counts.rowInstructions;
+  for (const RowCounts::Op &op : counts.ops) {
+    double step = op.elements < threads * width ? 1 : width;
+    sum += op.instructions * step * std::ceil(op.elements / threads / step);
+  }
+  return sum;
 }
 
 /// What a block does for its rows of one pass.
@@ -277,11 +328,11 @@ static BlockWork describePass(const RowGeometry &rows,
     work.globalBytes += counts.sharedBytes;
   else
     work.leaveBytes = counts.sharedBytes; // Read once, by the block.
-  double elements = chunks * double(widest.width);
-  double perElement =
-      counts.elementInstructions / std::max(1.0, double(widest.length));
-  double perWarp = kRowInstructions + elements * perElement +
-                   counts.levels * lanes * kLaneInstructions;
+  double perReduction = lanes * kLaneInstructions;
+  if (rowWarps > 1)
+    perReduction += rowWarps;
+  double perWarp = kRowInstructions + countElementInstructions(rows, counts) +
+                   counts.reductions * perReduction;
   work.instructions = warps * perWarp;
   double reduction = lanes * kLaneCycles;
   if (rowWarps > 1)
@@ -312,11 +363,14 @@ void nag::describeRows(const RowGeometry &rows, RowProgram &program,
   RowCounts counts(program);
   launch.needs.threads = rows.getBlock()[0];
   launch.needs.sharedBytes = std::max(launch.needs.sharedBytes, rows.heldBytes);
+  int64_t wanted = countRegisters(rows), limit = getRegisterLimit(rows, target);
   launch.needs.registers =
-      std::max(launch.needs.registers,
-               std::min({countRegisters(rows), kMaxRegisters,
-                         target.chip->registers / rows.getBlock()[0]}));
+      std::max(launch.needs.registers, std::min(wanted, limit));
   BlockWork &blocks = launch.parts.emplace_back(describePass(rows, counts));
+  // Spilled values go out and come back.
+  if (wanted > limit)
+    blocks.globalBytes +=
+        double(wanted - limit) * 2 * sizeof(float) * double(rows.getBlock()[0]);
   blocks.blocks = double(rows.getGrid()[0]);
   blocks.steps = double(rows.passes);
   blocks.startCycles =

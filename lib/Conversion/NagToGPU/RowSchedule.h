@@ -15,6 +15,18 @@ llvm::SmallVector<ScheduleAttr> listRowSchedules(const RowGeometry &rows,
                                                  const GPUTarget &target,
                                                  int64_t blockThreads = 0);
 
+/// True when, as far as known, threads that follow the schedule need no more
+/// registers than they may have; `rows` follow none yet.
+bool fitsRegisters(ScheduleAttr schedule, RowGeometry rows,
+                   const GPUTarget &target);
+
+/// Leaves the schedules of which this is true, where there are any.
+inline void keepThose(llvm::SmallVectorImpl<ScheduleAttr> &schedules,
+                      llvm::function_ref<bool(ScheduleAttr)> isGood) {
+  if (llvm::any_of(schedules, isGood))
+    llvm::erase_if(schedules, std::not_fn(isGood));
+}
+
 /// Adds the blocks of rows that follow a schedule to a launch, those of other
 /// rows among them.
 void describeRows(const RowGeometry &rows, RowProgram &program,

@@ -262,6 +262,12 @@ SmallVector<ScheduleAttr> RowLaunch::listCandidates() const {
   SmallVector<ScheduleAttr> list;
   for (int64_t threads : {128, 256, 64, 512, 32, 1024})
     list.push_back(ScheduleAttr::get(getContext(), getFamily(), threads));
+  keepThose(list, [&](ScheduleAttr schedule) {
+    return llvm::all_of(parts, [&](const RowPart &part) {
+      ScheduleAttr own = choosePart(part, schedule.get("threads"));
+      return own && fitsRegisters(own, part.rows, getTarget());
+    });
+  });
   return list;
 }
 
