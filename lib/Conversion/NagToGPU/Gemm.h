@@ -273,6 +273,23 @@ public:
   /// Adds the product of the tiles in the slot at `slot` bytes.
   virtual llvm::SmallVector<mlir::Value>
   multiply(mlir::Value slot, mlir::ValueRange accumulators) = 0;
+
+  /// True for those that can load a tile's first factors ahead, while they
+  /// multiply the tile before.
+  virtual bool loadsAhead() const { return false; }
+  virtual llvm::SmallVector<mlir::Value> loadFirst(mlir::Value /*slot*/) {
+    return {};
+  }
+  /// Adds the product of the tiles in the slot, whose first factors are
+  /// `loaded`. When all of the others are loaded as well, `turn`, unless null,
+  /// gives the slot of the next tiles; `loaded` are the first of these then.
+  virtual llvm::SmallVector<mlir::Value>
+  multiplyLoaded(mlir::Value /*slot*/, mlir::ValueRange /*accumulators*/,
+                 llvm::SmallVectorImpl<mlir::Value> & /*loaded*/,
+                 llvm::function_ref<mlir::Value()> /*turn*/) {
+    llvm_unreachable("no factors are loaded ahead");
+  }
+
   virtual void store(mlir::ValueRange accumulators, Output &output) = 0;
 };
 

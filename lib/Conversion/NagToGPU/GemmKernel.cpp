@@ -79,6 +79,10 @@ private:
   void createCopies(const Problem &term);
   Value countTiles();
   SmallVector<Value> buildLoop(Multiplier &multiplier, ValueRange sums);
+  SmallVector<Value> buildLoopAhead(Multiplier &multiplier, ValueRange sums);
+  SmallVector<Value> issueFirst(int64_t ahead);
+  SmallVector<Value> issueLater(ValueRange copyState, Value tile, int64_t ahead,
+                                Value steps);
   SmallVector<Value> issue(ValueRange copyState);
   Value advanceSlot(Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(builder); }
@@ -202,17 +206,40 @@ Value Kernel::advanceSlot(Value slot) {
   return code.select(inside, next, code.constant64(0));
 }
 
-/// Before tile t is multiplied, the copies of the tiles up to t + stages - 1
-/// have been issued; those up to t have arrived.
-SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
+/// Issues the copies of the first tiles, a group for each.
+SmallVector<Value> Kernel::issueFirst(int64_t ahead) {
   SmallVector<Value> state = {copyA->getFirst(), copyB->getFirst(), place.k,
                               code.constant64(0)};
-  int64_t ahead = schedule.stages - 1;
   for (int64_t stage = 0; stage < ahead; ++stage) {
     if (stage < tiles)
       state = issue(state);
     commit();
   }
+  return state;
+}
+
+/// Issues the copies of the tile that is so many ahead of `tile`, where there
+/// is one of the `steps` tiles, and in any case commits a group.
+SmallVector<Value> Kernel::issueLater(ValueRange state, Value tile,
+                                      int64_t ahead, Value steps) {
+  SmallVector<Value> next(state);
+  if (tiles > ahead) {
+    Value left = problem.countsK ? code.less(code.add(tile, ahead), steps)
+                                 : code.less(tile, tiles - ahead);
+    code.ifTrue(left, [&] { issue(state); });
+    next = {code.offset(state[0], copyA->getStepBytes()),
+            code.offset(state[1], copyB->getStepBytes()),
+            code.add(state[2], schedule.tileK), advanceSlot(state[3])};
+  }
+  commit();
+  return next;
+}
+
+/// Before tile t is multiplied, the copies of the tiles up to t + stages - 1
+/// have been issued; those up to t have arrived.
+SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
+  int64_t ahead = schedule.stages - 1;
+  SmallVector<Value> state = issueFirst(ahead);
   state.push_back(code.constant64(0));
   llvm::append_range(state, sums);
   Value steps = countTiles();
@@ -226,22 +253,61 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   NVVM::CpAsyncWaitGroupOp::create(builder, ahead - 1);
   code.barrier();
   ValueRange inputs = loop.getRegionIterArgs();
-  SmallVector<Value> next(inputs.take_front(4));
-  if (tiles > ahead) {
-    Value left = problem.countsK
-                     ? code.less(code.add(loop.getInductionVar(), ahead), steps)
-                     : code.less(loop.getInductionVar(), tiles - ahead);
-    code.ifTrue(left, [&] { issue(inputs.take_front(4)); });
-    next = {code.offset(inputs[0], copyA->getStepBytes()),
-            code.offset(inputs[1], copyB->getStepBytes()),
-            code.add(inputs[2], schedule.tileK), advanceSlot(inputs[3])};
-  }
-  commit();
+  SmallVector<Value> next =
+      issueLater(inputs.take_front(4), loop.getInductionVar(), ahead, steps);
   Value slot = inputs[4];
   next.push_back(advanceSlot(slot));
   next.append(multiplier.multiply(slot, inputs.drop_front(5)));
   scf::YieldOp::create(builder, next);
   return llvm::to_vector_of<Value>(loop.getResults().drop_front(5));
+}
+
+/// While tile t is multiplied, the first factors of tile t + 1 are loaded: all
+/// other factors of tile t have been by then, and the copies of tile t + stages
+/// take its slot. The last tile is multiplied behind the loop.
+SmallVector<Value> Kernel::buildLoopAhead(Multiplier &multiplier,
+                                          ValueRange sums) {
+  SmallVector<Value> state = issueFirst(schedule.stages);
+  Value slot = code.constant64(0), steps = countTiles();
+  // Of no terms at all the first tile has zeros.
+  if (problem.countsK)
+    steps = arith::MaxSIOp::create(builder, steps, code.constant(1));
+  NVVM::CpAsyncWaitGroupOp::create(builder, schedule.stages - 1);
+  code.barrier();
+  SmallVector<Value> loaded = multiplier.loadFirst(slot);
+  state.push_back(slot);
+  llvm::append_range(state, loaded);
+  llvm::append_range(state, sums);
+  auto loop = scf::ForOp::create(builder, code.constant(0), code.add(steps, -1),
+                                 code.constant(1), state);
+  auto multiply = [&](ValueRange values, function_ref<Value()> turn) {
+    loaded = values.slice(5, loaded.size());
+    return multiplier.multiplyLoaded(values[4], values.take_back(sums.size()),
+                                     loaded, turn);
+  };
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    ValueRange inputs = loop.getRegionIterArgs();
+    SmallVector<Value> next;
+    Value nextSlot = advanceSlot(inputs[4]);
+    SmallVector<Value> added = multiply(inputs, [&] {
+      NVVM::CpAsyncWaitGroupOp::create(builder, schedule.stages - 2);
+      code.barrier();
+      next = issueLater(inputs.take_front(4), loop.getInductionVar(),
+                        schedule.stages, steps);
+      return nextSlot;
+    });
+    next.push_back(nextSlot);
+    llvm::append_range(next, loaded);
+    llvm::append_range(next, added);
+    scf::YieldOp::create(builder, next);
+  }
+  SmallVector<Value> result = multiply(loop.getResults(), nullptr);
+  // Tiles behind the last that counts were asked for.
+  if (problem.countsK)
+    NVVM::CpAsyncWaitGroupOp::create(builder, 0);
+  return result;
 }
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
@@ -292,24 +358,24 @@ void Kernel::storePart(ValueRange accumulators) {
 /// In the order of the parts.
 SmallVector<Value> Kernel::addUpParts(int64_t numSums) {
   auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  auto load = [&](Value part) {
-    SmallVector<Value> vectors;
-    Value pointer = getPartPointer(part, numSums);
-    for (int64_t first = 0; first < numSums; first += kPartWidth)
-      vectors.push_back(code.load(
-          type, code.offset(pointer, first * schedule.getThreads() * 4), 16));
-    return vectors;
+  auto load = [&](Value pointer, int64_t index) {
+    int64_t bytes = index * kPartWidth * schedule.getThreads() * 4;
+    return code.load(type, code.offset(pointer, bytes), 16);
   };
+  SmallVector<Value> first;
+  Value pointer = getPartPointer(code.constant(0), numSums);
+  for (int64_t index = 0; index < numSums / kPartWidth; ++index)
+    first.push_back(load(pointer, index));
   auto loop = scf::ForOp::create(builder, code.constant(1),
                                  code.constant(schedule.splitK),
-                                 code.constant(1), load(code.constant(0)));
+                                 code.constant(1), first);
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
     SmallVector<Value> sums;
-    for (auto [sum, part] : llvm::zip_equal(loop.getRegionIterArgs(),
-                                            load(loop.getInductionVar())))
-      sums.push_back(arith::AddFOp::create(builder, sum, part));
+    Value part = getPartPointer(loop.getInductionVar(), numSums);
+    for (auto [index, sum] : llvm::enumerate(loop.getRegionIterArgs()))
+      sums.push_back(arith::AddFOp::create(builder, sum, load(part, index)));
     scf::YieldOp::create(builder, sums);
   }
   SmallVector<Value> sums;
@@ -346,7 +412,9 @@ void Kernel::buildTile() {
     multiplier = create(code, term, schedule, place, sharedA, sharedB);
     if (index == 0)
       sums = multiplier->getZeros();
-    sums = buildLoop(*multiplier, sums);
+    bool ahead = multiplier->loadsAhead() && schedule.stages > 1;
+    sums = ahead ? buildLoopAhead(*multiplier, sums)
+                 : buildLoop(*multiplier, sums);
   }
   store(*multiplier, sums);
 }

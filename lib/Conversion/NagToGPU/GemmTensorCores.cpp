@@ -146,9 +146,25 @@ public:
     return SmallVector<Value>(warpM / kRowsA * (warpN / kRowsB) * 4, zero);
   }
   SmallVector<Value> multiply(Value slot, ValueRange accumulators) override;
+  bool loadsAhead() const override { return true; }
+  SmallVector<Value> loadFirst(Value slot) override;
+  SmallVector<Value> multiplyLoaded(Value slot, ValueRange accumulators,
+                                    SmallVectorImpl<Value> &loaded,
+                                    function_ref<Value()> turn) override;
   void store(ValueRange accumulators, Output &output) override;
 
 private:
+  /// A step along k of the tiles in a slot.
+  struct Step {
+    Value slot;
+    int64_t number;
+  };
+  void multiplyStep(MutableArrayRef<Value> sums, MutableArrayRef<Value> factors,
+                    std::optional<Step> next);
+  void loadRows(MutableArrayRef<Value> factors, int64_t row, const Step &step);
+  void loadColumns(MutableArrayRef<Value> factors, int64_t column,
+                   const Step &step);
+
   void stage(ValueRange accumulators);
   void storeStaged(int64_t row, Output &output);
   void placeSpans(Value row, Value column, Output &output);
@@ -187,27 +203,74 @@ TensorCoreMultiplier::TensorCoreMultiplier(ThreadCode &owner,
         MatrixOrder::DepthFirst, sharedB, place.warpN, place.lane),
       stageStart(sharedA), warpsN(schedule.warpsN) {}
 
+/// A load's registers among a step's factors: those of all rows of A, then of
+/// the rows of B, which are columns of the product.
+static constexpr int64_t kLoadRegisters = 4;
+
+void TensorCoreMultiplier::loadRows(MutableArrayRef<Value> factors, int64_t row,
+                                    const Step &step) {
+  llvm::copy(a.load(a.getBase(step.slot), row, step.number),
+             factors.begin() + row / kLoadRows * kLoadRegisters);
+}
+
+void TensorCoreMultiplier::loadColumns(MutableArrayRef<Value> factors,
+                                       int64_t column, const Step &step) {
+  llvm::copy(b.load(b.getBase(step.slot), column, step.number),
+             factors.begin() + (warpM + column) / kLoadRows * kLoadRegisters);
+}
+
+SmallVector<Value> TensorCoreMultiplier::loadFirst(Value slot) {
+  Step step{slot, 0};
+  SmallVector<Value> factors((warpM + warpN) / kLoadRows * kLoadRegisters);
+  for (int64_t column = 0; column < warpN; column += kLoadRows)
+    loadColumns(factors, column, step);
+  for (int64_t row = 0; row < warpM; row += kLoadRows)
+    loadRows(factors, row, step);
+  return factors;
+}
+
+/// Once a factor has been used for the last time, the next step's comes in its
+/// place: loads pass while the others are multiplied.
+void TensorCoreMultiplier::multiplyStep(MutableArrayRef<Value> sums,
+                                        MutableArrayRef<Value> factors,
+                                        std::optional<Step> next) {
+  auto factor = unit == Unit::BF16 ? MatrixFactor::BF16 : MatrixFactor::TF32;
+  size_t firstColumn = warpM / kLoadRows * kLoadRegisters;
+  for (int64_t row = 0; row < warpM; row += kRowsA) {
+    for (int64_t column = 0; column < warpN; column += kRowsB) {
+      multiplyAdd(code.getBuilder(), factor,
+                  factors.slice(row / kRowsA * kLoadRegisters, kLoadRegisters),
+                  factors.slice(firstColumn + column / kRowsB * 2, 2),
+                  sums.take_front(4));
+      sums = sums.drop_front(4);
+      bool isLastUse =
+          row + kRowsA == warpM && column % kLoadRows == kLoadRows - kRowsB;
+      if (next && isLastUse)
+        loadColumns(factors, column + kRowsB - kLoadRows, *next);
+    }
+    if (next)
+      loadRows(factors, row, *next);
+  }
+}
+
+SmallVector<Value>
+TensorCoreMultiplier::multiplyLoaded(Value slot, ValueRange accumulators,
+                                     SmallVectorImpl<Value> &loaded,
+                                     function_ref<Value()> turn) {
+  SmallVector<Value> sums(accumulators);
+  for (int64_t step = 1; step < steps; ++step)
+    multiplyStep(sums, loaded, Step{slot, step});
+  std::optional<Step> next;
+  if (turn)
+    next = Step{turn(), 0};
+  multiplyStep(sums, loaded, next);
+  return sums;
+}
+
 SmallVector<Value> TensorCoreMultiplier::multiply(Value slot,
                                                   ValueRange accumulators) {
-  auto factor = unit == Unit::BF16 ? MatrixFactor::BF16 : MatrixFactor::TF32;
-  SmallVector<Value> sums(accumulators);
-  Value baseA = a.getBase(slot), baseB = b.getBase(slot);
-  for (int64_t step = 0; step < steps; ++step) {
-    SmallVector<Value> columns;
-    for (int64_t column = 0; column < warpN; column += kLoadRows)
-      columns.append(b.load(baseB, column, step));
-    MutableArrayRef<Value> rest = sums;
-    for (int64_t row = 0; row < warpM; row += kRowsA) {
-      SmallVector<Value> rows = a.load(baseA, row, step);
-      for (int64_t column = 0; column < warpN / kRowsB; ++column) {
-        multiplyAdd(code.getBuilder(), factor, rows,
-                    ArrayRef<Value>(columns).slice(2 * column, 2),
-                    rest.take_front(4));
-        rest = rest.drop_front(4);
-      }
-    }
-  }
-  return sums;
+  SmallVector<Value> loaded = loadFirst(slot);
+  return multiplyLoaded(slot, accumulators, loaded, /*turn=*/nullptr);
 }
 
 std::unique_ptr<Multiplier> gemm::createTensorCoreMultiplier(
