@@ -78,6 +78,7 @@ private:
   CopySource takeSource(const Operand &operand, int64_t extent);
   void createCopies(const Problem &term);
   Value countTiles();
+  Value countParts();
   SmallVector<Value> buildLoop(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> buildLoopAhead(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> issueFirst(int64_t ahead);
@@ -108,6 +109,8 @@ private:
   Value split, sharedA, sharedB;
   /// How many rows or terms count, where that is known at run time only.
   Value count;
+  /// How many parts of a split sum there are.
+  Value numParts;
   int64_t slotBytes = 0;
   std::optional<TileCopy> copyA, copyB;
 };
@@ -187,6 +190,19 @@ Value Kernel::countTiles() {
   Value left = arith::SubIOp::create(builder, count, begin);
   return atMost(code.div(code.add(left, schedule.tileK - 1), schedule.tileK),
                 code.constant(tiles));
+}
+
+/// How many parts of a split sum have terms that count; at least one, which may
+/// be zero.
+Value Kernel::countParts() {
+  if (!problem.countsK)
+    return code.constant(schedule.splitK);
+  int64_t terms = std::numeric_limits<int64_t>::max();
+  for (const Problem &term : product.terms)
+    terms = std::min(terms, countSteps(term, schedule) * schedule.tileK);
+  Value parts = code.div(code.add(count, terms - 1), terms);
+  parts = arith::MaxSIOp::create(builder, parts, code.constant(1));
+  return arith::MinSIOp::create(builder, parts, code.constant(schedule.splitK));
 }
 
 /// The state of copies: both sources, the first k, and the slot to fill.
@@ -328,7 +344,7 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
     return storeSums(accumulators);
   storePart(accumulators);
   emitInLastBlock(code, code.dynamicShared(), launch.tile, launch.tiles,
-                  schedule.splitK,
+                  numParts,
                   [&] { storeSums(addUpParts(accumulators.size())); });
 }
 
@@ -366,8 +382,7 @@ SmallVector<Value> Kernel::addUpParts(int64_t numSums) {
   Value pointer = getPartPointer(code.constant(0), numSums);
   for (int64_t index = 0; index < numSums / kPartWidth; ++index)
     first.push_back(load(pointer, index));
-  auto loop = scf::ForOp::create(builder, code.constant(1),
-                                 code.constant(schedule.splitK),
+  auto loop = scf::ForOp::create(builder, code.constant(1), numParts,
                                  code.constant(1), first);
   {
     OpBuilder::InsertionGuard guard(builder);
@@ -389,6 +404,9 @@ void Kernel::build() {
   findPlace();
   if (problem.offsets)
     count = loadCount(code, problem, takeArgument());
+  numParts = countParts();
+  if (problem.countsK && schedule.splitK > 1)
+    return code.ifTrue(code.less(split, numParts), [&] { buildTile(); });
   if (!problem.countsRows())
     return buildTile();
   code.ifTrue(code.less(place.row, count), [&] { buildTile(); });

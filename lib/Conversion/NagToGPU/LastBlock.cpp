@@ -36,7 +36,7 @@ Value nag::getArrivalCounters(ThreadCode &code, StringRef suffix,
 }
 
 void nag::emitInLastBlock(ThreadCode &code, Value flag, Value counter,
-                          int64_t counters, int64_t count,
+                          int64_t counters, Value count,
                           function_ref<void()> body) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   Value place = code.offset(getArrivalCounters(code, "_arrivals", counters),
@@ -44,17 +44,18 @@ void nag::emitInLastBlock(ThreadCode &code, Value flag, Value counter,
   auto fence = [&] {
     LLVM::FenceOp::create(builder, LLVM::AtomicOrdering::acq_rel, kScope);
   };
+  Value last = code.add(count, -1);
   code.barrier();
   code.ifTrue(code.less(code.threadIndex(), 1), [&] {
     fence();
     // Wraps around to 0 at the last block.
     Value before = LLVM::AtomicRMWOp::create(
-        builder, LLVM::AtomicBinOp::uinc_wrap, place, code.constant(count - 1),
+        builder, LLVM::AtomicBinOp::uinc_wrap, place, last,
         LLVM::AtomicOrdering::monotonic, kScope);
     fence();
     code.store(before, flag, 4);
   });
   code.barrier();
   Value before = code.load(builder.getI32Type(), flag, 4);
-  code.ifTrue(code.less(code.bitXor(before, count - 1), 1), body);
+  code.ifTrue(code.less(code.bitXor(before, last), 1), body);
 }

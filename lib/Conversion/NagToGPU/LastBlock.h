@@ -14,14 +14,14 @@ namespace nag {
 mlir::Value getArrivalCounters(ThreadCode &code, llvm::StringRef suffix,
                                int64_t count);
 
-/// Builds `body` for the last of `count` blocks that come here with the same
-/// `counter`, an i32 below `counters`. All threads of each block must come
-/// here; those of the last see what all wrote before they came. `flag` points
-/// to four bytes of shared memory that nobody needs any more. The counters
-/// belong to the device function and are zero again at its end, so that
-/// launches of it may follow one another.
+/// Builds `body` for the last of `count` blocks (an i32, the same for all) that
+/// come here with the same `counter`, an i32 below `counters`. All threads of
+/// each block must come here; those of the last see what all wrote before they
+/// came. `flag` points to four bytes of shared memory that nobody needs any
+/// more. The counters belong to the device function and are zero again at its
+/// end, so that launches of it may follow one another.
 void emitInLastBlock(ThreadCode &code, mlir::Value flag, mlir::Value counter,
-                     int64_t counters, int64_t count,
+                     int64_t counters, mlir::Value count,
                      llvm::function_ref<void()> body);
 
 } // namespace nag

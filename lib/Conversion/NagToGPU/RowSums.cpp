@@ -139,7 +139,7 @@ void nag::addUpInLastBlock(DeviceFunction &function, ArrayRef<PartialSum> sums,
   Value flag = function.addShared(code.getBuilder().getI32Type(), 1);
   Value shared = function.addShared(code.getBuilder().getF32Type(), threads);
   emitInLastBlock(code, code.pointer(flag, Space::Shared), code.constant(0),
-                  /*counters=*/1, blocks, [&] {
+                  /*counters=*/1, code.constant(blocks), [&] {
                     for (auto [sum, result] : llvm::zip_equal(sums, results))
                       SumThreads(function, sum,
                                  function.arguments[sum.argument], result,

@@ -156,7 +156,7 @@ void RowThreads::hoistElements(linalg::GenericOp op) {
 void RowThreads::emitPasses() {
   Values sums = createZeroSums();
   if (geometry.passes == 1) {
-    storeSums(emitRow(slot, sums));
+    storeSums(emitRowOfBlock(Value(), sums));
     return;
   }
   auto loop = scf::ForOp::create(builder, constant(0),
@@ -167,7 +167,7 @@ void RowThreads::emitPasses() {
     Value step = arith::MulIOp::create(builder, loop.getInductionVar(),
                                        constant(geometry.getNumSlots()),
                                        arith::IntegerOverflowFlags::nsw);
-    Values added = emitRow(offset(slot, step), loop.getRegionIterArgs());
+    Values added = emitRowOfBlock(step, loop.getRegionIterArgs());
     // The next row reuses the shared memory.
     if (usesShared)
       synchronize();
@@ -175,6 +175,27 @@ void RowThreads::emitPasses() {
       scf::YieldOp::create(builder, added);
   }
   storeSums(loop.getResults());
+}
+
+/// The thread's row, its first or the one `step` behind it; nothing where none
+/// of the block's rows counts then.
+RowThreads::Values RowThreads::emitRowOfBlock(Value step, ValueRange sums) {
+  Value rowIndex = step ? offset(slot, step) : slot;
+  if (!rowLimit)
+    return emitRow(rowIndex, sums);
+  Value first = arith::SubIOp::create(builder, rowIndex, blockSlot);
+  auto branch =
+      scf::IfOp::create(builder, sums.getTypes(), isBelow(first, rowLimit),
+                        /*withElseRegion=*/!sums.empty());
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  Values added = emitRow(rowIndex, sums);
+  if (sums.empty())
+    return {};
+  scf::YieldOp::create(builder, added);
+  builder.setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(builder, sums);
+  return branch.getResults();
 }
 
 /// All of the program for one row. Returns the sums with the row's terms.
