@@ -128,6 +128,26 @@ func.func @words(%t: tensor<8x1024xi32>, %dy: tensor<8x1024x64xf32>, %d: tensor<
   return %0 : tensor<32768x64xf32>
 }
 
+// Of routed queries half as many stand in a tile's span: tiles of less columns leave less of them unseen.
+// CHECK-LABEL: func.func @routed_attention
+// CHECK:         nag.attention {{.*}}nag.schedule = #nag.schedule<attention, tile = [16, 32], warps = 2>
+// CHECK-LABEL: func.func @same_attention
+// CHECK:         nag.attention {{.*}}nag.schedule = #nag.schedule<attention, tile = [16, 64], warps = 2>
+func.func @routed_attention(%q: tensor<512x128xf32>, %k: tensor<4x256x128xf32>, %i: tensor<512xi32>, %r: tensor<5xi32>, %o: tensor<512x128xf32>, %l: tensor<4x512xf32>)
+    -> (tensor<512x128xf32>, tensor<4x512xf32>) attributes {nag.kernel} {
+  %y, %lse = nag.attention %q, %k, %k, %i, %r {heads = 4, kv_heads = 4}
+      : (tensor<512x128xf32>, tensor<4x256x128xf32>, tensor<4x256x128xf32>, tensor<512xi32>, tensor<5xi32>) -> (tensor<512x128xf32>, tensor<4x512xf32>)
+  %0 = bufferization.materialize_in_destination %y in %o : (tensor<512x128xf32>, tensor<512x128xf32>) -> tensor<512x128xf32>
+  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<4x512xf32>, tensor<4x512xf32>) -> tensor<4x512xf32>
+  return %0, %1 : tensor<512x128xf32>, tensor<4x512xf32>
+}
+func.func @same_attention(%q: tensor<4x256x128xf32>, %k: tensor<4x256x128xf32>, %o: tensor<4x256x128xf32>, %l: tensor<4x4x256xf32>) -> (tensor<4x256x128xf32>, tensor<4x4x256xf32>) attributes {nag.kernel} {
+  %y, %lse = nag.attention %q, %k, %k {heads = 4, kv_heads = 4} : (tensor<4x256x128xf32>, tensor<4x256x128xf32>, tensor<4x256x128xf32>) -> (tensor<4x256x128xf32>, tensor<4x4x256xf32>)
+  %0 = bufferization.materialize_in_destination %y in %o : (tensor<4x256x128xf32>, tensor<4x256x128xf32>) -> tensor<4x256x128xf32>
+  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<4x4x256xf32>, tensor<4x4x256xf32>) -> tensor<4x4x256xf32>
+  return %0, %1 : tensor<4x256x128xf32>, tensor<4x4x256xf32>
+}
+
 // A new token per sequence, beside caches of 512 positions.
 // CHECK-LABEL: func.func @cached
 // CHECK:         nag.cached_attention {{.*}}nag.schedule = #nag.schedule<cached_attention, warps = {{[0-9]+}}>

@@ -126,17 +126,25 @@ std::string TiledModel::findFault(ScheduleAttr schedule) const {
   return "";
 }
 
-/// Tiles of columns that a block meets, on average.
+/// Tiles of columns that a block meets, on average. Routed queries are taken to
+/// be spread evenly: between two of them lie as many keys as there are more.
 double TiledModel::countSteps(const TiledLaunch &launch,
                               const TileSizes &tile) const {
-  int64_t span = std::min(sizes.getSpan(), sizes.length);
-  int64_t tiles = llvm::divideCeil(sizes.length, tile.rows), steps = 0;
-  for (int64_t first = 0; first < sizes.length; first += tile.rows) {
-    int64_t last = std::min(first + tile.rows, sizes.length) - 1;
-    int64_t begin =
-        launch.keepsKeys ? first : std::max<int64_t>(0, first - span + 1);
-    int64_t end =
-        launch.keepsKeys ? std::min(last + span, sizes.length) : last + 1;
+  int64_t queries = sizes.isRouted()
+                        ? llvm::divideCeil(sizes.routedRows, sizes.batch)
+                        : sizes.length;
+  int64_t keys = sizes.routesKeys ? queries : sizes.length;
+  int64_t rows = launch.keepsKeys ? keys : queries;
+  int64_t columns = launch.keepsKeys ? queries : keys;
+  int64_t span = std::min(sizes.getSpan(), keys) * columns / keys;
+  int64_t tiles = llvm::divideCeil(rows, tile.rows), steps = 0;
+  for (int64_t first = 0; first < rows; first += tile.rows) {
+    int64_t last = std::min(first + tile.rows, rows);
+    int64_t begin = first * columns / rows, end = last * columns / rows;
+    if (launch.keepsKeys)
+      end = std::min(end + span - 1, columns);
+    else
+      begin = std::max<int64_t>(0, begin - span + 1);
     steps += llvm::divideCeil(end, tile.columns) - begin / tile.columns;
   }
   return double(steps) / double(tiles) *
