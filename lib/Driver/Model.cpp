@@ -260,7 +260,7 @@ Expected<model::StepCost> Model::measureStep(RecomputeMode recompute) const {
 }
 
 static runtime::ExecutedCount convert(const model::RoutedCount &count) {
-  return {count.fixed, count.attention, count.mlp};
+  return {count.fixed, count.attention, count.mlp, count.pairs};
 }
 
 runtime::PassCosts nag::driver::convertCosts(const model::PassCost &passes) {

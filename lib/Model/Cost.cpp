@@ -19,11 +19,12 @@ RoutedCount &RoutedCount::operator+=(const RoutedCount &other) {
   fixed += other.fixed;
   attention += other.attention;
   mlp += other.mlp;
+  pairs += other.pairs;
   return *this;
 }
 
 RoutedCount RoutedCount::operator*(double factor) const {
-  return {fixed * factor, attention * factor, mlp * factor};
+  return {fixed * factor, attention * factor, mlp * factor, pairs * factor};
 }
 
 namespace {
@@ -40,6 +41,18 @@ public:
       count.fixed = cost;
     else
       (isAttention(offsets) ? count.attention : count.mlp) = cost;
+    return count;
+  }
+
+  /// Of floating-point operations, those of pairs whose keys are routed apart.
+  RoutedCount assignFlops(Operation &op, double flops) const {
+    RoutedCount count = assign(op, flops);
+    auto costed = dyn_cast<CostOpInterface>(op);
+    auto pairs = costed ? costed.getPairCost() : std::nullopt;
+    if (count.fixed > 0 || !pairs || !pairs->routesKeys)
+      return count;
+    count.pairs = double(pairs->meanPairs) * double(pairs->flops);
+    count.attention -= count.pairs;
     return count;
   }
 
@@ -62,8 +75,8 @@ public:
   /// unknown.
   using OpCost = std::function<llvm::Expected<double>(Operation &)>;
 
-  Counter(ModuleOp root, OpCost opCost)
-      : module(root), cost(std::move(opCost)) {}
+  Counter(ModuleOp root, OpCost opCost, bool countsFlops = false)
+      : module(root), cost(std::move(opCost)), isFlops(countsFlops) {}
 
   /// Of one call of a function; fails on recursion, too.
   llvm::Expected<RoutedCount> count(StringRef function);
@@ -75,6 +88,7 @@ private:
 
   ModuleOp module;
   OpCost cost;
+  bool isFlops;
   llvm::StringMap<RoutedCount> known;
   llvm::StringSet<> open;
 };
@@ -180,7 +194,7 @@ llvm::Expected<RoutedCount> Counter::countOp(Operation &op,
   llvm::Expected<double> own = cost(op);
   if (!own)
     return own.takeError();
-  return splitter.assign(op, *own);
+  return isFlops ? splitter.assignFlops(op, *own) : splitter.assign(op, *own);
 }
 
 llvm::Expected<RoutedCount> Counter::countBlock(Block &block) {
@@ -255,7 +269,8 @@ void PairCollector::addLayers(RepeatOp repeat, int64_t first) {
     if (!pairs)
       continue;
     double mean = double(pairs->meanPairs) * double(pairs->flops);
-    cost.meanPairs += splitter.assign(*op, mean) * double(repeat.getCount());
+    cost.meanPairs +=
+        splitter.assignFlops(*op, mean) * double(repeat.getCount());
     for (int64_t i = 0, e = repeat.getCount(); i != e; ++i)
       add(*pairs, first + i);
   }
@@ -360,7 +375,7 @@ static llvm::Error countPerToken(ModuleOp module, StepCost &cost) {
 }
 
 llvm::Expected<StepCost> nag::model::measureStep(ModuleOp module) {
-  Counter counter(module, countFlops);
+  Counter counter(module, countFlops, /*countsFlops=*/true);
   StepCost cost;
   RoutedCount gradients, optimizer;
   for (auto [name, place] :

@@ -37,6 +37,7 @@ llvm::json::Object nag::model::toJSON(const StepCost &cost) {
                                 cost.backward.all() - cost.backward.fixed},
            {"routed_attention_flops", cost.training.flops.attention},
            {"routed_mlp_flops", cost.training.flops.mlp},
+           {"routed_pair_flops", cost.training.flops.pairs},
            {"mean_pair_flops", cost.training.meanPairs.all()},
            {"flops_per_step", cost.executedFlops()},
            {"flops_per_token", cost.executedFlops() / double(cost.tokens)},

@@ -14,12 +14,16 @@ double SkipReport::mean() const {
 }
 
 double ExecutedCount::at(const SkipReport &skips, int64_t routedLayers) const {
-  double sums[2] = {0, 0};
-  for (size_t i = 0; i < skips.share.size(); ++i)
+  double sums[2] = {0, 0}, lessPairs = 0;
+  for (size_t i = 0; i < skips.share.size(); ++i) {
+    double executed = 1 - skips.share[i];
     sums[i % 2] += skips.share[i];
+    if (i % 2 == 0)
+      lessPairs += 1 - executed * executed;
+  }
   double layers = double(std::max<int64_t>(routedLayers, 1));
   return fixed + attention * (1 - sums[0] / layers) +
-         mlp * (1 - sums[1] / layers);
+         mlp * (1 - sums[1] / layers) + pairs * (1 - lessPairs / layers);
 }
 
 std::vector<char> nag::runtime::markExecuted(llvm::ArrayRef<float> scores,

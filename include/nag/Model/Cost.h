@@ -23,10 +23,15 @@ struct RoutedCount {
   /// What the routed attentions, and the routed MLPs, cost together when every
   /// token is executed.
   double attention = 0, mlp = 0;
+  /// Likewise, what pairs of routed queries and routed keys cost: of tokens
+  /// that are spread evenly, a query sees the share of keys that is executed.
+  double pairs = 0;
 
   /// When such shares of the tokens skip the routed sub-layers.
   double at(double attentionSkips, double mlpSkips) const {
-    return fixed + attention * (1 - attentionSkips) + mlp * (1 - mlpSkips);
+    double executed = 1 - attentionSkips;
+    return fixed + attention * executed + mlp * (1 - mlpSkips) +
+           pairs * executed * executed;
   }
   double all() const { return at(0, 0); }
 
@@ -35,7 +40,8 @@ struct RoutedCount {
 };
 
 /// The pairs of queries and keys of a routed attention, of which the counts of
-/// a step hold the mean number (CostOpInterface::getPairCost).
+/// a step hold the expected number, that of queries that are spread evenly
+/// (CostOpInterface::getPairCost).
 struct RoutedPairs {
   /// Among all sub-layers.
   int64_t subLayer = 0;
@@ -48,7 +54,7 @@ struct RoutedPairs {
 /// Passes of a step.
 struct PassCost {
   RoutedCount flops;
-  /// The part of it that stands for the mean number of pairs.
+  /// The part of it that stands for the expected number of pairs.
   RoutedCount meanPairs;
   std::vector<RoutedPairs> pairs;
 };

@@ -25,16 +25,18 @@ struct SkipReport {
 };
 
 /// A number that depends on what routed sub-layers skip: `fixed`, plus what all
-/// routed attentions and all routed MLPs add when nothing is skipped.
+/// routed attentions and all routed MLPs add when nothing is skipped, and what
+/// pairs of routed queries and routed keys do, of which both become fewer.
 struct ExecutedCount {
-  double fixed = 0, attention = 0, mlp = 0;
+  double fixed = 0, attention = 0, mlp = 0, pairs = 0;
 
   /// With the shares of tokens that skip each of the sub-layers, attentions and
   /// MLPs in turn; those that the program always executes skip nothing.
   double at(const SkipReport &skips, int64_t routedLayers) const;
   /// With one share for all routed sub-layers.
   double at(double share) const {
-    return fixed + (attention + mlp) * (1 - share);
+    return fixed + (attention + mlp) * (1 - share) +
+           pairs * (1 - share) * (1 - share);
   }
 };
 
@@ -52,8 +54,8 @@ struct PairCosts {
 
 /// FLOPs of passes over one batch.
 struct PassCosts {
-  /// Where the pairs of routed attentions are as many as the mean query sees;
-  /// the part of it that these pairs are.
+  /// Where the pairs of routed attentions are as many as queries see that are
+  /// spread evenly; the part of it that these pairs are.
   ExecutedCount flops, meanPairs;
   std::vector<PairCosts> pairs;
 };
