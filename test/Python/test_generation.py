@@ -229,6 +229,11 @@ def test_text_prompts_and_checkpoints(tmp_path):
     assert doctest.testmod(nag.generation).failed == 0
 
 
+def started(generator):
+    generator.start([[1]])
+    return generator
+
+
 @pytest.mark.parametrize("use, message", [
     (lambda g: g.generate([[1]] * 4), "prompts: expected 1 to 3, the program's batch, but got 4"),
     (lambda g: g.generate([[1], []]), "prompt 1: expected at least one token"),
@@ -238,7 +243,7 @@ def test_text_prompts_and_checkpoints(tmp_path):
     (lambda g: g.generate([[1]], top_k=-1), "top-k: expected at least 0, but got -1"),
     (lambda g: g.generate([[1]], tokens=-1), "tokens: expected at least 0, but got -1"),
     (lambda g: g.append([1]), "tokens: expected 3, but got 1"),
-    (lambda g: g.logits(3), r"sequence: expected a number in \[0, 3\), but got 3"),
+    (lambda g: started(g).logits(3), r"sequence: expected a number in \[0, 3\), but got 3"),
     (lambda g: g.generate([[1]], temperature="1"), "temperature: expected a number, but got '1'"),
     (lambda g: g.generate([[1]], seed=-1), "seed: expected at least 0, but got -1"),
     (lambda g: g.generate([[1]], stop=61), "stop: expected a token below the vocabulary of 61, but got 61"),
