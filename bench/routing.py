@@ -7,7 +7,7 @@
 Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
 are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
 process, the smallest of several rounds, taken in turns. A second table counts, on the PTX machine (`nagc profile`), what one layer
-adds to a step's passes: launches, bytes of global memory, operations, for both policies, beside the bars: 1 - rate, of what is no
+adds to a step's passes: launches, bytes of global memory (copies that no kernel makes included), operations, for both policies, beside the bars: 1 - rate, of what is no
 matter of keys and values where those are every token's (kv = all), + 5 % (bytes) and + 1 % (operations).
 """
 
@@ -122,7 +122,8 @@ def executed(variant):
     """FLOPs of a step's passes at the share that was skipped."""
     flops, cost = variant.cost["flops_per_step"], variant.cost["executed"]
     passes = flops["forward"] + flops["backward"]
-    return passes - cost["routed_flops"] * variant.skipped()
+    kept, pairs = 1.0 - variant.skipped(), cost["routed_pair_flops"]
+    return passes - (cost["routed_flops"] - pairs) * (1.0 - kept) - pairs * (1.0 - kept ** 2)
 
 
 def rows(variants):
@@ -148,9 +149,12 @@ def count_passes(folder, precision, layers=1, rate=None, **settings):
     """Launches, bytes and operations of a step's passes on the PTX machine; `rate` is for thresholds."""
     model = write_machine_model(folder, layers, settings)
     options = [] if rate is None else ["--mod-rate", rate]
-    kernels = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))["kernels"]
-    passes = [k for k in kernels if not k["name"].startswith(OPTIMIZER)]
-    return {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes) for key in COUNTS}
+    profile = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))
+    passes = [k for k in profile["kernels"] if not k["name"].startswith(OPTIMIZER)]
+    counts = {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes) for key in COUNTS}
+    for key in ("bytes_requested", "bytes_unique"):
+        counts[key] += profile["copies"]["bytes"]
+    return counts
 
 
 def count_operations(folder, **settings):

@@ -51,6 +51,8 @@ private:
   void lowerRepeat(RepeatOp op);
   RepeatLoop beginLoop(RepeatOp op, func::FuncOp callee);
   void endLoop(RepeatOp op, const RepeatLoop &loop);
+  Value getNextSlice(RepeatOp op, const RepeatLoop &loop, Value stack,
+                     unsigned carry);
   void lowerCall(func::CallOp op);
   void lowerCopy(CopyOp op);
 
@@ -250,19 +252,6 @@ void FunctionLowering::lowerCall(func::CallOp op) {
            allocatePointerArray(buffers.size()));
 }
 
-/// The stacked result that holds carry `carry`, where the callee hands its
-/// carry back as one.
-static std::optional<unsigned> findStackOf(func::FuncOp callee, unsigned carry,
-                                           unsigned numCarry) {
-  for (unsigned index = numCarry; index < callee.getNumResults(); ++index) {
-    auto forwards =
-        callee.getResultAttrOfType<IntegerAttr>(index, kForwardsAttrName);
-    if (forwards && forwards.getInt() == carry)
-      return index;
-  }
-  return std::nullopt;
-}
-
 static int64_t sliceBytes(Value stack) {
   return bytesOf(stack) / cast<RankedTensorType>(stack.getType()).getDimSize(0);
 }
@@ -276,7 +265,7 @@ RepeatLoop FunctionLowering::beginLoop(RepeatOp op, func::FuncOp callee) {
   loop.carries.resize(numCarry);
   for (unsigned carry = 0; carry < numCarry; ++carry) {
     if (callee.getResultAttr(carry, kForwardsAttrName) ||
-        findStackOf(callee, carry, numCarry))
+        isUpdated(callee, carry) || findStackOf(callee, carry, numCarry))
       continue;
     Value first = getSlotPointer(slots[2 * carry]);
     Value second = getSlotPointer(slots[2 * carry + 1]);
@@ -320,6 +309,28 @@ void FunctionLowering::endLoop(RepeatOp op, const RepeatLoop &loop) {
   builder.setInsertionPointToStart(exit);
 }
 
+/// Where an iteration writes carry `carry`, whose values `stack` holds: the
+/// next one's slice, and at last the result.
+Value FunctionLowering::getNextSlice(RepeatOp op, const RepeatLoop &loop,
+                                     Value stack, unsigned carry) {
+  Value result = getPointer(op->getResult(carry));
+  if (op.getCount() == 1)
+    return result;
+  int64_t bytes = sliceBytes(stack);
+  Value next = advance(advance(getPointer(stack), loop.counter, bytes), bytes);
+  auto slots = op->getAttrOfType<ArrayAttr>(kSlotsAttrName);
+  auto last = cast<SlotAttr>(slots[carry]);
+  auto first = cast<SlotAttr>(slots[cast<OpResult>(stack).getResultNumber()]);
+  if (last.getBase() == first.getBase() &&
+      last.getIndex() == first.getIndex() &&
+      last.getOffset() == first.getOffset() + bytesOf(stack))
+    return next;
+  Value isLast =
+      LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::eq, loop.counter,
+                           constant(op.getCount() - 1));
+  return LLVM::SelectOp::create(builder, isLast, result, next);
+}
+
 void FunctionLowering::lowerRepeat(RepeatOp op) {
   auto callee = symbols.lookup<func::FuncOp>(op.getCallee());
   unsigned numCarry = op.getCarry().size();
@@ -353,10 +364,8 @@ void FunctionLowering::lowerRepeat(RepeatOp op) {
     if (index >= numCarry)
       return stackedSlice(op->getResult(index), loop.index);
     auto stack = findStackOf(callee, index, numCarry);
-    if (!stack)
-      return loop.carries[index][1];
-    return advance(stackedSlice(op->getResult(*stack), loop.index),
-                   bytesOf(op.getCarry()[index]));
+    return stack ? getNextSlice(op, loop, op->getResult(*stack), index)
+                 : loop.carries[index][1];
   });
   callHost(callee, buffers, op->getAttr(kCalleeSlotAttrName), pointerArray);
   endLoop(op, loop);

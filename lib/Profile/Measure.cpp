@@ -94,6 +94,10 @@ public:
   }
   Error seeDevice(const cuda::LoweredProgram &program, StringRef ptx) override;
   void launch(size_t kernel, function_ref<void()> launchKernel) override;
+  void copy(int64_t bytes) override {
+    ++profile.copies.count;
+    profile.copies.bytes += bytes;
+  }
 
   /// Each kernel's time, from the timer.
   void takeTimes();
@@ -175,6 +179,7 @@ void Recorder::takeTimes() {
 
 void Recorder::restart() {
   profile.runs = 0;
+  profile.copies = {};
   for (DeviceKernel &kernel : launched)
     kernel.launches = kernel.runs = 0;
 }

@@ -120,11 +120,17 @@ static void printTimes(const Profile &profile, raw_ostream &os) {
   printTimes("all launches", step.launches, total, step, 1, os);
   printTimes("a step, without events", step.launches, profile.stepSeconds, step,
              divide(profile.stepSeconds, total), os);
+  os << formatv(kTimeRow, "copies", profile.copies.count, "",
+                formatCount(double(profile.copies.getTraffic())), "", "", "",
+                "")
+     << '\n';
   os << "us: of one execution where it stands in the step, the median of some "
         "steps, with what the events around each launch cost; the last line is "
         "the host's clock over steps without them\n"
         "bytes, FLOPs: those that the kernel's ops must move and compute; GB/s "
-        "and TFLOP/s: the same over the time\n";
+        "and TFLOP/s: the same over the time\n"
+        "copies: of device memory, by no kernel; bytes read and written by all "
+        "of them\n";
 }
 
 static void printTitle(const Profile &profile, raw_ostream &os) {
@@ -148,12 +154,16 @@ void nag::profile::print(const Profile &profile, raw_ostream &os) {
     os << formatv(
         "  {0,14}",
         formatv("{0:F2} us", getStepSeconds(profile, device) * 1e6).str());
+  os << formatv("\n{0,-42} {1,8} {2,9}", "copies", profile.copies.count,
+                formatCount(double(profile.copies.getTraffic())));
   os << "\nrequested, unique: bytes that threads ask for, and distinct ones, "
         "against the fewest that the kernel's ops must move\n"
         "sectors: 32-byte sectors touched against the fewest that hold what is "
         "asked for\n"
         "bound: no launch is faster, by memory (distinct bytes), tensor cores, "
         "f32 units or shared memory; a bound, not a time\n"
+        "copies: of device memory, by no kernel; bytes read and written by all "
+        "of them, in no other line\n"
      << "Each kernel was counted at its first launch (" << profile.runs
      << " launches), the others are taken to be like it: sectors of rows that "
         "are no multiple of 32 bytes may differ by place, an embedding's "

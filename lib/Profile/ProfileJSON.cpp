@@ -116,6 +116,10 @@ static json::Object describe(const GPUDevice &device) {
                       {"bf16_flops", device.bf16Flops}};
 }
 
+static json::Object describe(const Copies &copies) {
+  return json::Object{{"count", copies.count}, {"bytes", copies.getTraffic()}};
+}
+
 static json::Object describeTotals(const Profile &profile) {
   Summary summary = summarize(profile);
   json::Object totals =
@@ -147,6 +151,7 @@ json::Value nag::profile::toJSON(const Profile &profile) {
                       {"functions", json::Array(profile.functions)},
                       {"devices", std::move(devices)},
                       {"kernels", std::move(kernels)},
+                      {"copies", describe(profile.copies)},
                       {"totals", describeTotals(profile)}};
   if (profile.isTimed())
     result["timed_device"] = profile.timedDevice;

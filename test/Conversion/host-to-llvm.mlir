@@ -52,6 +52,45 @@ module @kernels attributes {nag.kernels} {
 
 // -----
 
+// A loop that saves its carries writes each into the next slice and the last one where it is wanted; one that updates its carry
+// passes one pointer.
+// CHECK-LABEL: llvm.func @nag_saved
+// CHECK: llvm.load
+// CHECK: %[[OUT:.*]] = llvm.load
+// CHECK: %[[STACK:.*]] = llvm.load
+// CHECK: ^[[BODY:.*]](%[[I:.*]]: i64):
+// CHECK: llvm.mul %[[I]], %{{.*}} : i64
+// CHECK: %[[SLICE:.*]] = llvm.getelementptr %[[STACK]]
+// CHECK: %[[SAME:.*]] = llvm.getelementptr %[[STACK]]
+// CHECK: %[[NEXT:.*]] = llvm.getelementptr %[[SAME]]
+// CHECK: %[[IS_LAST:.*]] = llvm.icmp "eq" %[[I]]
+// CHECK: %[[TO:.*]] = llvm.select %[[IS_LAST]], %[[OUT]], %[[NEXT]]
+// CHECK: llvm.store %[[SLICE]], %[[ARRAY:.*]] :
+// CHECK: llvm.store %[[TO]]
+// CHECK: llvm.call @nag_saving
+// CHECK: ^[[BODY2:.*]](%{{.*}}: i64):
+// CHECK: llvm.store %[[OUT]], %[[ARRAY2:.*]] :
+// CHECK: llvm.call @nag_update(%[[ARRAY2]]
+func.func private @saving(%x: tensor<8x16xf32>) -> (tensor<8x16xf32>, tensor<8x16xf32>) {
+  %a = nag.launch @kernels::@f(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %a, %x : tensor<8x16xf32>, tensor<8x16xf32>
+}
+func.func private @update(%x: tensor<8x16xf32>) -> tensor<8x16xf32> {
+  %a = nag.launch @kernels::@put(%x) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %a : tensor<8x16xf32>
+}
+func.func @saved(%x: tensor<8x16xf32>) -> (tensor<8x16xf32>, tensor<2x8x16xf32>) {
+  %y, %s = nag.repeat @saving 2 carry(%x) stacked() shared() : (tensor<8x16xf32>), (), () -> (tensor<8x16xf32>), (tensor<2x8x16xf32>)
+  %z = nag.repeat @update 2 carry(%y) stacked() shared() : (tensor<8x16xf32>), (), () -> (tensor<8x16xf32>), ()
+  return %z, %s : tensor<8x16xf32>, tensor<2x8x16xf32>
+}
+module @kernels attributes {nag.kernels} {
+  llvm.func @f(!llvm.ptr, !llvm.ptr) attributes {nag.kernel}
+  llvm.func @put(!llvm.ptr, !llvm.ptr {nag.shares = 0 : i64, nag.updates = 0 : i64}) attributes {nag.kernel}
+}
+
+// -----
+
 // A constant is a global; a copy moves bytes.
 // CHECK: llvm.mlir.global internal constant @nag_constant(dense<[1.000000e+00, 2.000000e+00]>
 // CHECK-LABEL: llvm.func @nag_constant_result

@@ -101,7 +101,45 @@ def test_text_has_a_line_per_kernel(model, step):
     names = [line.split()[0] for line in lines[2:2 + len(step["kernels"])]]
     assert names == [kernel["name"] for kernel in step["kernels"]]
     assert lines[2 + len(names)].startswith("all launches") and str(step["totals"]["launches"]) in lines[2 + len(names)]
-    assert "a bound, not a time" in lines[-2] and "first launch" in lines[-1]
+    assert lines[3 + len(names)].split() == ["copies", str(step["copies"]["count"]), str(step["copies"]["bytes"])]
+    assert "a bound, not a time" in lines[-3] and "copies" in lines[-2] and "first launch" in lines[-1]
+
+
+def test_copies_are_counted(tmp_path):
+    """A function that hands back its argument copies it; each byte is read and written."""
+    (tmp_path / "copy.mlir").write_text("""
+func.func @twice(%x: tensor<24x5xf32> {nag.name = "x"}) -> (tensor<24x5xf32> {nag.name = "y"}, tensor<24x5xf32> {nag.name = "z"}) {
+  return %x, %x : tensor<24x5xf32>, tensor<24x5xf32>
+}
+""")
+    profile = json.loads(nagc("profile", tmp_path / "copy.mlir", "--json"))
+    assert profile["copies"] == {"count": 2, "bytes": 2 * 2 * 4 * 24 * 5}
+
+
+def test_work_follows_the_rows(tmp_path):
+    """Where rows are counted at run time, blocks of rows that do not count compute nothing, and parts of a weight gradient's split sum that
+    have no rows are not there."""
+    nagc("model", "--preset", "tiny", "--set", "layers=1", "--set", "width=32", "--set", "heads=2", "--set", "seq=128", "--set", "batch=3",
+         "--set", "mod_policy=threshold", "--set", "mod_kv=routed", "--set", "mod_exempt=0", "-o", tmp_path / "routed.mlir")
+    whole, half = (json.loads(nagc("profile", tmp_path / "routed.mlir", "--json", "--mod-rate", rate))["kernels"] for rate in (0, 0.5))
+    pairs = {a["name"]: (a, b) for a, b in zip(whole, half)}
+    all_rows, some = pairs["weight_grad_kernel"]
+    assert re.search(r"split_k = [48]", some["parts"][0]["schedule"])
+    assert some["bytes_unique"] < 0.55 * all_rows["bytes_unique"]
+    for name in ("take_rotate_put_kernel", "take_rotate_vjp_gate_vjp_kernel"):
+        all_rows, some = next(pair for key, pair in pairs.items() if key.startswith(name))
+        assert some["flops"] < 0.75 * all_rows["flops"], name
+
+
+@pytest.mark.parametrize("policy", ["capacity", "threshold"])
+def test_routing_copies_nothing(tmp_path, policy):
+    """Of a stream or more; the offsets of what is executed are written twice."""
+    rate = ["--set", "mod_rate=0.25"] if policy == "capacity" else []
+    nagc("model", "--preset", "tiny", "--set", "layers=4", "--set", "width=32", "--set", "heads=2", "--set", "seq=16", "--set", "batch=2",
+         "--set", f"mod_policy={policy}", "--set", "mod_kv=routed", *rate, "-o", tmp_path / "routed.mlir")
+    profile = json.loads(nagc("profile", tmp_path / "routed.mlir", "--json"))
+    stream = 2 * 16 * 32 * 4
+    assert profile["copies"]["count"] > 0 and profile["copies"]["bytes"] < 2 * stream
 
 
 def test_the_page_stands_alone(model, step):

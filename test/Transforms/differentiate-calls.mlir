@@ -59,6 +59,33 @@ func.func @f(%x: tensor<8x16xf32>, %w: tensor<4x8x16xf32>) -> tensor<8x16xf32> {
 
 // -----
 
+// Slices that two repeats visit lie side by side in the gradient; of what neither visits it is zero.
+
+// CHECK-LABEL: func.func private @scale(
+// CHECK:       func.func @f.gradients(
+// CHECK:         %[[ZEROS:.*]] = arith.constant dense<0.0{{.*}}> : tensor<4x8x16xf32>
+// CHECK:         %{{.*}}, %[[LAST:.*]]:2 = nag.repeat @scale.backward 1
+// CHECK:         %[[SOME:.*]] = tensor.insert_slice %[[LAST]]#1 into %[[ZEROS]][2, 0, 0]
+// CHECK:         %{{.*}}, %[[FIRST:.*]]:2 = nag.repeat @scale.backward 2
+// CHECK-NOT:     arith.addf
+// CHECK:         %[[DV:.*]] = tensor.concat dim(0) %[[FIRST]]#0, %[[LAST]]#0
+// CHECK:         %[[DW:.*]] = tensor.insert_slice %[[FIRST]]#1 into %[[SOME]][0, 0, 0]
+// CHECK:         return %{{.*}}, %[[DV]], %[[DW]]
+func.func private @scale(%x: tensor<8x16xf32>, %v: tensor<8x16xf32>, %w: tensor<8x16xf32>) -> tensor<8x16xf32> {
+  %y = arith.mulf %x, %v : tensor<8x16xf32>
+  %z = arith.mulf %y, %w : tensor<8x16xf32>
+  return %z : tensor<8x16xf32>
+}
+func.func @f(%x: tensor<8x16xf32>, %v: tensor<3x8x16xf32>, %w: tensor<4x8x16xf32>) -> tensor<8x16xf32> {
+  %y = nag.repeat @scale 2 carry(%x) stacked(%v, %w) shared() {first = 0}
+      : (tensor<8x16xf32>), (tensor<3x8x16xf32>, tensor<4x8x16xf32>), () -> (tensor<8x16xf32>), ()
+  %z = nag.repeat @scale 1 carry(%y) stacked(%v, %w) shared() {first = 2}
+      : (tensor<8x16xf32>), (tensor<3x8x16xf32>, tensor<4x8x16xf32>), () -> (tensor<8x16xf32>), ()
+  return %z : tensor<8x16xf32>
+}
+
+// -----
+
 // A function that is used in two ways has two pairs of derivatives, each with one ending.
 
 // CHECK-LABEL: func.func private @square(

@@ -86,6 +86,16 @@ struct Kernel {
   double getSeconds() const;
 };
 
+/// Copies from one place of the device's memory to another, which no kernel
+/// makes.
+struct Copies {
+  int64_t count = 0;
+  int64_t bytes = 0;
+
+  /// Each byte is read and written.
+  int64_t getTraffic() const { return 2 * bytes; }
+};
+
 struct Profile {
   std::string chip, precision;
   /// The GPU whose times these are; empty: the PTX machine's counters.
@@ -96,6 +106,7 @@ struct Profile {
   /// The functions that were run, each once.
   std::vector<std::string> functions;
   std::vector<Kernel> kernels;
+  Copies copies;
   /// Launches that were counted; the others are taken to be like the first.
   int64_t runs = 0;
   bool hasResources = false;
@@ -139,11 +150,11 @@ struct Options {
 /// a GPU launches are timed instead. Diagnostics go to the context's handler.
 llvm::Expected<Profile> measure(mlir::ModuleOp program, const Options &options);
 
-/// A table for people: a line per kernel and one of totals, of counters or of
-/// times.
+/// A table for people: a line per kernel and one of totals, of counters, with
+/// one of copies, or of times.
 void print(const Profile &profile, llvm::raw_ostream &os);
-/// {"chip", "functions", "devices": [...], "kernels": [...], "totals"}; with
-/// times for counters and bounds where a GPU took them.
+/// {"chip", "functions", "devices": [...], "kernels": [...], "copies",
+/// "totals"}; with times for counters and bounds where a GPU took them.
 llvm::json::Value toJSON(const Profile &profile);
 
 } // namespace nag::profile

@@ -97,6 +97,7 @@ function traffic() {
   const t = profile.totals;
   rows.push(["step", "", t.launches, t.bytes_requested, t.requested_ratio, t.unique_ratio, t.sectors_ratio, t.flops, percent(t.tensor_share),
     null, null, "", ...bounds.map((name) => micro(t.bound_seconds[name]))]);
+  rows.push(["copies, by no kernel", "", profile.copies.count, profile.copies.bytes, ...head.slice(4).map(() => "")]);
   box.append(table(head, rows));
   return box;
 }

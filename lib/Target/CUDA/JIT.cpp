@@ -86,6 +86,9 @@ private:
 //===----------------------------------------------------------------------===//
 
 Error LaunchContext::load(const LoweredProgram &program, StringRef image) {
+  // A program may only hand on or copy what it is given.
+  if (program.kernels.empty())
+    return Error::success();
   auto loaded = LoadedModule::load(device, image);
   if (!loaded)
     return loaded.takeError();
@@ -135,8 +138,11 @@ void LaunchContext::launchKernel(const Kernel &kernel, const int64_t *sizes,
 }
 
 void LaunchContext::copy(void *to, const void *from, int64_t bytes) {
-  if (failure.empty())
-    keep(device.copy(to, from, bytes));
+  if (!failure.empty())
+    return;
+  if (observer)
+    observer->copy(bytes);
+  keep(device.copy(to, from, bytes));
 }
 
 /// Constants stand in the loaded host code: their addresses are theirs alone.

@@ -30,6 +30,8 @@ public:
   virtual void launch(size_t, llvm::function_ref<void()> launchKernel) {
     launchKernel();
   }
+  /// So many bytes of device memory are copied to another place of it.
+  virtual void copy(int64_t) {}
 };
 
 struct CompileOptions {

@@ -39,6 +39,21 @@ bool nag::isInPlace(func::FuncOp function, unsigned index) {
   return findUpdatedArgument(function, index).has_value();
 }
 
+std::optional<unsigned> nag::findStackOf(func::FuncOp callee, unsigned carry,
+                                         unsigned numCarry) {
+  for (unsigned index = numCarry; index < callee.getNumResults(); ++index) {
+    auto forwards =
+        callee.getResultAttrOfType<IntegerAttr>(index, kForwardsAttrName);
+    if (forwards && forwards.getInt() == carry)
+      return index;
+  }
+  return std::nullopt;
+}
+
+bool nag::isUpdated(func::FuncOp callee, unsigned index) {
+  return callee.getResultAttr(index, kUpdatesAttrName) != nullptr;
+}
+
 SmallVector<unsigned> nag::getResultBuffers(func::FuncOp function) {
   SmallVector<unsigned> buffers;
   unsigned next = function.getNumArguments();
@@ -48,6 +63,8 @@ SmallVector<unsigned> nag::getResultBuffers(func::FuncOp function) {
     else if (auto forwarded = function.getResultAttrOfType<IntegerAttr>(
                  index, kForwardsAttrName))
       buffers.push_back(forwarded.getInt());
+    else if (isUpdated(function, index))
+      buffers.push_back(index);
     else
       buffers.push_back(next++);
   }

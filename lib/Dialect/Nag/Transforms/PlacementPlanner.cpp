@@ -1,98 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "PlacementPlanner.h"
-#include "nag/Dialect/Nag/Transforms/HostOps.h"
+#include "HostUses.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nag;
-
-static int64_t bytesOf(Value value) { return getTypeBytes(value.getType()); }
-
-/// The tensor that a reshape or contiguous slice `value` looks into, with the
-/// byte offset; nothing when `value` is no such view.
-static std::optional<ViewPart> getViewOf(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || isa<tensor::ConcatOp, tensor::InsertSliceOp>(op))
-    return std::nullopt;
-  auto parts = getViewParts(op);
-  return parts ? std::optional(parts->front()) : std::nullopt;
-}
-
-/// Calls `visit` on each use of the memory that `value` looks into or is looked
-/// into, through reshapes and slices.
-static void forEachUse(Value value, function_ref<void(OpOperand &)> visit) {
-  while (auto view = getViewOf(value))
-    value = view->whole;
-  SmallVector<Value> worklist{value};
-  while (!worklist.empty())
-    for (OpOperand &use : worklist.pop_back_val().getUses()) {
-      Operation *user = use.getOwner();
-      if (user->getNumResults() == 1 && getViewOf(user->getResult(0)))
-        worklist.push_back(user->getResult(0));
-      else
-        visit(use);
-    }
-}
-
-/// True when `use` is a carry that comes out of its nag.repeat unchanged, in
-/// the memory where it went in.
-static bool isForwardedCarry(OpOperand &use, SymbolTableCollection &symbols) {
-  auto repeat = dyn_cast<RepeatOp>(use.getOwner());
-  if (!repeat || use.getOperandNumber() >= repeat.getCarry().size())
-    return false;
-  auto callee = symbols.lookupNearestSymbolFrom<func::FuncOp>(
-      repeat, repeat.getCalleeAttr());
-  return callee.getResultAttr(use.getOperandNumber(), kForwardsAttrName) !=
-         nullptr;
-}
-
-/// True when `user` alone reads the memory of `value` from there on, and reads
-/// it once.
-static bool diesAt(Value value, Operation *user,
-                   SymbolTableCollection &symbols) {
-  unsigned uses = 0;
-  bool dies = true;
-  forEachUse(value, [&](OpOperand &use) {
-    uses += use.getOwner() == user;
-    dies &= !user->isBeforeInBlock(use.getOwner()) &&
-            !isForwardedCarry(use, symbols);
-  });
-  return dies && uses == 1;
-}
-
-/// The input that the kernel of `launch` names, by the attribute `name`, for
-/// result `index`.
-static std::optional<unsigned> getNamedInput(LaunchOp launch, unsigned index,
-                                             StringRef name,
-                                             SymbolTableCollection &symbols) {
-  auto kernel = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(
-      launch, launch.getKernelAttr());
-  if (!kernel)
-    return std::nullopt;
-  auto input = kernel.getArgAttrOfType<IntegerAttr>(
-      launch.getInputs().size() + index, name);
-  if (!input || uint64_t(input.getInt()) >= launch.getInputs().size())
-    return std::nullopt;
-  return input.getInt();
-}
-
-/// The input that result `index` of `launch` may overwrite.
-static std::optional<unsigned> getSharedInput(LaunchOp launch, unsigned index,
-                                              SymbolTableCollection &symbols) {
-  auto input = getNamedInput(launch, index, kSharesAttrName, symbols);
-  if (!input ||
-      bytesOf(launch.getInputs()[*input]) != bytesOf(launch->getResult(index)))
-    return std::nullopt;
-  return input;
-}
-
-/// The input whose contents must stand where result `index` of `launch` does.
-static std::optional<unsigned> getUpdatedInput(LaunchOp launch, unsigned index,
-                                               SymbolTableCollection &symbols) {
-  return getNamedInput(launch, index, kUpdatesAttrName, symbols);
-}
 
 /// True when `insert` and the insertions below it put disjoint slices into an
 /// empty tensor, each used by the next alone: the order of writing is free.
@@ -128,6 +42,7 @@ PlacementPlanner::PlacementPlanner(func::FuncOp hostFunction,
 
 void PlacementPlanner::run() {
   Block &block = function.getBody().front();
+  placeUpdates();
   for (auto call : llvm::to_vector(block.getOps<func::CallOp>()))
     aliasUpdates(call);
   for (Operation *op = block.getTerminator(); op; op = op->getPrevNode())
@@ -194,6 +109,10 @@ bool PlacementPlanner::request(Value value, Place place) {
   return true;
 }
 
+static func::FuncOp getCallee(RepeatOp op, SymbolTableCollection &symbols) {
+  return symbols.lookupNearestSymbolFrom<func::FuncOp>(op, op.getCalleeAttr());
+}
+
 /// The operand that `result` may stand in while its op still reads it.
 static std::optional<unsigned> getOverwritten(OpResult result,
                                               SymbolTableCollection &symbols) {
@@ -201,6 +120,9 @@ static std::optional<unsigned> getOverwritten(OpResult result,
     return getSharedInput(launch, result.getResultNumber(), symbols);
   if (auto insert = dyn_cast<tensor::InsertSliceOp>(result.getOwner()))
     return insert.getDestMutable().getOperandNumber();
+  if (auto repeat = dyn_cast<RepeatOp>(result.getOwner()))
+    if (isUpdated(getCallee(repeat, symbols), result.getResultNumber()))
+      return result.getResultNumber();
   return std::nullopt;
 }
 
@@ -234,6 +156,7 @@ Value PlacementPlanner::insertCopy(Value value, Place place,
   auto copy = CopyOp::create(builder, before->getLoc(), value);
   places[copy] = place;
   ++numCopies;
+  copiedBytes += bytesOf(value);
   return copy;
 }
 
@@ -298,12 +221,21 @@ void PlacementPlanner::visitLaunch(LaunchOp op) {
   }
 }
 
+/// What a layer updates in place stands in the argument throughout.
+void PlacementPlanner::placeUpdates() {
+  for (BlockArgument argument : function.getArguments()) {
+    unsigned index = argument.getArgNumber();
+    if (!function.getArgAttr(index, kOverwrittenAttrName))
+      continue;
+    for (Value update : findUpdates(argument, symbols))
+      places[update] = Place{index, 0};
+  }
+}
+
 /// True when `op` is the last to read `value` and the memory may be written: it
 /// is made here, or is an argument that a result replaces.
 bool PlacementPlanner::mayOverwrite(Value value, Operation *op) {
-  Value base = value;
-  while (auto view = getViewOf(base))
-    base = view->whole;
+  Value base = getViewRoot(value);
   if (auto argument = dyn_cast<BlockArgument>(base);
       argument &&
       !llvm::is_contained(getResultBuffers(function), argument.getArgNumber()))
@@ -327,55 +259,71 @@ void PlacementPlanner::aliasUpdates(func::CallOp op) {
   }
 }
 
-func::FuncOp PlacementPlanner::getCallee(RepeatOp op) const {
-  return symbols.lookupNearestSymbolFrom<func::FuncOp>(op, op.getCalleeAttr());
-}
-
-/// Carry results that the callee forwards stand where the carry stands. A
-/// stacked result that is the carry itself makes a stack with one slice more:
-/// iteration i finds its carry in slice i and writes slice i+1.
+/// Carry results that the callee forwards stand where the carry stands.
 void PlacementPlanner::aliasForwards(RepeatOp op) {
-  unsigned numCarry = op.getCarry().size();
-  func::FuncOp callee = getCallee(op);
-  for (unsigned index = 0; index < op->getNumResults(); ++index) {
-    auto forwards =
-        callee.getResultAttrOfType<IntegerAttr>(index, kForwardsAttrName);
+  func::FuncOp callee = getCallee(op, symbols);
+  for (unsigned index = 0; index < op.getCarry().size(); ++index) {
     Value result = op->getResult(index);
-    if (!forwards || places.contains(result) || aliases.contains(result))
-      continue;
-    Value carry = op.getCarry()[forwards.getInt()];
-    if (index < numCarry) {
-      aliases[result] = {carry, 0};
-      continue;
-    }
-    int64_t stackBytes = bytesOf(result);
-    places[result] = addBuffer(stackBytes + bytesOf(carry));
-    aliases[op->getResult(forwards.getInt())] = {result, stackBytes};
+    if (callee.getResultAttr(index, kForwardsAttrName) &&
+        !places.contains(result) && !aliases.contains(result))
+      aliases[result] = {op.getCarry()[index], 0};
   }
 }
 
-/// The tensor that `value` is a view of, or `value`.
-static Value getViewRoot(Value value) {
-  while (auto view = getViewOf(value))
-    value = view->whole;
-  return value;
+/// A stacked result that is carry `carry` itself: iteration i finds its carry
+/// in slice i and writes slice i+1. The last one writes where the carry's
+/// result is wanted, else behind the stack.
+void PlacementPlanner::placeStack(RepeatOp op, unsigned carry, Value stack) {
+  Value result = op->getResult(carry);
+  if (!places.contains(stack) && !places.contains(result)) {
+    int64_t stackBytes = bytesOf(stack);
+    Place place = addBuffer(stackBytes + bytesOf(result));
+    places[stack] = place;
+    places[result] = {place.buffer, stackBytes};
+  }
+  Place first = ensurePlace(stack);
+  ensurePlace(result);
+  placeOrCopy(op.getCarry()[carry], first, op.getCarryMutable()[carry]);
+  carryPlaces[op].append(2, *resolve(result));
+}
+
+/// A carry that the callee updates in place stands where its result does.
+void PlacementPlanner::placeUpdated(RepeatOp op, unsigned carry) {
+  Place place = ensurePlace(op->getResult(carry));
+  placeOrOverwrite(op.getCarryMutable()[carry], place);
+  carryPlaces[op].append(2, place);
+}
+
+/// Makes the operand `use`, which its op overwrites, stand at `place`.
+void PlacementPlanner::placeOrOverwrite(OpOperand &use, Place place) {
+  if (isAt(use.get(), place) ||
+      (diesAt(use.get(), use.getOwner(), symbols) && request(use.get(), place)))
+    return;
+  use.set(insertCopy(use.get(), place, use.getOwner()));
 }
 
 /// A carry alternates between two buffers so that the last iteration writes the
 /// result's. The first carry may stand in the one that iteration 0 leaves
-/// alone.
+/// alone, and must where the callee overwrites it.
 void PlacementPlanner::placeAlternating(RepeatOp op, unsigned carry) {
   Place last = ensurePlace(op.getCarryResults()[carry]);
+  OpOperand &use = op.getCarryMutable()[carry];
+  bool isOverwritten =
+      getCallee(op, symbols).getArgAttr(carry, kOverwrittenAttrName) != nullptr;
   SmallVector<Place> &slots = carryPlaces[op];
   if (op.getCount() == 1) {
     slots.append({last, last});
+    if (isOverwritten)
+      placeOrOverwrite(use, addBuffer(bytesOf(use.get())));
     return;
   }
-  Place other = addBuffer(bytesOf(op.getCarry()[carry]));
+  Place other = addBuffer(bytesOf(use.get()));
   bool isOdd = op.getCount() % 2 == 1;
   slots.append({isOdd ? last : other, isOdd ? other : last});
-  if (diesAt(op.getCarry()[carry], op, symbols))
-    request(op.getCarry()[carry], slots.back());
+  if (isOverwritten)
+    placeOrOverwrite(use, slots.back());
+  else if (diesAt(use.get(), op, symbols))
+    request(use.get(), slots.back());
 }
 
 /// Gives a carry that its nag.repeat hands back unchanged a place to stand in.
@@ -406,22 +354,21 @@ Value PlacementPlanner::placeForwarded(OpOperand &use) {
 
 void PlacementPlanner::visitRepeat(RepeatOp op) {
   aliasForwards(op);
-  for (Value result : op->getResults())
-    if (!aliases.contains(result))
-      ensurePlace(result);
   carryPlaces[op];
+  func::FuncOp callee = getCallee(op, symbols);
   for (unsigned carry = 0; carry < op.getCarry().size(); ++carry) {
-    Value result = op.getCarryResults()[carry];
-    auto alias = aliases.find(result);
-    if (alias == aliases.end()) {
+    Value result = op->getResult(carry);
+    if (auto stack = findStackOf(callee, carry, op.getCarry().size())) {
+      placeStack(op, carry, op->getResult(*stack));
+    } else if (isUpdated(callee, carry)) {
+      placeUpdated(op, carry);
+    } else if (!aliases.contains(result)) {
       placeAlternating(op, carry);
-      continue;
+    } else {
+      aliases[result].first = placeForwarded(op.getCarryMutable()[carry]);
+      carryPlaces[op].append(2, *resolve(result));
     }
-    OpOperand &use = op.getCarryMutable()[carry];
-    if (alias->second.first != use.get())
-      placeOrCopy(use.get(), *resolve(alias->second.first), use);
-    else
-      aliases[result].first = placeForwarded(use);
-    carryPlaces[op].append(2, *resolve(result));
   }
+  for (Value result : op.getStackedResults())
+    ensurePlace(result);
 }

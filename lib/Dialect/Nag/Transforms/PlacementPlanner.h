@@ -24,6 +24,8 @@ public:
 
   llvm::SmallVector<Buffer> &getBuffers() { return buffers; }
   unsigned getNumCopies() const { return numCopies; }
+  /// Of all copies.
+  int64_t getCopiedBytes() const { return copiedBytes; }
   /// Per carry of `repeat`, the places of the first and the second iteration's
   /// results.
   llvm::ArrayRef<Place> getCarryPlaces(RepeatOp repeat) const {
@@ -38,9 +40,13 @@ private:
   void visitRepeat(RepeatOp op);
   void aliasUpdates(mlir::func::CallOp op);
   bool mayOverwrite(mlir::Value value, mlir::Operation *op);
+  void placeUpdates();
   void aliasForwards(RepeatOp op);
   mlir::Value placeForwarded(mlir::OpOperand &use);
+  void placeStack(RepeatOp op, unsigned carry, mlir::Value stack);
+  void placeUpdated(RepeatOp op, unsigned carry);
   void placeAlternating(RepeatOp op, unsigned carry);
+  void placeOrOverwrite(mlir::OpOperand &use, Place place);
 
   Place addBuffer(int64_t bytes);
   Place ensurePlace(mlir::Value value);
@@ -50,7 +56,6 @@ private:
   void placeOrCopy(mlir::Value part, Place place, mlir::OpOperand &use);
   mlir::Value insertCopy(mlir::Value value, Place place,
                          mlir::Operation *before);
-  mlir::func::FuncOp getCallee(RepeatOp op) const;
 
   mlir::func::FuncOp function;
   mlir::SymbolTableCollection &symbols;
@@ -60,6 +65,7 @@ private:
   llvm::DenseMap<mlir::Value, std::pair<mlir::Value, int64_t>> aliases;
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<Place>> carryPlaces;
   unsigned numCopies = 0;
+  int64_t copiedBytes = 0;
 };
 
 } // namespace nag

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-plan-buffers: a static memory plan of the host program.
+#include "HostUses.h"
 #include "PlacementPlanner.h"
-#include "nag/Dialect/Nag/Transforms/HostOps.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -52,8 +52,10 @@ struct PlanBuffersPass : nag::impl::NagPlanBuffersBase<PlanBuffersPass> {
       if (failed(verifyHost(function)) ||
           failed(sortCalleesFirst(function, graph, order, isDone)))
         return signalPassFailure();
-    for (func::FuncOp function : order)
+    for (func::FuncOp function : order) {
       markForwards(function, graph.callers.lookup(function));
+      markUpdates(function, graph.callers.lookup(function));
+    }
     for (func::FuncOp function : order)
       plan(function, graph.callees.lookup(function));
   }
@@ -64,6 +66,7 @@ private:
                                  SmallVectorImpl<func::FuncOp> &order,
                                  DenseMap<func::FuncOp, bool> &isDone);
   void markForwards(func::FuncOp function, ArrayRef<Operation *> callers);
+  void markUpdates(func::FuncOp function, ArrayRef<Operation *> callers);
   void plan(func::FuncOp function, ArrayRef<CallGraph::Call> calls);
 };
 
@@ -141,6 +144,32 @@ void PlanBuffersPass::markForwards(func::FuncOp function,
     function.setResultAttr(
         index, kForwardsAttrName,
         IntegerAttr::get(IntegerType::get(&getContext(), 64), carry));
+  }
+}
+
+/// Marks the carries that a layer updates in place, where all that call it are
+/// loops over layers.
+void PlanBuffersPass::markUpdates(func::FuncOp function,
+                                  ArrayRef<Operation *> callers) {
+  if (!function.isPrivate() || callers.empty())
+    return;
+  unsigned numCarry = function.getNumArguments();
+  for (Operation *caller : callers) {
+    auto repeat = dyn_cast<RepeatOp>(caller);
+    numCarry =
+        std::min<unsigned>(numCarry, repeat ? repeat.getCarry().size() : 0);
+  }
+  SymbolTableCollection symbols;
+  Operation *ret = function.getBody().front().getTerminator();
+  for (unsigned carry = 0; carry < numCarry; ++carry) {
+    SmallVector<Value> updates =
+        findUpdates(function.getArgument(carry), symbols);
+    if (updates.empty())
+      continue;
+    auto mark = UnitAttr::get(&getContext());
+    function.setArgAttr(carry, kOverwrittenAttrName, mark);
+    if (ret->getOperand(carry) == updates.back())
+      function.setResultAttr(carry, kUpdatesAttrName, mark);
   }
 }
 
@@ -226,5 +255,6 @@ void PlanBuffersPass::plan(func::FuncOp function,
   function.emitRemark() << "workspace " << bytes << " bytes; without reuse "
                         << costs.totalBytes << "; largest live set "
                         << costs.liveBytes << "; " << planner.getNumCopies()
-                        << " copies";
+                        << " copies of " << planner.getCopiedBytes()
+                        << " bytes";
 }

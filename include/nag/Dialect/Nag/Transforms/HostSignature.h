@@ -19,9 +19,23 @@ std::string getResultBufferName(mlir::func::FuncOp function, unsigned index);
 
 /// For each result of `function` the number of the buffer that holds it: that
 /// of the argument of the same name when the function is public (an update in
-/// place), that of the argument it forwards (nag.forwards), else one of its
-/// own behind the arguments.
+/// place), that of the argument it forwards (nag.forwards), that of the carry
+/// that it updates (nag.updates), else one of its own behind the arguments.
 llvm::SmallVector<unsigned> getResultBuffers(mlir::func::FuncOp function);
+
+/// On a carry of a layer function: it is updated in place, so that the caller
+/// finds other contents there. A unit attribute. Where the carry's result is
+/// what became of it, that has nag.updates (a unit attribute here).
+inline constexpr llvm::StringLiteral kOverwrittenAttrName = "nag.overwritten";
+
+/// True when result `index` of a layer function stands in argument `index`,
+/// which the function updates.
+bool isUpdated(mlir::func::FuncOp callee, unsigned index);
+
+/// The stacked result that holds carry `carry`, where a layer function with so
+/// many carries hands it back as one.
+std::optional<unsigned> findStackOf(mlir::func::FuncOp callee, unsigned carry,
+                                    unsigned numCarry);
 
 /// True when result `index` stands in an argument's buffer because both have
 /// one name.

@@ -291,10 +291,13 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
 
     The carry of a nag.repeat alternates between two buffers. A carry that the callee also returns as a stacked result, as
     the forward pass of a differentiated layer does with its input, lives in the stack: iteration i reads slice i and
-    writes slice i+1, and nothing is copied.
+    writes slice i+1, the last one where the result is wanted, and nothing is copied. A carry of which the callee's kernels write some rows in
+    place (`nag.updates` on their destinations) stands in one buffer throughout, so that the other rows are neither read nor written; where it
+    is still needed behind the loop, the loop gets a copy.
 
     Attributes: `nag.slots` (one `#nag.slot` per tensor result), `nag.carry_slots` and `nag.callee_slot` (nag.repeat, func.call),
-    `nag.forwards` on results that stand in an argument, `nag.workspace_bytes` on the function.
+    `nag.forwards` on results that stand in an argument, `nag.overwritten` on carries that a callee updates in place and `nag.updates` on the
+    results that they become, `nag.workspace_bytes` on the function.
 
     ```mlir
     %y = nag.launch @kernels::@relu2(%x) {nag.slots = [#nag.slot<workspace at 0>]} : (tensor<8x16xf32>) -> tensor<8x16xf32>

@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nag;
@@ -229,4 +230,63 @@ SmallVector<Cotangent> nag::buildCallVJP(const CallSite &site,
   CallReverser reverser(site, activity, derivative, builder);
   reverser.replaceByForward();
   return reverser.buildBackward(resultCotangents);
+}
+
+//===----------------------------------------------------------------------===//
+// Cotangents of stacks that several calls share
+//===----------------------------------------------------------------------===//
+
+/// The insertions of slices into zeros that make `value`, the last one first;
+/// none when it is made in another way.
+static SmallVector<tensor::InsertSliceOp> findInsertions(Value value) {
+  SmallVector<tensor::InsertSliceOp> insertions;
+  while (auto insert = value.getDefiningOp<tensor::InsertSliceOp>()) {
+    insertions.push_back(insert);
+    value = insert.getDest();
+  }
+  if (!matchPattern(value, m_AnyZeroFloat()))
+    insertions.clear();
+  return insertions;
+}
+
+/// The insertions ordered by where they begin along the first dimension; none
+/// when two of them meet or one is cut along another dimension.
+static SmallVector<tensor::InsertSliceOp>
+sortApart(SmallVector<tensor::InsertSliceOp> insertions) {
+  auto begin = [](tensor::InsertSliceOp op) { return op.getStaticOffset(0); };
+  llvm::sort(insertions, [&](auto a, auto b) { return begin(a) < begin(b); });
+  int64_t end = 0;
+  for (tensor::InsertSliceOp insert : insertions) {
+    ArrayRef<int64_t> slice = insert.getSourceType().getShape();
+    ArrayRef<int64_t> stack = insert.getResultType().getShape();
+    if (insert.isDynamicOffset(0) || !insert.hasUnitStride() ||
+        slice.size() != stack.size() || begin(insert) < end ||
+        slice.drop_front() != stack.drop_front())
+      return {};
+    end = begin(insert) + slice.front();
+  }
+  return insertions;
+}
+
+Value nag::joinStacks(OpBuilder &builder, Location loc, Value sum, Value term) {
+  SmallVector<tensor::InsertSliceOp> left = findInsertions(sum);
+  SmallVector<tensor::InsertSliceOp> right = findInsertions(term);
+  if (left.empty() || right.size() != 1)
+    return Value();
+  tensor::InsertSliceOp last = right.front();
+  llvm::append_range(left, right);
+  SmallVector<tensor::InsertSliceOp> all = sortApart(std::move(left));
+  if (all.empty())
+    return Value();
+  int64_t slices = 0;
+  SmallVector<Value> parts;
+  for (tensor::InsertSliceOp insert : all) {
+    parts.push_back(insert.getSource());
+    slices += insert.getSourceType().getDimSize(0);
+  }
+  if (slices == last.getResultType().getDimSize(0))
+    return tensor::ConcatOp::create(builder, loc, /*dim=*/0, parts);
+  return tensor::InsertSliceOp::create(
+      builder, loc, last.getSource(), sum, last.getMixedOffsets(),
+      last.getMixedSizes(), last.getMixedStrides());
 }

@@ -22,6 +22,11 @@ void appendTensors(mlir::ImplicitLocOpBuilder &builder, Cotangent cotangent,
                    mlir::Type type,
                    llvm::SmallVectorImpl<mlir::Value> &tensors);
 
+/// The sum of two cotangents of a stack of which calls have visited slices that
+/// do not meet: those slices side by side. Null when they are not such.
+mlir::Value joinStacks(mlir::OpBuilder &builder, mlir::Location loc,
+                       mlir::Value sum, mlir::Value term);
+
 /// Takes the cotangent of a value of type `type` from the front of `tensors`.
 Cotangent takeCotangent(mlir::Type type, mlir::ValueRange &tensors);
 

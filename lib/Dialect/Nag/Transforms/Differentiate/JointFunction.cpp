@@ -204,6 +204,8 @@ private:
   Value add(Value sum, Value term, Location loc) {
     if (!sum || !term)
       return sum ? sum : term;
+    if (Value joined = joinStacks(builder, loc, sum, term))
+      return joined;
     return arith::AddFOp::create(builder, loc, sum, term);
   }
 
