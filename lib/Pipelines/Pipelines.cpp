@@ -70,6 +70,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   fuse.joinProducts = fuse.epilogues = fuse.multiTensor = options.fuse;
   fuse.keepProducts = options.fuse && options.keepProducts;
   fuse.gatherRows = options.fuse && options.gatherRows;
+  fuse.prologues = options.fuse && options.prologues;
   fuse.tileColumns = options.tileColumns;
   fuse.laneColumns = options.laneColumns;
   fuse.remarks = options.remarks;

@@ -5,6 +5,7 @@
 #include "Machine.h"
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/Prologues.h"
 #include "nag/Runtime/CUDA/Device.h"
 
 #include "llvm/ADT/MapVector.h"
@@ -57,6 +58,7 @@ static int64_t countArgumentBytes(mlir::func::FuncOp kernel) {
 
 static Kernel describe(mlir::func::FuncOp function) {
   SmallVector<mlir::Operation *> ops = collectComputation(function);
+  append_range(ops, collectPrologues(function.getBody().front()));
   Kernel kernel;
   kernel.name = function.getName().str();
   kernel.ops = listOps(ops);

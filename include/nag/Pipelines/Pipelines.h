@@ -92,6 +92,11 @@ struct ProgramPipelineOptions
       *this, "gather-rows",
       llvm::cl::desc("let products read the rows of nag.take where they are"),
       llvm::cl::init(false)};
+  Option<bool> prologues{
+      *this, "prologues",
+      llvm::cl::desc("let products compute elements of operands as they load "
+                     "them, where that is cheaper"),
+      llvm::cl::init(false)};
   Option<bool> keepProducts{
       *this, "keep-products",
       llvm::cl::desc("run a product before the ops that follow it in its "

@@ -3,6 +3,7 @@
 #include "Gemm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace nag;
@@ -12,36 +13,35 @@ static int64_t countElements(ArrayRef<int64_t> shape) {
   return ShapedType::getNumElements(shape);
 }
 
-/// Rows that nag.take picks are read where they are.
-static Operand describeOperand(Value tensor, bool kContiguous) {
-  auto take = tensor.getDefiningOp<TakeOp>();
-  if (!take)
-    return {tensor, kContiguous};
-  return {take.getSource(), kContiguous, take.getIndices()};
-}
-
 /// A row of the result is a row of the input.
-static Problem describeProduct(LinearOp op) {
+static FailureOr<Problem> describeProduct(LinearOp op) {
   ArrayRef<int64_t> input = op.getInput().getType().getShape();
   Problem problem;
   problem.m = countElements(input.drop_back());
   problem.n = op.getResult().getType().getShape().back();
   problem.k = input.back();
-  problem.a = describeOperand(op.getInput(), /*kContiguous=*/true);
+  auto rows = describeOperand(op.getInput(), /*kContiguous=*/true);
+  if (failed(rows))
+    return failure();
+  problem.a = *rows;
   problem.b = {op.getWeight(), /*kContiguous=*/!op.getTransposeWeight()};
   problem.result = op.getResult();
   return problem;
 }
 
 /// The sum goes over the rows of both operands.
-static Problem describeProduct(WeightGradOp op) {
+static FailureOr<Problem> describeProduct(WeightGradOp op) {
   ArrayRef<int64_t> result = op.getWeightGrad().getType().getShape();
   Problem problem;
   problem.m = result[0];
   problem.n = result[1];
   problem.k = countElements(op.getInput().getType().getShape().drop_back());
-  problem.a = describeOperand(op.getResultGrad(), /*kContiguous=*/false);
-  problem.b = describeOperand(op.getInput(), /*kContiguous=*/false);
+  auto rows = describeOperand(op.getResultGrad(), /*kContiguous=*/false);
+  auto columns = describeOperand(op.getInput(), /*kContiguous=*/false);
+  if (failed(rows) || failed(columns))
+    return failure();
+  problem.a = *rows;
+  problem.b = *columns;
   problem.result = op.getWeightGrad();
   return problem;
 }
@@ -72,8 +72,12 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
   if (failed(verifyTypes(op)))
     return failure();
   auto linear = dyn_cast<LinearOp>(op);
-  Problem problem = linear ? describeProduct(linear)
-                           : describeProduct(cast<WeightGradOp>(op));
+  FailureOr<Problem> described = linear
+                                     ? describeProduct(linear)
+                                     : describeProduct(cast<WeightGradOp>(op));
+  if (failed(described))
+    return failure();
+  Problem problem = *described;
   if (problem.k == 0)
     return op->emitOpError("expected a sum of at least one product for a GPU "
                            "kernel");
@@ -81,6 +85,19 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
   problem.offsets = findRowCount(op);
   problem.countsK = problem.offsets && !linear;
   return problem;
+}
+
+/// " (relu2 as loaded)": the ops of prologues, each once.
+static std::string describePrologues(ArrayRef<Product> products) {
+  llvm::SmallSetVector<StringRef, 4> names;
+  for (const Product &product : products)
+    for (const Problem &term : product.terms)
+      for (const Operand &operand : {term.a, term.b})
+        if (operand.prologue)
+          operand.prologue->collectNames(names);
+  if (names.empty())
+    return "";
+  return " (" + llvm::join(names, ", ") + " as loaded)";
 }
 
 namespace {
@@ -110,7 +127,7 @@ protected:
   /// Products of f32 on tensor cores have other schedules.
   std::string getKeySuffix() const override {
     bool isTF32 = products.front().getFirst().unit == Unit::TF32;
-    return isTF32 ? " tf32" : "";
+    return (isTF32 ? " tf32" : "") + describePrologues(products);
   }
 
 private:

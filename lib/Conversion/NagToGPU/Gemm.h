@@ -11,6 +11,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
 #include <map>
+#include <memory>
 
 namespace nag::gemm {
 
@@ -19,11 +20,13 @@ enum class Unit { FMA, BF16, TF32 };
 
 /// An operand of a product over k. In memory it is [rows, k] where k is
 /// contiguous, else [k, rows]. With `indices`, row (or k) i is the one of the
-/// tensor that element i names (nag.take).
+/// tensor that element i names (nag.take). With a prologue, its elements are
+/// what that makes of the tensor's.
 struct Operand {
   mlir::Value tensor;
   bool kContiguous;
   mlir::Value indices = nullptr;
+  std::shared_ptr<const Epilogue> prologue = nullptr;
 
   mlir::Type getElementType() const {
     return mlir::cast<mlir::RankedTensorType>(tensor.getType())
@@ -73,6 +76,17 @@ int64_t countSteps(const Problem &problem, const Schedule &schedule);
 /// Describes a contraction of supported types; fails with an error at the op
 /// for others. `op` is a nag.linear or nag.weight_grad.
 mlir::FailureOr<Problem> describe(mlir::Operation *op, const GPUTarget &target);
+/// An operand, with the ops of the kernel that make it of what is in memory.
+mlir::FailureOr<Operand> describeOperand(mlir::Value tensor, bool kContiguous);
+/// The tensors that the operand's prologue reads beside it.
+llvm::SmallVector<mlir::Value> getPrologueInputs(const Operand &operand);
+/// True where the operand has a prologue that runs on the fragments of tensor
+/// cores, in registers; else it runs on the tile in shared memory, once for all
+/// warps.
+bool changesFragments(const Operand &operand, Unit unit);
+/// What the prologue makes of a register of a fragment.
+mlir::Value changeFragment(ThreadCode &code, const Epilogue &prologue,
+                           Unit unit, mlir::Value bits);
 
 /// Schedules to choose from, for problems of one unit that share a launch.
 llvm::SmallVector<Schedule> listSchedules(llvm::ArrayRef<Product> products);
@@ -126,6 +140,12 @@ struct BlockPlace {
 struct CopySource {
   /// The pointers to the tensor's start, and to its indices or null.
   mlir::Value start, indices;
+  /// What the prologue reads: scalars, and the pointers to one for each row
+  /// with their types.
+  llvm::SmallVector<mlir::Value> scalars;
+  llvm::SmallVector<std::pair<mlir::Value, mlir::Type>> lanes;
+  /// Adds one of getPrologueInputs, which lies in `buffer`.
+  void addInput(ThreadCode &code, mlir::Value buffer, mlir::Value tensor);
   /// The operand's rows; where they are known at run time only, how many there
   /// are, and of its k: i32, else null.
   int64_t extent;
@@ -148,10 +168,18 @@ public:
   int64_t getStepBytes() const { return stepBytes; }
   /// Copies the tile whose first k is `k` to the slot at `slot` bytes.
   void issue(mlir::Value from, mlir::Value k, mlir::Value slot);
+  /// Lets the prologue, if there is one, change in place what this thread has
+  /// copied, which must have arrived.
+  void change(mlir::Value k, mlir::Value slot);
 
 private:
+  void forEachUnit(
+      llvm::function_ref<void(int64_t unit, int64_t line, int64_t byte)> body);
+  void changeUnit(mlir::Value pointer, mlir::ValueRange lanes);
+  llvm::SmallVector<mlir::Value> loadLanes(mlir::Value row);
   void copy(mlir::Value from, mlir::Value to, mlir::Value inside);
   mlir::Value isInside(mlir::Value k, int64_t line, int64_t element);
+  mlir::Value isInsideDepth(mlir::Value k, int64_t line, int64_t element);
   mlir::Value getNamedLine(mlir::Value number);
   mlir::Value getSource(mlir::Value from, mlir::Value k, int64_t unit);
 
@@ -161,11 +189,16 @@ private:
   bool kContiguous;
   int64_t extent, depth;
   bool rowEdge, kEdge;
+  mlir::Type elementType;
   int64_t elementBytes, width, units, threads, lineStride, stepBytes;
   mlir::Value firstRow, line, element, active, first, shared, threadOffset;
   /// Of rows that indices name, where those of the thread's units start, in
   /// bytes.
   llvm::SmallVector<mlir::Value> namedRows;
+  std::shared_ptr<const Epilogue> prologue;
+  /// What the prologue reads of the rows of the thread's units, where these are
+  /// the same for all k.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> rowLanes;
 };
 
 /// One result of a launch: the sum of one product or of several, of the same
@@ -239,6 +272,7 @@ private:
   Place findRow(const Place &place, int64_t row);
   mlir::Value getPart(const Place &place);
   mlir::Value getRow(int64_t row);
+  llvm::SmallVector<mlir::Value> loadLanes(mlir::Value row);
   int64_t getRun(llvm::ArrayRef<int64_t> offsets) const;
   EpilogueRow::Elements loadRowElements(const Place &place, int64_t row,
                                         llvm::ArrayRef<int64_t> offsets);

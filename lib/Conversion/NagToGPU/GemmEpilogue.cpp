@@ -165,6 +165,12 @@ Epilogue::Epilogue(const Problem &problem)
   computed.insert(result);
 }
 
+Epilogue::Epilogue(Value start, int64_t rowCount, int64_t columnCount)
+    : rows(rowCount), columns(columnCount), result(start),
+      leastSpan(2 * kMostSpanColumns) {
+  computed.insert(result);
+}
+
 EpilogueSource Epilogue::getSource(OpOperand &operand) const {
   auto op = cast<RowwiseOpInterface>(operand.getOwner());
   RowRole role = op.getOperandRole(operand.getOperandNumber());
@@ -191,7 +197,7 @@ static Type getProgramType(Value operand, RowRole role, int64_t rows,
     return {};
   Type element = type.getElementType();
   Type compute = Float32Type::get(operand.getContext());
-  if (role == RowRole::Lane && type.getNumElements() == rows && columns > 1)
+  if (role == RowRole::Lane && type.getNumElements() == rows)
     return element.isInteger(32) ? element
            : isFloat(element)    ? compute
                                  : Type();
@@ -214,7 +220,8 @@ static bool isResult(OpResult result, RowRole role, int64_t rows,
   bool isPerPart = role == RowRole::Row && type && part > 0 &&
                    type.getShape().back() == columns / part &&
                    type.getNumElements() == rows * (columns / part);
-  return (role == RowRole::Row || role == RowRole::Lane) &&
+  // A lane of rows of one column would be the row.
+  return (role == RowRole::Row || (role == RowRole::Lane && columns > 1)) &&
          isFloat(getElementTypeOrSelf(result)) &&
          (isPerPart || getProgramType(result, role, rows, columns));
 }
@@ -251,8 +258,10 @@ std::optional<int64_t> Epilogue::findSpan(RowwiseOpInterface op,
   bool readsPlaces = llvm::all_of(op->getOpOperands(), [&](OpOperand &operand) {
     EpilogueSource source = getSource(operand);
     return source == EpilogueSource::Element ||
-           source == EpilogueSource::Scalar;
+           source == EpilogueSource::Scalar || source == EpilogueSource::Lane;
   });
+  for (unsigned index = 0; index < op->getNumResults(); ++index)
+    readsPlaces &= op.getResultRole(index) == RowRole::Row;
   if (readsPlaces && program.getArguments().back().use_empty() &&
       isElementwise(program))
     return 0;
@@ -335,6 +344,24 @@ void Epilogue::collectOutputs() {
   for (Value value : computed)
     if (llvm::any_of(value.getUsers(), isOutside))
       outputs.push_back(value);
+}
+
+void Epilogue::collectNames(llvm::SmallSetVector<StringRef, 4> &names) const {
+  for (const Step &step : steps)
+    if (step.program && !step.program->empty())
+      names.insert(step.op->getName().stripDialect());
+}
+
+int64_t Epilogue::countInstructions() const {
+  int64_t count = 0;
+  for (const Step &step : steps)
+    if (step.program)
+      for (auto generic : step.program->getOps<linalg::GenericOp>())
+        count += llvm::count_if(generic.getBody()->without_terminator(),
+                                [](Operation &op) {
+                                  return !op.hasTrait<OpTrait::ConstantLike>();
+                                });
+  return count;
 }
 
 SmallVector<EpilogueRow::Elements>

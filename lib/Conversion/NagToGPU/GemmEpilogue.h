@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Row-wise ops that a GEMM applies to its sums before they are stored.
+// Row-wise ops that a GEMM applies to its sums before they are stored, or to
+// elements of an operand as they are loaded.
 #ifndef NAG_LIB_CONVERSION_NAGTOGPU_GEMMEPILOGUE_H
 #define NAG_LIB_CONVERSION_NAGTOGPU_GEMMEPILOGUE_H
 
@@ -73,6 +74,8 @@ EpilogueRow::Elements loadVector(ThreadCode &code, mlir::Value pointer,
 class Epilogue {
 public:
   explicit Epilogue(const Problem &problem);
+  /// Of a tensor of rows that no contraction makes.
+  Epilogue(mlir::Value start, int64_t rowCount, int64_t columnCount);
 
   /// Takes the op if it is of that kind; it reads what is computed so far, or
   /// other tensors alone. nag.put lets rows go where its indices say.
@@ -83,8 +86,9 @@ public:
   /// Lets the result of `op` be the value `computed` that is known: the terms
   /// that it adds are added by the contraction.
   void pass(mlir::Operation *op, mlir::Value known);
-  /// To be called after the last append.
+  /// One of the two is to be called after the last append.
   void collectOutputs();
+  void setOutput(mlir::Value value) { outputs = {value}; }
 
   size_t getNumSteps() const { return steps.size(); }
   /// The contraction's result and those of the ops.
@@ -102,6 +106,19 @@ public:
     return indices.lookup(output);
   }
 
+  /// The names of the ops that compute something.
+  void collectNames(llvm::SmallSetVector<llvm::StringRef, 4> &names) const;
+  /// Arithmetic instructions for one element.
+  int64_t countInstructions() const;
+  /// True where it is known to make zero of zero, of whatever it reads else.
+  bool keepsZero() const;
+  /// What it makes of two elements of bf16 in a vector, rounded to bf16: in
+  /// bf16 where the result is the same as in f32 (but below 2^-126), else in
+  /// f32. It must read nothing else.
+  mlir::Value applyToPair(ThreadCode &code, mlir::Value pair) const;
+  /// True where that takes instructions on pairs.
+  bool worksOnPairs() const;
+
   /// Per output its elements, or its one scalar of the row. All lanes of the
   /// warp must come here where the epilogue has a span.
   llvm::SmallVector<EpilogueRow::Elements> apply(ThreadCode &code,
@@ -117,6 +134,11 @@ private:
     mlir::Value passed;
   };
 
+  /// Visits the ops on scalars of all steps and tells, `share(to, from)`, which
+  /// values are handed on. False where either gives up.
+  bool
+  visitSteps(llvm::function_ref<bool(mlir::Operation &)> compute,
+             llvm::function_ref<bool(mlir::Value, mlir::Value)> share) const;
   bool appendPut(PutOp op);
   std::unique_ptr<mlir::Block>
   buildProgram(RowwiseOpInterface op, llvm::SmallVector<mlir::Value> &results);

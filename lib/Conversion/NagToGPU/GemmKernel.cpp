@@ -85,6 +85,7 @@ private:
   SmallVector<Value> issueLater(ValueRange copyState, Value tile, int64_t ahead,
                                 Value steps);
   SmallVector<Value> issue(ValueRange copyState);
+  void changeTiles(Value tile, Value slot);
   Value advanceSlot(Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(builder); }
   void store(Multiplier &multiplier, ValueRange accumulators);
@@ -154,6 +155,8 @@ CopySource Kernel::takeSource(const Operand &operand, int64_t extent) {
   source.start = code.pointer(takeArgument(), Space::Global);
   if (operand.indices)
     source.indices = code.pointer(takeArgument(), Space::Global);
+  for (Value input : getPrologueInputs(operand))
+    source.addInput(code, takeArgument(), input);
   source.extent = extent;
   if (problem.countsK)
     source.depthLimit = count;
@@ -214,6 +217,13 @@ SmallVector<Value> Kernel::issue(ValueRange state) {
           code.add(state[2], schedule.tileK), advanceSlot(state[3])};
 }
 
+/// Runs the operands' prologues on the tile number `tile` along k.
+void Kernel::changeTiles(Value tile, Value slot) {
+  Value k = code.add(place.k, code.mul(tile, schedule.tileK));
+  copyA->change(k, slot);
+  copyB->change(k, slot);
+}
+
 Value Kernel::advanceSlot(Value slot) {
   if (schedule.stages == 1)
     return slot;
@@ -267,8 +277,9 @@ SmallVector<Value> Kernel::buildLoop(Multiplier &multiplier, ValueRange sums) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   NVVM::CpAsyncWaitGroupOp::create(builder, ahead - 1);
-  code.barrier();
   ValueRange inputs = loop.getRegionIterArgs();
+  changeTiles(loop.getInductionVar(), inputs[4]);
+  code.barrier();
   SmallVector<Value> next =
       issueLater(inputs.take_front(4), loop.getInductionVar(), ahead, steps);
   Value slot = inputs[4];
@@ -289,6 +300,7 @@ SmallVector<Value> Kernel::buildLoopAhead(Multiplier &multiplier,
   if (problem.countsK)
     steps = arith::MaxSIOp::create(builder, steps, code.constant(1));
   NVVM::CpAsyncWaitGroupOp::create(builder, schedule.stages - 1);
+  changeTiles(code.constant(0), slot);
   code.barrier();
   SmallVector<Value> loaded = multiplier.loadFirst(slot);
   state.push_back(slot);
@@ -309,6 +321,7 @@ SmallVector<Value> Kernel::buildLoopAhead(Multiplier &multiplier,
     Value nextSlot = advanceSlot(inputs[4]);
     SmallVector<Value> added = multiply(inputs, [&] {
       NVVM::CpAsyncWaitGroupOp::create(builder, schedule.stages - 2);
+      changeTiles(code.add(loop.getInductionVar(), 1), nextSlot);
       code.barrier();
       next = issueLater(inputs.take_front(4), loop.getInductionVar(),
                         schedule.stages, steps);
@@ -461,6 +474,8 @@ static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
       buffers.push_back(kernel.getBuffer(operand.tensor));
       if (operand.indices)
         buffers.push_back(kernel.getBuffer(operand.indices));
+      for (Value input : getPrologueInputs(operand))
+        buffers.push_back(kernel.getBuffer(input));
     }
   buffers.append(getBuffers(kernel, product.epilogue));
   if (product.route)

@@ -138,6 +138,18 @@ Output::Place Output::findRow(const Place &place, int64_t row) {
   return found;
 }
 
+/// The scalars of a row.
+SmallVector<Value> Output::loadLanes(Value row) {
+  SmallVector<Value> lanes;
+  for (const Place &place : getSources(EpilogueSource::Lane)) {
+    Value start =
+        code.offset(place.start, code.mul(code.extend(row), place.bytes));
+    Value scalar = code.load(place.elementType, start, place.bytes);
+    lanes.push_back(place.elementType.isInteger() ? scalar : extend(scalar));
+  }
+  return lanes;
+}
+
 void Output::storeAll(int64_t row, int64_t column, ValueRange sums) {
   int64_t offset = row * columns + column;
   if (!epilogue)
@@ -147,6 +159,8 @@ void Output::storeAll(int64_t row, int64_t column, ValueRange sums) {
   values.scalars = scalars;
   for (const Place &input : getSources(EpilogueSource::Element))
     values.inputs.push_back(loadElements(input, offset, sums.size()));
+  if (!getSources(EpilogueSource::Lane).empty())
+    values.lanes = loadLanes(getRow(row));
   for (auto [place, elements] :
        llvm::zip_equal(outputs, epilogue->apply(code, values)))
     storeElements(findRow(place, row), offset, elements);
@@ -260,13 +274,7 @@ void Output::storeSpan(int64_t row, ArrayRef<int64_t> offsets, ValueRange sums,
     values.inputs.push_back(loadRowElements(place, row, offsets));
   for (const Place &place : getSources(EpilogueSource::Table))
     values.tables.push_back(place.start);
-  for (const Place &place : getSources(EpilogueSource::Lane)) {
-    Value start = code.offset(place.start,
-                              code.mul(code.extend(values.row), place.bytes));
-    Value scalar = code.load(place.elementType, start, place.bytes);
-    values.lanes.push_back(place.elementType.isInteger() ? scalar
-                                                         : extend(scalar));
-  }
+  values.lanes = loadLanes(values.row);
   for (auto [place, elements] :
        llvm::zip_equal(outputs, epilogue->apply(code, values)))
     storeRowElements(place, row, offsets, elements);

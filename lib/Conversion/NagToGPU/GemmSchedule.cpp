@@ -131,6 +131,33 @@ static double getRate(Unit unit, const GPUChip &chip) {
 static constexpr double kStartCycles = 1000, kStepCycles = 300,
                         kPartCycles = 3000;
 
+/// What the operand's prologue adds to a step: its elements pass the units, as
+/// often as warps share the `rows` of a fragment, or they go to shared memory
+/// and back.
+static void addPrologue(const Operand &operand, int64_t rows, int64_t sharers,
+                        const Problem &problem, const Schedule &schedule,
+                        const GPUChip &chip, BlockWork &work) {
+  if (!operand.prologue)
+    return;
+  double elements = double(rows * schedule.tileK);
+  double bytes = double(operand.getElementBytes());
+  double instructions = double(operand.prologue->countInstructions());
+  // To f32 and, two at a time, back.
+  double conversions = bytes < 4 ? 1.5 : 0;
+  if (changesFragments(operand, problem.unit)) {
+    bool isPacked =
+        problem.unit == Unit::BF16 && operand.prologue->worksOnPairs();
+    double each = isPacked ? instructions / 2 : instructions + conversions;
+    work.instructions += elements * double(sharers) * each / 32;
+    return;
+  }
+  if (problem.unit == Unit::FMA)
+    work.unitCycles += elements * instructions / chip.f32Rate;
+  double vectors = 2 * bytes / 16;
+  work.instructions += elements * (instructions + conversions + vectors) / 32;
+  work.sharedBytes += 2 * elements * bytes;
+}
+
 /// The blocks of one product.
 static BlockWork describeBlocks(const Product &product,
                                 const Schedule &schedule, const GPUChip &chip) {
@@ -153,6 +180,10 @@ static BlockWork describeBlocks(const Product &product,
   work.sharedBytes = work.globalBytes + (schedule.tileM * schedule.warpsN +
                                          schedule.tileN * schedule.warpsM) *
                                             lineBytes;
+  addPrologue(problem.a, schedule.tileM, schedule.warpsN, problem, schedule,
+              chip, work);
+  addPrologue(problem.b, schedule.tileN, schedule.warpsM, problem, schedule,
+              chip, work);
   work.waitCycles = kStepCycles;
   work.startCycles = kStartCycles;
   work.leaveBytes = outer * sizeof(float);

@@ -33,6 +33,8 @@ public:
 
   /// The four registers of 16 rows and the k of one step.
   SmallVector<Value> load(Value base, int64_t row, int64_t step);
+  /// Runs the operand's prologue on registers of loads, if it is for them.
+  void change(MutableArrayRef<Value> registers);
   Value getBase(Value slot) { return code.offset(shared, slot); }
 
 private:
@@ -40,6 +42,7 @@ private:
   void placeElements(Value warpRow, Value lane);
   SmallVector<Value> loadElements(Value base, int64_t row, int64_t step);
   Value roundToTF32(Value bits);
+  void round(MutableArrayRef<Value> registers);
 
   ThreadCode &code;
   SharedTile tile;
@@ -48,6 +51,8 @@ private:
   MatrixOrder order;
   int64_t elementBytes;
   Value shared, threadOffset;
+  /// What is computed of each element; null for nothing.
+  std::shared_ptr<const Epilogue> prologue;
 };
 } // namespace
 
@@ -58,6 +63,8 @@ FragmentLoader::FragmentLoader(ThreadCode &owner, const Operand &operand,
     : code(owner), tile(getSharedTile(operand, rows, depth, arithmetic)),
       unit(arithmetic), kContiguous(operand.kContiguous), order(matrixOrder),
       elementBytes(operand.getElementBytes()), shared(sharedStart) {
+  if (changesFragments(operand, unit))
+    prologue = operand.prologue;
   Value warpRow = code.mul(warp, warpRows);
   if (!kContiguous && unit == Unit::TF32)
     placeElements(warpRow, lane);
@@ -128,10 +135,23 @@ SmallVector<Value> FragmentLoader::load(Value base, int64_t row, int64_t step) {
                           tile.getPointer(code, base, threadOffset,
                                           step * stepLines, row * elementBytes),
                           /*transposed=*/true);
-  if (unit == Unit::TF32)
-    for (Value &value : values)
-      value = roundToTF32(value);
+  if (!prologue)
+    round(values);
   return values;
+}
+
+void FragmentLoader::round(MutableArrayRef<Value> registers) {
+  if (unit == Unit::TF32)
+    for (Value &bits : registers)
+      bits = roundToTF32(bits);
+}
+
+void FragmentLoader::change(MutableArrayRef<Value> registers) {
+  if (!prologue)
+    return;
+  for (Value &bits : registers)
+    bits = changeFragment(code, *prologue, unit, bits);
+  round(registers);
 }
 
 namespace {
@@ -236,6 +256,9 @@ void TensorCoreMultiplier::multiplyStep(MutableArrayRef<Value> sums,
                                         std::optional<Step> next) {
   auto factor = unit == Unit::BF16 ? MatrixFactor::BF16 : MatrixFactor::TF32;
   size_t firstColumn = warpM / kLoadRows * kLoadRegisters;
+  // Not where they are loaded: that would wait for them.
+  a.change(factors.take_front(firstColumn));
+  b.change(factors.drop_front(firstColumn));
   for (int64_t row = 0; row < warpM; row += kRowsA) {
     for (int64_t column = 0; column < warpN; column += kRowsB) {
       multiplyAdd(code.getBuilder(), factor,

@@ -76,8 +76,11 @@ TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
                    Value sharedStart)
     : code(owner), tile(sharedTile), source(copySource),
       kContiguous(operand.kContiguous), extent(source.extent), depth(problem.k),
+      elementType(operand.getElementType()),
       elementBytes(operand.getElementBytes()), threads(schedule.getThreads()),
-      firstRow(tileFirstRow), shared(sharedStart) {
+      firstRow(tileFirstRow), shared(sharedStart),
+      prologue(changesFragments(operand, problem.unit) ? nullptr
+                                                       : operand.prologue) {
   int64_t tileRows = kContiguous ? tile.lines : tile.lineBytes / elementBytes;
   rowEdge = extent % tileRows != 0;
   kEdge =
@@ -109,6 +112,10 @@ TileCopy::TileCopy(ThreadCode &owner, const Operand &operand,
   } else {
     stepBytes = 0;
   }
+  if (prologue && kContiguous)
+    for (int64_t unit = 0; unit < units; unit += threads)
+      rowLanes.push_back(
+          loadLanes(code.add(code.add(firstRow, line), unit / unitsPerLine)));
 }
 
 /// Where the line starts, in bytes, that index `number` names; anywhere in the
@@ -142,19 +149,27 @@ Value TileCopy::isInside(Value k, int64_t lineOffset, int64_t elementOffset) {
   Value lineIndex = code.add(line, lineOffset);
   Value elementIndex = code.add(element, elementOffset);
   Value row = code.add(kContiguous ? lineIndex : elementIndex, firstRow);
-  Value depthIndex = code.add(kContiguous ? elementIndex : lineIndex, k);
   Value inside;
   if (source.rowLimit)
     inside = code.less(row, source.rowLimit);
   else if (rowEdge)
     inside = code.less(row, extent);
-  if (source.depthLimit || kEdge) {
-    Value insideDepth = source.depthLimit
-                            ? code.less(depthIndex, source.depthLimit)
-                            : code.less(depthIndex, depth);
-    inside = inside ? code.both(inside, insideDepth) : insideDepth;
-  }
-  return inside;
+  Value insideDepth = isInsideDepth(k, lineOffset, elementOffset);
+  if (!inside || !insideDepth)
+    return inside ? inside : insideDepth;
+  return code.both(inside, insideDepth);
+}
+
+/// The same of k alone.
+Value TileCopy::isInsideDepth(Value k, int64_t lineOffset,
+                              int64_t elementOffset) {
+  if (!source.depthLimit && !kEdge)
+    return Value();
+  Value index = kContiguous ? code.add(element, elementOffset)
+                            : code.add(line, lineOffset);
+  index = code.add(index, k);
+  return source.depthLimit ? code.less(index, source.depthLimit)
+                           : code.less(index, depth);
 }
 
 /// One unit; where it is not inside the operand, zeros.
@@ -178,21 +193,26 @@ void TileCopy::copy(Value from, Value to, Value inside) {
               [&] { code.store(code.load(type, from, width), to, width); });
 }
 
-void TileCopy::issue(Value from, Value k, Value slot) {
-  Value base = code.offset(shared, slot);
+/// The thread's units: their number in the tile, and how many lines and bytes
+/// they are behind its first.
+void TileCopy::forEachUnit(function_ref<void(int64_t, int64_t, int64_t)> body) {
   int64_t unitsPerLine = tile.lineBytes / width;
-  auto copyAll = [&] {
-    for (int64_t unit = 0; unit < units; unit += threads) {
-      int64_t lineOffset = unit / unitsPerLine;
-      int64_t byteOffset = unit % unitsPerLine * width;
-      Value to =
-          tile.getPointer(code, base, threadOffset, lineOffset, byteOffset);
-      copy(getSource(from, k, unit), to,
-           isInside(k, lineOffset, byteOffset / elementBytes));
-    }
+  auto visitAll = [&] {
+    for (int64_t unit = 0; unit < units; unit += threads)
+      body(unit, unit / unitsPerLine, unit % unitsPerLine * width);
   };
   if (active)
-    code.ifTrue(active, copyAll);
+    code.ifTrue(active, visitAll);
   else
-    copyAll();
+    visitAll();
+}
+
+void TileCopy::issue(Value from, Value k, Value slot) {
+  Value base = code.offset(shared, slot);
+  forEachUnit([&](int64_t unit, int64_t lineOffset, int64_t byteOffset) {
+    Value to =
+        tile.getPointer(code, base, threadOffset, lineOffset, byteOffset);
+    copy(getSource(from, k, unit), to,
+         isInside(k, lineOffset, byteOffset / elementBytes));
+  });
 }

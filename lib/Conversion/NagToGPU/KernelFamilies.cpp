@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The kernel families as a table, and the schedules that they are given.
 #include "nag/Conversion/NagToGPU.h"
+#include "nag/Dialect/Nag/Transforms/Prologues.h"
 #include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -29,23 +30,26 @@ FailureOr<LaunchPlan> nag::planFirst(const GPUTarget &target,
   return LaunchPlan();
 }
 
-/// True for a nag.take whose rows products alone read: where they are.
-static bool isGathered(Operation *op) {
+/// True for a nag.take whose rows products alone load: where they are.
+static bool isGathered(Operation *op,
+                       const llvm::SetVector<Operation *> &prologues) {
   auto take = dyn_cast<TakeOp>(op);
   return take && take.getRest().use_empty() && !take.getRows().use_empty() &&
-         llvm::all_of(take.getRows().getUsers(),
-                      llvm::IsaPred<RowProductOpInterface>);
+         llvm::all_of(take.getRows().getUsers(), [&](Operation *user) {
+           return isa<RowProductOpInterface>(user) || prologues.contains(user);
+         });
 }
 
 /// The parts of streams compute nothing; a dial is the selection's.
 SmallVector<Operation *> nag::collectComputation(func::FuncOp kernel) {
   SmallVector<Operation *> ops;
+  auto prologues = collectPrologues(kernel.getBody().front());
   for (Operation &op : kernel.getBody().front().without_terminator())
     if (!isa<bufferization::MaterializeInDestinationOp, DirectionOp, LogNormOp,
              MakeStreamOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
             op) &&
-        !op.hasTrait<OpTrait::ConstantLike>() && !isGathered(&op) &&
-        !isPartOfDial(&op))
+        !op.hasTrait<OpTrait::ConstantLike>() && !isGathered(&op, prologues) &&
+        !prologues.contains(&op) && !isPartOfDial(&op))
       ops.push_back(&op);
   return ops;
 }

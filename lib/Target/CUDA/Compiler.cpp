@@ -122,6 +122,7 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   plan.laneColumns = 32;
   plan.keepProducts = false;
   plan.gatherRows = true;
+  plan.prologues = true;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         if (options.differentiate && needsTraining(program, options.training))
           buildTrainingPipeline(manager, options.training);

@@ -4,6 +4,7 @@
 #include "KernelBuilder.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
+#include "nag/Dialect/Nag/Transforms/Prologues.h"
 #include "nag/Dialect/Nag/Transforms/RoutedRows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -201,13 +202,16 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
         isolateTakes(block);
         isolateDials(block);
       }
+      PrologueMap loads;
+      if (prologues)
+        loads = isolatePrologues(block, {tileColumns, remarks});
       eraseDeadOps(block);
-      formKernels(block);
+      formKernels(block, std::move(loads));
     }
   }
 
-  void formKernels(Block &block) {
-    KernelGraph graph(block, gatherRows);
+  void formKernels(Block &block, PrologueMap loads) {
+    KernelGraph graph(block, gatherRows, std::move(loads));
     // Where products keep their results, they run chunk by chunk, and sums over
     // other rows have other chunks.
     bool joinSums = joinProducts && multiTensor && !keepProducts;

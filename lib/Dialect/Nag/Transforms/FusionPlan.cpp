@@ -3,6 +3,7 @@
 #include "KernelBuilder.h"
 #include "KernelCost.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
+#include "nag/Dialect/Nag/Transforms/Prologues.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -84,9 +85,13 @@ bool isSameKind(Operation *a, Operation *b) {
 
 /// The rows that several products may share: a tensor, or the rows of it that
 /// indices name.
-std::pair<Value, Value> getSharedRows(Operation *product) {
+std::pair<Value, Value> getSharedRows(const KernelGraph &graph,
+                                      Operation *product) {
   auto op = cast<RowProductOpInterface>(product);
   Value operand = product->getOperand(op.getSharedRowOperand());
+  if (Operation *producer = operand.getDefiningOp();
+      producer && graph.isPrologue(producer))
+    operand = findPrologue(operand).source;
   auto take = findTake(operand);
   if (take)
     return {take.getSource(), take.getIndices()};
@@ -104,12 +109,14 @@ bool isLinked(const KernelGroup &left, const KernelGroup &right) {
 }
 
 /// True when both hold products that sum over rows, of different tensors.
-bool sumsOtherRows(const KernelGroup &left, const KernelGroup &right) {
+bool sumsOtherRows(const KernelGraph &graph, const KernelGroup &left,
+                   const KernelGroup &right) {
   if (left.products.empty() || right.products.empty())
     return false;
   auto product = cast<RowProductOpInterface>(left.products.front());
   return product.getResultRole(0) == RowRole::Sum &&
-         getSharedRows(product) != getSharedRows(right.products.front());
+         getSharedRows(graph, product) !=
+             getSharedRows(graph, right.products.front());
 }
 
 /// True when `id` waits for a kernel that `other` does not wait for.
@@ -131,13 +138,17 @@ int64_t countColumns(RowwiseOpInterface op) {
   return columns;
 }
 
-/// True when a product of `group` reads what `other` writes.
+/// True when a product of `group` loads what `other` writes.
 bool productReads(const KernelGroup &group, const KernelGroup &other) {
-  return llvm::any_of(group.products, [&](Operation *product) {
-    return llvm::any_of(product->getOperands(), [&](Value operand) {
+  auto reads = [&](Operation *op) {
+    return llvm::any_of(op->getOperands(), [&](Value operand) {
       return other.writes.count(operand);
     });
-  });
+  };
+  return llvm::any_of(group.products, reads) ||
+         llvm::any_of(group.ops, [&](Operation *op) {
+           return !isa<TakeOp>(op) && isLoaded(group, op) && reads(op);
+         });
 }
 
 } // namespace
@@ -174,7 +185,7 @@ bool FusionPlan::isHeld(int64_t span, int64_t columns) const {
 StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
   for (Operation *op : group.ops) {
     auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-    if (!rowwise || isGathered(group, op))
+    if (!rowwise || isLoaded(group, op))
       continue;
     if (!isSumOp(op) && !options.epilogues)
       return "products take no row-wise ops";
@@ -206,7 +217,7 @@ StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
        !isSameKind(left.products.front(), right.products.front())))
     return "their products are of two kinds";
   // Terms of one sum over rows, chunk by chunk: each ends its chunk.
-  if (sumsOtherRows(left, right))
+  if (sumsOtherRows(graph, left, right))
     return "they sum over other rows";
   StringRef obstacle = getEpilogueObstacle(left);
   return obstacle.empty() ? getEpilogueObstacle(right) : obstacle;
@@ -270,8 +281,8 @@ void FusionPlan::joinProductsOfOneOperand() {
     Operation *product = graph.getGroup(id).products.front();
     for (unsigned other : graph.getNeighbours(id))
       if (hasProducts(other) &&
-          getSharedRows(graph.getGroup(other).products.front()) ==
-              getSharedRows(product) &&
+          getSharedRows(graph, graph.getGroup(other).products.front()) ==
+              getSharedRows(graph, product) &&
           getObstacle(id, other).empty())
         merge(id, other);
   }

@@ -142,13 +142,13 @@ private:
         own->setAttr(kRowCountAttrName, getInputNumber(builder, offsets));
     };
     for (Operation *op : group.ops)
-      if (isGathered(group, op))
+      if (isLoaded(group, op))
         clone(op);
     llvm::for_each(group.products, clone);
     // Selection comes last: a launch ends with it.
     for (bool selects : {false, true})
       for (Operation *op : group.ops)
-        if (isa<RouteOp>(op) == selects && !isGathered(group, op) &&
+        if (isa<RouteOp>(op) == selects && !isLoaded(group, op) &&
             !llvm::is_contained(group.products, op))
           clone(op);
     SmallVector<Value> yields;
@@ -184,9 +184,12 @@ std::string nag::getKernelName(const KernelGroup &group) {
     return isa<arith::ExtFOp, arith::TruncFOp>(op);
   };
   bool isNamedByOthers = !llvm::all_of(group.ops, isConversion);
+  for (Operation *op : group.ops)
+    if (isLoaded(group, op) && !isa<TakeOp>(op) && !isConversion(op))
+      add(op);
   llvm::for_each(group.products, add);
   for (Operation *op : group.ops)
-    if (!llvm::is_contained(group.products, op) && !isGathered(group, op) &&
+    if (!llvm::is_contained(group.products, op) && !isLoaded(group, op) &&
         !(isNamedByOthers && isConversion(op)))
       add(op);
   if (names.size() > 4)

@@ -22,9 +22,12 @@ TakeOp nag::findTake(Value operand) {
   return take && operand == take.getRows() ? take : TakeOp();
 }
 
-bool nag::isGathered(const KernelGroup &group, Operation *op) {
-  return isa<TakeOp>(op) && llvm::any_of(op->getUsers(), [&](Operation *user) {
-           return llvm::is_contained(group.products, user);
+bool nag::isLoaded(const KernelGroup &group, Operation *op) {
+  return isa<RowwiseOpInterface>(op) &&
+         llvm::any_of(op->getUsers(), [&](Operation *user) {
+           return llvm::is_contained(group.products, user) ||
+                  (llvm::is_contained(group.ops, user) &&
+                   isLoaded(group, user));
          });
 }
 
@@ -44,6 +47,8 @@ static Operation *findReader(TakeOp take) {
 /// or unpacks, or the one whose destination it fills, or the one that finds
 /// rows by its index, or the one whose dial it is part of.
 Operation *KernelGraph::getAnchor(Operation *op) const {
+  if (Operation *product = prologues.lookup(op))
+    return product;
   if (auto take = dyn_cast<TakeOp>(op); take && gatherRows)
     if (Operation *reader = findReader(take))
       return reader;
@@ -59,8 +64,8 @@ Operation *KernelGraph::getAnchor(Operation *op) const {
   return op;
 }
 
-KernelGraph::KernelGraph(Block &block, bool gathersRows)
-    : gatherRows(gathersRows) {
+KernelGraph::KernelGraph(Block &block, bool gathersRows, PrologueMap ofProducts)
+    : gatherRows(gathersRows), prologues(std::move(ofProducts)) {
   for (Operation &op : block.without_terminator())
     if (getAnchor(&op) == &op) {
       groupOf[&op] = groups.size();
@@ -106,15 +111,29 @@ static void addRead(KernelGroup &group, Value value, RowRole role) {
                         : RowRole::Whole;
 }
 
+/// What `reader` reads as `value`: itself, or what ops that belong to `reader`
+/// make it of.
+void KernelGraph::addLoad(KernelGroup &group, Operation *reader, Value value,
+                          RowRole role) {
+  Operation *op = value.getDefiningOp();
+  if (auto take = findTake(value); take && getAnchor(take) == reader) {
+    addRead(group, take.getSource(), RowRole::Indexed);
+    addRead(group, take.getIndices(), RowRole::Lane);
+  } else if (op && prologues.lookup(op) == reader) {
+    auto rowwise = cast<RowwiseOpInterface>(op);
+    for (OpOperand &operand : op->getOpOperands())
+      addLoad(group, reader, operand.get(),
+              rowwise.getOperandRole(operand.getOperandNumber()));
+  } else {
+    addRead(group, value, role);
+  }
+}
+
 template <typename InterfaceTy>
 void KernelGraph::addAccesses(KernelGroup &group, InterfaceTy op) {
   for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
     auto read = [&](Value value, RowRole role) {
-      auto take = findTake(value);
-      if (!take || getAnchor(take) != op.getOperation())
-        return addRead(group, value, role);
-      addRead(group, take.getSource(), RowRole::Indexed);
-      addRead(group, take.getIndices(), RowRole::Lane);
+      addLoad(group, op, value, role);
     };
     if (auto pair = operand.template getDefiningOp<MakeStreamOp>()) {
       read(pair.getDirection(), RowRole::Row);
@@ -241,7 +260,7 @@ static bool collectIndices(const KernelGroup &group, Value base,
         continue;
       auto rowwise = dyn_cast<RowwiseOpInterface>(op);
       // Blocks of products read rows that are other blocks' to put.
-      if (!rowwise || isGathered(group, op))
+      if (!rowwise || isLoaded(group, op))
         return false;
       RowRole role = rowwise.getOperandRole(operand.getOperandNumber());
       if (role != RowRole::Indexed && role != RowRole::Base)

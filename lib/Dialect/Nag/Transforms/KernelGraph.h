@@ -5,7 +5,7 @@
 #ifndef NAG_LIB_TRANSFORMS_KERNELGRAPH_H
 #define NAG_LIB_TRANSFORMS_KERNELGRAPH_H
 
-#include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/Prologues.h"
 
 #include "mlir/IR/Block.h"
 #include "llvm/ADT/MapVector.h"
@@ -37,8 +37,9 @@ struct KernelGroup {
 
 /// The nag.take whose rows a product reads as its operand, or null.
 TakeOp findTake(mlir::Value operand);
-/// True for a nag.take whose rows the group's products gather.
-bool isGathered(const KernelGroup &group, mlir::Operation *op);
+/// True for what the group's products do as they load their operands: a
+/// nag.take whose rows they gather, and ops on single elements.
+bool isLoaded(const KernelGroup &group, mlir::Operation *op);
 
 class RoutedRows;
 
@@ -48,14 +49,17 @@ public:
   /// nag.make_stream has one user and joins it; nag.direction and nag.log_norm
   /// join the op that makes their stream. With `gatherRows`, a nag.take joins
   /// the op that alone reads it, and an index may name rows that a kernel
-  /// both reads and overwrites.
-  explicit KernelGraph(mlir::Block &block, bool gatherRows = false);
+  /// both reads and overwrites. The ops of `prologues` join the product that
+  /// they are mapped to.
+  KernelGraph(mlir::Block &block, bool gatherRows, PrologueMap prologues);
 
   /// Group ids that are still in use, in program order.
   llvm::SmallVector<unsigned> getGroups() const;
   const KernelGroup &getGroup(unsigned id) const { return groups[id]; }
   /// The group of `op`, where it is one of the block's.
   std::optional<unsigned> findGroup(mlir::Operation *op) const;
+  /// True for an op that a product runs as it loads an operand.
+  bool isPrologue(mlir::Operation *op) const { return prologues.contains(op); }
   /// Groups that write or read what group `id` reads, or read what it writes.
   llvm::SmallVector<unsigned> getNeighbours(unsigned id) const;
   /// True when some op outside the groups `ids` reads `value`.
@@ -88,11 +92,14 @@ private:
   void addOp(unsigned id, mlir::Operation *op, const RoutedRows &routed);
   template <typename InterfaceTy>
   void addAccesses(KernelGroup &group, InterfaceTy op);
+  void addLoad(KernelGroup &group, mlir::Operation *reader, mlir::Value value,
+               RowRole role);
   mlir::Operation *getAnchor(mlir::Operation *op) const;
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
   bool readsBase(const KernelGroup &writer, const KernelGroup &reader) const;
 
   bool gatherRows;
+  PrologueMap prologues;
   llvm::SmallVector<KernelGroup> groups;
   llvm::DenseMap<mlir::Operation *, unsigned> groupOf;
 };

@@ -87,6 +87,10 @@ def Nag_RowCombineOp : Nag_GramOp<"row_combine", [AttrSizedOperandSegments]> {
     $rows `by` $coefficients (`plus` $constant^)? attr-dict `:` functional-type(operands, results)}];
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    /// Each column goes its own way.
+    int64_t getColumnSpan() { return 1; }
+  }];
 }
 
 #endif // NAG_ROW_GRAM_OPS_TD

@@ -179,7 +179,11 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     - `epilogues`: row-wise ops that need no more than `tile-columns` adjacent columns run in the kernel of the product whose result they read;
       with `lane-columns`, for targets that keep sums in registers, no more than so many where these are whole rows, or a power of two from half
       as many on: the head of a query, its rotary embedding and norm.
-      A product stands first in its kernel and reads nothing that the kernel computes. With `keep-products`, a product's result that no
+      A product stands first in its kernel and reads nothing that the kernel computes. With `prologues`, but for what it computes itself of an
+      operand's elements as it loads them: ops that make an element of the element of one tensor in the same place and of scalars, such as
+      nag.relu2, so that the tensor that they make is not in memory. That is done where the tensor that they read is there anyway (an argument, a
+      result, what products read) and nobody else reads what they make, and where the bytes saved take longer than computing each element once
+      for every `tile-columns` columns of the product's other operand. With `keep-products`, a product's result that no
       row-wise op overwrites is a result of the kernel: for targets that run product and row-wise ops in sequence.
     - `multi-tensor`: independent row-wise ops run in one kernel where that saves a launch: over the same rows, or the same ops with the same
       attributes over other rows (the optimizer's, one kernel per group). Without `keep-products`, independent products that sum over rows join as
@@ -209,6 +213,7 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"joinProducts", "join-products", "bool", "false", "Join products that share an operand or are summed">,
     Option<"epilogues", "epilogues", "bool", "false", "Run row-wise ops in the kernel of the product they follow">,
     Option<"gatherRows", "gather-rows", "bool", "false", "Let products read the rows of nag.take where they are">,
+    Option<"prologues", "prologues", "bool", "false", "Let products compute an operand's elements as they load them, where that is cheaper">,
     Option<"keepProducts", "keep-products", "bool", "false", "Give every product's result that cannot be overwritten a place in memory">,
     Option<"multiTensor", "multi-tensor", "bool", "false", "Run independent row-wise ops of a kind in one kernel">,
     Option<"tileColumns", "tile-columns", "int64_t", "128", "Columns of a product that an epilogue may need together">,
