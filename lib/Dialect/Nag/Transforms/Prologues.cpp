@@ -19,8 +19,10 @@ using namespace nag;
 /// Instructions that take as long as a byte of memory. An A100 does 9.7e12 f32
 /// operations per second and moves 1.6e12 bytes.
 static constexpr double kInstructionsPerByte = 6;
-/// An element is read from the tile and written back.
-static constexpr double kAccessInstructions = 2;
+/// An element is read from the tile and written back. Tensor cores' fragments
+/// are changed where they are, two elements of 16 bits at a time, but in two
+/// warps each, and half of that is hidden behind the products.
+static constexpr double kAccessInstructions = 2, kFragmentShare = 0.5;
 
 /// True for a scalar, of all rows or of each.
 static bool isScalar(Value operand, RowRole role) {
@@ -158,12 +160,15 @@ Prologue PrologueChoice::findCandidate(Value value) const {
 /// other operand, as bytes of memory that take as long.
 double PrologueChoice::countBytesOfWork(const Prologue &prologue,
                                         OpOperand &use) const {
-  double elements =
-      cast<RankedTensorType>(use.get().getType()).getNumElements();
-  double instructions = kAccessInstructions * elements;
+  auto type = cast<RankedTensorType>(use.get().getType());
+  double elements = type.getNumElements(), instructions = 0;
   for (RowwiseOpInterface op : prologue.ops)
     if (auto cost = dyn_cast<CostOpInterface>(op.getOperation()))
       instructions += double(cost.getFlops());
+  if (type.getElementTypeBitWidth() == 16)
+    instructions *= kFragmentShare;
+  else
+    instructions += kAccessInstructions * elements;
   // A product has two operations for each element and column.
   double flops = cast<CostOpInterface>(use.getOwner()).getFlops();
   double columns = flops / 2 / std::max(elements, 1.0);
