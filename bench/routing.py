@@ -185,8 +185,8 @@ def machine_rows(folder, precision, rates=RATES):
                **{key: dict(share=1.0, bar=1.0) for key in COUNTS[1:]})
     measure = dict(bytes_requested="bytes_unique", bytes_unique="bytes_unique", flops="flops")
     for policy, kv, rate in itertools.product(("capacity", "threshold"), ("all", "routed"), rates):
-        settings = dict(mod_exempt=0, mod_kv=kv, mod_policy=policy)
-        at = dict(mod_rate=rate) if policy == "capacity" else dict(rate=rate)
+        settings = dict(mod_exempt=0, mod_kv=kv, mod_policy=policy, mod_rate=rate)
+        at = dict(rate=rate) if policy == "threshold" else {}
         routed = count_passes(folder, precision, **settings, **at)
         counts = {key: dense[key] + routed[key] - one[key] for key in COUNTS}
         kept = {key: 1.0 - rate + rate * whole[kv][part] for key, part in measure.items()}

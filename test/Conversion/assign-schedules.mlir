@@ -148,6 +148,28 @@ func.func @same_attention(%q: tensor<4x256x128xf32>, %k: tensor<4x256x128xf32>, 
   return %0, %1 : tensor<4x256x128xf32>, tensor<4x4x256xf32>
 }
 
+// Rows that are counted at run time: as many as are expected to count, else all of them.
+// CHECK-LABEL: func.func @expected_attention
+// CHECK:         nag.attention {{.*}}nag.schedule = #nag.schedule<attention, tile = [16, 32], warps = 2>
+// CHECK-LABEL: func.func @counted_attention
+// CHECK:         nag.attention {{.*}}nag.schedule = #nag.schedule<attention, tile = [16, 64], warps = 2>
+func.func @expected_attention(%q: tensor<1024x128xf32>, %k: tensor<4x256x128xf32>, %i: tensor<1024xi32>, %r: tensor<5xi32> {nag.row_count = 5.0e-1 : f64}, %o: tensor<1024x128xf32>, %l: tensor<4x1024xf32>)
+    -> (tensor<1024x128xf32>, tensor<4x1024xf32>) attributes {nag.kernel} {
+  %y, %lse = nag.attention %q, %k, %k, %i, %r {heads = 4, kv_heads = 4}
+      : (tensor<1024x128xf32>, tensor<4x256x128xf32>, tensor<4x256x128xf32>, tensor<1024xi32>, tensor<5xi32>) -> (tensor<1024x128xf32>, tensor<4x1024xf32>)
+  %0 = bufferization.materialize_in_destination %y in %o : (tensor<1024x128xf32>, tensor<1024x128xf32>) -> tensor<1024x128xf32>
+  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<4x1024xf32>, tensor<4x1024xf32>) -> tensor<4x1024xf32>
+  return %0, %1 : tensor<1024x128xf32>, tensor<4x1024xf32>
+}
+func.func @counted_attention(%q: tensor<1024x128xf32>, %k: tensor<4x256x128xf32>, %i: tensor<1024xi32>, %r: tensor<5xi32> {nag.row_count}, %o: tensor<1024x128xf32>, %l: tensor<4x1024xf32>)
+    -> (tensor<1024x128xf32>, tensor<4x1024xf32>) attributes {nag.kernel} {
+  %y, %lse = nag.attention %q, %k, %k, %i, %r {heads = 4, kv_heads = 4}
+      : (tensor<1024x128xf32>, tensor<4x256x128xf32>, tensor<4x256x128xf32>, tensor<1024xi32>, tensor<5xi32>) -> (tensor<1024x128xf32>, tensor<4x1024xf32>)
+  %0 = bufferization.materialize_in_destination %y in %o : (tensor<1024x128xf32>, tensor<1024x128xf32>) -> tensor<1024x128xf32>
+  %1 = bufferization.materialize_in_destination %lse in %l : (tensor<4x1024xf32>, tensor<4x1024xf32>) -> tensor<4x1024xf32>
+  return %0, %1 : tensor<1024x128xf32>, tensor<4x1024xf32>
+}
+
 // A new token per sequence, beside caches of 512 positions.
 // CHECK-LABEL: func.func @cached
 // CHECK:         nag.cached_attention {{.*}}nag.schedule = #nag.schedule<cached_attention, warps = {{[0-9]+}}>

@@ -194,6 +194,9 @@ collectComputation(mlir::func::FuncOp kernel);
 /// The offsets whose last says how many rows of `op` in a kernel count
 /// (nag.row_count); null where all of them do.
 mlir::Value findRowCount(mlir::Operation *op);
+/// The share of those rows that is expected to count; 1 where all of them do or
+/// nobody says.
+double getExpectedShare(mlir::Operation *op);
 
 /// The device functions of a gpu.module in the order in which launches number
 /// them.

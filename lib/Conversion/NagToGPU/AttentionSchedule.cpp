@@ -54,8 +54,10 @@ class TiledModel : public LaunchModel {
 public:
   TiledModel(const GPUTarget &target, ArrayRef<Operation *> ops,
              const Sizes &opSizes, ScheduleFamily family)
-      : LaunchModel(target, family), sizes(opSizes) {
+      : LaunchModel(target, family), sizes(opSizes), expected(opSizes) {
     setOps(ops);
+    expected.routedRows = int64_t(
+        std::ceil(double(sizes.routedRows) * getExpectedShare(ops.front())));
     if (family == ScheduleFamily::Attention)
       launches = {{"", getForwardNeeds(sizes)}};
     else
@@ -76,6 +78,8 @@ private:
   double countSteps(const TiledLaunch &launch, const TileSizes &tile) const;
 
   const Sizes sizes;
+  /// With as many routed rows as are expected to count.
+  Sizes expected;
   SmallVector<TiledLaunch, 2> launches;
 };
 } // namespace
@@ -131,7 +135,7 @@ std::string TiledModel::findFault(ScheduleAttr schedule) const {
 double TiledModel::countSteps(const TiledLaunch &launch,
                               const TileSizes &tile) const {
   int64_t queries = sizes.isRouted()
-                        ? llvm::divideCeil(sizes.routedRows, sizes.batch)
+                        ? llvm::divideCeil(expected.routedRows, sizes.batch)
                         : sizes.length;
   int64_t keys = sizes.routesKeys ? queries : sizes.length;
   int64_t rows = launch.keepsKeys ? keys : queries;
@@ -199,9 +203,10 @@ LaunchWork TiledModel::describe(const TiledLaunch &launch,
                 std::min<int64_t>(255, kOtherRegisters + held)};
   BlockWork &blocks = work.parts.emplace_back(describeStep(launch, tile));
   int64_t sequences = sizes.routesKeys ? 1 : sizes.batch;
-  blocks.blocks = double(launch.keepsKeys ? countKeyTiles(sizes, tile.rows) *
-                                                sizes.kvHeads * sequences
-                                          : countQueryTiles(sizes, tile.rows));
+  blocks.blocks =
+      double(launch.keepsKeys ? countKeyTiles(expected, tile.rows) *
+                                    sizes.kvHeads * sequences
+                              : countQueryTiles(expected, tile.rows));
   blocks.steps = countSteps(launch, tile);
   blocks.startCycles = kStartCycles;
   blocks.leaveBytes = double(tile.rows) * depth * double(launch.needs.sums) *

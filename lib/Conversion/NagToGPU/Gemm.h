@@ -47,6 +47,8 @@ struct Problem {
   /// `countsK`, how many of the k terms; null: all of them.
   mlir::Value offsets = nullptr;
   bool countsK = false;
+  /// How many of the rows schedules are chosen for; 0: all.
+  int64_t expectedRows = 0;
 
   bool countsRows() const { return offsets && !countsK; }
 

@@ -163,7 +163,8 @@ static BlockWork describeBlocks(const Product &product,
                                 const Schedule &schedule, const GPUChip &chip) {
   const Problem &problem = product.getFirst();
   BlockWork work;
-  work.blocks = double(llvm::divideCeilSigned(problem.m, schedule.tileM) *
+  int64_t rows = problem.expectedRows ? problem.expectedRows : problem.m;
+  work.blocks = double(llvm::divideCeilSigned(rows, schedule.tileM) *
                        llvm::divideCeilSigned(problem.n, schedule.tileN) *
                        schedule.splitK);
   work.steps = 0;

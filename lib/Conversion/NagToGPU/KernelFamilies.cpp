@@ -64,6 +64,15 @@ Value nag::findRowCount(Operation *op) {
   return Value();
 }
 
+double nag::getExpectedShare(Operation *op) {
+  auto count = dyn_cast_or_null<BlockArgument>(findRowCount(op));
+  if (!count)
+    return 1;
+  auto share = op->getParentOfType<func::FuncOp>().getArgAttrOfType<FloatAttr>(
+      count.getArgNumber(), kRowCountAttrName);
+  return share ? share.getValueAsDouble() : 1;
+}
+
 FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,
                                               ScheduleFamily family) {
   Attribute own = op->getAttr(kScheduleAttrName);

@@ -83,6 +83,16 @@ private:
     return function;
   }
 
+  /// Of rows that are counted at run time, what the rate of the program's
+  /// configuration leaves; a unit attribute where it has none.
+  Attribute getExpectedShare(Builder &builder) {
+    auto config = program->getAttrOfType<DictionaryAttr>(kConfigAttrName);
+    auto rate = config ? config.getAs<FloatAttr>("mod_rate") : FloatAttr();
+    if (!rate || rate.getValueAsDouble() == 0)
+      return builder.getUnitAttr();
+    return builder.getF64FloatAttr(1 - rate.getValueAsDouble());
+  }
+
   /// Inputs are never written; a destination may be an input's memory where
   /// the body allows it.
   void markArguments(func::FuncOp function, KernelOp kernel) {
@@ -93,7 +103,7 @@ private:
                           builder.getBoolAttr(false));
     if (auto count = kernel->getAttrOfType<IntegerAttr>(kRowCountAttrName))
       function.setArgAttr(count.getInt(), kRowCountAttrName,
-                          builder.getUnitAttr());
+                          getExpectedShare(builder));
     Operation *yield = kernel.getBody().front().getTerminator();
     for (auto [index, value] : llvm::enumerate(yield->getOperands()))
       if (auto base = findBaseInput(value))

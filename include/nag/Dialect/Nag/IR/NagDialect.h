@@ -81,7 +81,8 @@ inline constexpr llvm::StringLiteral kSharesAttrName = "nag.shares";
 inline constexpr llvm::StringLiteral kUpdatesAttrName = "nag.updates";
 /// On nag.kernel: the number of the operand, and on the function made of it the
 /// argument, that holds the offsets of routed rows: of all tensors with its
-/// rows only the first offsets[B] count. A unit attribute on the argument.
+/// rows only the first offsets[B] count. A unit attribute on the argument, or a
+/// float: the share of the rows that is expected to count.
 inline constexpr llvm::StringLiteral kRowCountAttrName = "nag.row_count";
 /// On ops of the host program, by -nag-plan-buffers: one NagSlotAttr per
 /// tensor result.
