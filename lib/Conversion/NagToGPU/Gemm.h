@@ -346,6 +346,39 @@ int64_t getStageBytes(const Schedule &schedule);
 int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
 int64_t getSharedBytes(const Product &product, const Schedule &schedule);
 
+/// A launch's blocks: this one's tile among those of all products, and which
+/// part of its sum; how many tiles there are, and where their parts go.
+struct LaunchPlace {
+  mlir::Value tile, part;
+  int64_t tiles;
+  mlir::Value parts;
+};
+
+/// Where products of a launch wait for one another: how many blocks of another
+/// count themselves before the sums are stored, and whether others wait for
+/// this one's.
+struct ProductTurn {
+  int64_t awaitedBlocks = 0;
+  bool isAwaited = false;
+};
+
+/// Builds what the blocks of one product do. `block` counts its tiles;
+/// `buffers` are those of emit, in their order.
+void buildProduct(ThreadCode &code, const Product &product,
+                  const Schedule &schedule, const LaunchPlace &place,
+                  mlir::Value block, llvm::ArrayRef<mlir::Value> buffers,
+                  const ProductTurn &turn);
+
+/// Stores a block's part of the sums of its tile; adds up those of all
+/// `numParts`, in their order.
+void storePart(ThreadCode &code, const Schedule &schedule,
+               const LaunchPlace &launch, mlir::Value thread,
+               mlir::ValueRange accumulators);
+llvm::SmallVector<mlir::Value>
+addUpParts(ThreadCode &code, const Schedule &schedule,
+           const LaunchPlace &launch, mlir::Value thread, mlir::Value numParts,
+           int64_t numSums);
+
 /// Launches one kernel for all products, each with blocks of its own. The last
 /// block of a tile adds up the parts of a split k, in their order.
 void emit(KernelLowering &kernel, llvm::ArrayRef<Product> products,

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The device function of a GEMM: blocks, the pipeline of stages, and the sum of
-// the parts of a split k.
+// The device function of a GEMM: what the blocks of a product do, and the
+// pipeline of stages.
 #include "BlockOrder.h"
 #include "Gemm.h"
-#include "KernelCode.h"
 #include "LastBlock.h"
 #include "Selection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace nag;
@@ -28,46 +26,18 @@ int64_t gemm::countSteps(const Problem &problem, const Schedule &schedule) {
   return problem.unit == Unit::FMA ? std::max<int64_t>(steps, 2) : steps;
 }
 
-int64_t gemm::getSharedBytes(const Problem &problem, const Schedule &schedule) {
-  int64_t bytes = schedule.tileM * problem.a.getElementBytes() +
-                  schedule.tileN * problem.b.getElementBytes();
-  int64_t tiles = schedule.stages * schedule.tileK * bytes;
-  return problem.unit == Unit::FMA ? tiles
-                                   : std::max(tiles, getStageBytes(schedule));
-}
-
-int64_t gemm::getSharedBytes(const Product &product, const Schedule &schedule) {
-  int64_t bytes = 0;
-  for (const Problem &term : product.terms)
-    bytes = std::max(bytes, getSharedBytes(term, schedule));
-  return bytes;
-}
-
 namespace {
-/// A launch's blocks: this one's tile among those of all products, and which
-/// part of its sum; how many tiles there are, and where their parts go.
-struct LaunchPlace {
-  Value tile, part;
-  int64_t tiles;
-  Value parts;
-};
-
 /// Builds what the blocks of one product do.
 class Kernel {
 public:
-  /// `blockNumber` counts the product's tiles; `buffers` are those of
-  /// getProductBuffers.
   Kernel(ThreadCode &owner, const Product &gemmProduct,
          const Schedule &gemmSchedule, const LaunchPlace &launchPlace,
-         Value blockNumber, ArrayRef<Value> buffers)
+         Value blockNumber, ArrayRef<Value> buffers,
+         const ProductTurn &productTurn)
       : builder(owner.getBuilder()), code(owner), product(gemmProduct),
         problem(product.getFirst()), schedule(gemmSchedule),
-        launch(launchPlace), block(blockNumber), arguments(buffers) {}
-
-  /// The sums are stored once so many blocks have counted themselves.
-  void await(int64_t blocks) { numAwaited = blocks; }
-  /// Others wait for what each block stores.
-  void setAwaited() { isAwaited = true; }
+        launch(launchPlace), block(blockNumber), arguments(buffers),
+        turn(productTurn) {}
 
   void build();
 
@@ -89,9 +59,6 @@ private:
   Value advanceSlot(Value slot);
   void commit() { NVVM::CpAsyncCommitGroupOp::create(builder); }
   void store(Multiplier &multiplier, ValueRange accumulators);
-  Value getPartPointer(Value part, int64_t numSums);
-  void storePart(ValueRange accumulators);
-  SmallVector<Value> addUpParts(int64_t numSums);
 
   ImplicitLocOpBuilder &builder;
   ThreadCode &code;
@@ -102,8 +69,7 @@ private:
   const LaunchPlace &launch;
   Value block;
   ArrayRef<Value> arguments;
-  int64_t numAwaited = 0;
-  bool isAwaited = false;
+  const ProductTurn turn;
   /// How many tiles along k of the term at hand one block multiplies.
   int64_t tiles = 0;
   BlockPlace place;
@@ -341,13 +307,14 @@ SmallVector<Value> Kernel::buildLoopAhead(Multiplier &multiplier,
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   auto storeSums = [&](ValueRange sums) {
-    if (numAwaited > 0)
-      awaitStored(code, numAwaited, gemm::countTiles(product, schedule));
+    if (turn.awaitedBlocks > 0)
+      awaitStored(code, turn.awaitedBlocks,
+                  gemm::countTiles(product, schedule));
     Output output =
         createOutput(code, problem, schedule, product.epilogue, arguments);
     output.setRowLimit(problem.countsRows() ? count : Value());
     multiplier.store(sums, output);
-    if (isAwaited)
+    if (turn.isAwaited)
       countStored(code);
     if (product.route)
       buildRouteTail(code, product, schedule, place,
@@ -355,62 +322,12 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   };
   if (schedule.splitK == 1)
     return storeSums(accumulators);
-  storePart(accumulators);
+  storePart(code, schedule, launch, place.thread, accumulators);
   emitInLastBlock(code, code.dynamicShared(), launch.tile, launch.tiles,
-                  numParts,
-                  [&] { storeSums(addUpParts(accumulators.size())); });
-}
-
-/// Sums lie four of a thread next to one another, then the block's threads.
-static constexpr int64_t kPartWidth = 4;
-
-/// Where the thread's sums of a part of the block's tile begin.
-Value Kernel::getPartPointer(Value part, int64_t numSums) {
-  Value number = code.add(code.mul(launch.tile, schedule.splitK), part);
-  int64_t bytes = schedule.getThreads() * 4;
-  Value start = code.offset(code.pointer(launch.parts, Space::Global),
-                            code.mul(code.extend(number), numSums * bytes));
-  return code.offset(start, code.mul(place.thread, kPartWidth * 4));
-}
-
-void Kernel::storePart(ValueRange accumulators) {
-  auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  Value pointer = getPartPointer(split, accumulators.size());
-  for (size_t first = 0; first < accumulators.size(); first += kPartWidth) {
-    Value vector = vector::FromElementsOp::create(
-        builder, type, accumulators.slice(first, kPartWidth));
-    code.store(vector, code.offset(pointer, first * schedule.getThreads() * 4),
-               16);
-  }
-}
-
-/// In the order of the parts.
-SmallVector<Value> Kernel::addUpParts(int64_t numSums) {
-  auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  auto load = [&](Value pointer, int64_t index) {
-    int64_t bytes = index * kPartWidth * schedule.getThreads() * 4;
-    return code.load(type, code.offset(pointer, bytes), 16);
-  };
-  SmallVector<Value> first;
-  Value pointer = getPartPointer(code.constant(0), numSums);
-  for (int64_t index = 0; index < numSums / kPartWidth; ++index)
-    first.push_back(load(pointer, index));
-  auto loop = scf::ForOp::create(builder, code.constant(1), numParts,
-                                 code.constant(1), first);
-  {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(loop.getBody());
-    SmallVector<Value> sums;
-    Value part = getPartPointer(loop.getInductionVar(), numSums);
-    for (auto [index, sum] : llvm::enumerate(loop.getRegionIterArgs()))
-      sums.push_back(arith::AddFOp::create(builder, sum, load(part, index)));
-    scf::YieldOp::create(builder, sums);
-  }
-  SmallVector<Value> sums;
-  for (Value vector : loop.getResults())
-    llvm::append_range(
-        sums, vector::ToElementsOp::create(builder, vector).getResults());
-  return sums;
+                  numParts, [&] {
+                    storeSums(addUpParts(code, schedule, launch, place.thread,
+                                         numParts, accumulators.size()));
+                  });
 }
 
 void Kernel::build() {
@@ -424,7 +341,7 @@ void Kernel::build() {
     return buildTile();
   code.ifTrue(code.less(place.row, count), [&] { buildTile(); });
   // A tile whose rows do not count is done, once for all parts.
-  if (isAwaited)
+  if (turn.isAwaited)
     code.ifTrue(code.both(code.less(code.add(count, -1), place.row),
                           code.less(split, 1)),
                 [&] { countStored(code); });
@@ -450,118 +367,9 @@ void Kernel::buildTile() {
   store(*multiplier, sums);
 }
 
-int64_t gemm::countTiles(const Product &product, const Schedule &schedule) {
-  return llvm::divideCeilSigned(product.getFirst().m, schedule.tileM) *
-         llvm::divideCeilSigned(product.getFirst().n, schedule.tileN);
-}
-
-Value gemm::loadCount(ThreadCode &code, const Problem &problem, Value buffer) {
-  auto type = cast<RankedTensorType>(problem.offsets.getType());
-  Value last = code.offset(code.pointer(buffer, Space::Global),
-                           (type.getDimSize(0) - 1) * 4);
-  return code.load(code.getBuilder().getI32Type(), last, 4);
-}
-
-/// The buffers of a product: of what counts its rows, the operands of its terms
-/// with their indices, and where its sums go.
-static SmallVector<Value> getProductBuffers(KernelLowering &kernel,
-                                            const Product &product) {
-  SmallVector<Value> buffers;
-  if (Value offsets = product.getFirst().offsets)
-    buffers.push_back(kernel.getBuffer(offsets));
-  for (const Problem &term : product.terms)
-    for (const Operand &operand : {term.a, term.b}) {
-      buffers.push_back(kernel.getBuffer(operand.tensor));
-      if (operand.indices)
-        buffers.push_back(kernel.getBuffer(operand.indices));
-      for (Value input : getPrologueInputs(operand))
-        buffers.push_back(kernel.getBuffer(input));
-    }
-  buffers.append(getBuffers(kernel, product.epilogue));
-  if (product.route)
-    buffers.append(getRouteBuffers(kernel, product.route));
-  return buffers;
-}
-
-/// The product that puts what `product` waits for, or null.
-static const Product *findAwaited(ArrayRef<Product> products,
-                                  const Product &product) {
-  if (!product.awaited)
-    return nullptr;
-  return llvm::find_if(products, [&](const Product &other) {
-    return other.epilogue.computes(product.awaited);
-  });
-}
-
-/// The block's place; where some wait for others, in the order in which blocks
-/// start.
-static LaunchPlace findLaunchPlace(ThreadCode &code, ArrayRef<Product> products,
-                                   const Schedule &schedule, int64_t tiles) {
-  bool waits = llvm::any_of(
-      products, [](const Product &product) { return product.awaited; });
-  if (waits) {
-    Value ticket = takeTicket(code, tiles * schedule.splitK);
-    return {code.rem(ticket, tiles), code.div(ticket, tiles), tiles, {}};
-  }
-  Value part = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
-  return {code.blockIndex(), part, tiles, {}};
-}
-
-/// Builds the products one after the other, each for blocks of its own.
-static void buildProducts(DeviceFunction &device, ArrayRef<Product> products,
-                          const Schedule &schedule, ArrayRef<size_t> numBuffers,
-                          int64_t blocks) {
-  ThreadCode code(device.builder);
-  LaunchPlace place = findLaunchPlace(code, products, schedule, blocks);
-  Value block = place.tile;
-  ArrayRef<Value> arguments = device.arguments;
-  if (schedule.splitK > 1)
-    place.parts = arguments.back();
-  for (auto [product, count] : llvm::zip_equal(products, numBuffers)) {
-    Kernel kernel(code, product, schedule, place, block,
-                  arguments.take_front(count));
-    if (const Product *awaited = findAwaited(products, product))
-      kernel.await(countTiles(*awaited, schedule));
-    const Product *own = &product;
-    if (llvm::any_of(products, [&](const Product &other) {
-          return findAwaited(products, other) == own;
-        }))
-      kernel.setAwaited();
-    arguments = arguments.drop_front(count);
-    int64_t tiles = countTiles(product, schedule);
-    if (products.size() == 1)
-      kernel.build();
-    else
-      code.ifTrue(code.less(block, tiles), [&] { kernel.build(); });
-    // Blocks of earlier products wrap around, far beyond the tiles that follow.
-    block = code.add(block, -tiles);
-  }
-}
-
-void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
-                const Schedule &schedule) {
-  SmallVector<Value> buffers;
-  SmallVector<size_t> numBuffers;
-  int64_t blocks = 0, sharedBytes = 0;
-  for (const Product &product : products) {
-    SmallVector<Value> own = getProductBuffers(kernel, product);
-    numBuffers.push_back(own.size());
-    buffers.append(own);
-    blocks += countTiles(product, schedule);
-    sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
-  }
-  if (schedule.splitK > 1)
-    buffers.push_back(kernel.allocateScratch(MemRefType::get(
-        {blocks, schedule.splitK, schedule.tileM, schedule.tileN},
-        kernel.getHostBuilder().getF32Type())));
-  DeviceFunction device =
-      kernel.createLaunch("", buffers, {blocks, schedule.splitK, 1},
-                          {schedule.getThreads(), 1, 1}, sharedBytes);
-  // Sums and a reduction of their rows would be spilled.
-  bool spansRows = llvm::any_of(products, [](const Product &product) {
-    return product.epilogue.getSpan() != 0;
-  });
-  if (spansRows)
-    useAllRegisters(device.function);
-  buildProducts(device, products, schedule, numBuffers, blocks);
+void gemm::buildProduct(ThreadCode &code, const Product &product,
+                        const Schedule &schedule, const LaunchPlace &place,
+                        Value block, ArrayRef<Value> buffers,
+                        const ProductTurn &turn) {
+  Kernel(code, product, schedule, place, block, buffers, turn).build();
 }
