@@ -150,3 +150,51 @@ def test_rows_that_an_index_names(option, tmp_path):
         for name, wanted in (("y", h @ wide["w"].T), ("dw", wide["d"][:count].T @ h)):
             error = np.abs(actual[name].astype(np.float64)[:len(wanted)] - wanted).max(initial=0)
             assert error <= LIMITS[element, option] * max(1, np.abs(wanted).max(initial=0)), (op, shape, element, name)
+
+
+@pytest.mark.parametrize("element, option", ELEMENTS)
+def test_a_norm_is_a_scale(element, option, tmp_path):
+    """In its Gram form, RMSNorm is a sum for each row, and a scale as the product loads the row."""
+    rows, inner, outer = 70, 48, 33
+    x, w, y = (f"tensor<{m}x{n}x{element}>" for m, n in ((rows, inner), (outer, inner), (rows, outer)))
+    module = tmp_path / "norm.mlir"
+    module.write_text(f"""
+func.func @f(%x: {x} {{nag.name = "x"}}, %w: {w} {{nag.name = "w"}}) -> ({y} {{nag.name = "y"}}) {{
+  %n = nag.rms_norm %x : ({x}) -> {x}
+  %y = nag.linear %n, %w : ({x}, {w}) -> {y}
+  return %y : {y}
+}}
+""")
+    lowered = run([build_folder() / "bin/nag-opt", module, "--nag-lower-to-row-gram", "--canonicalize", "--cse"])
+    generator = np.random.default_rng(1)
+    arrays = {name: generator.standard_normal(shape).astype(DTYPES[element]) for name, shape in (("x", (rows, inner)), ("w", (outer, inner)))}
+    outcome = ptx_machine.call(build_folder(), lowered, [("f", arrays)], tmp_path, counters=True, options=("--precision", option))
+    assert len(outcome.counters) == 2 and any(name.startswith("row_combine_linear") for name in outcome.counters), list(outcome.counters)
+    wide = {name: array.astype(np.float64) for name, array in arrays.items()}
+    expected = wide["x"] / np.sqrt((wide["x"]**2).mean(-1, keepdims=True)) @ wide["w"].T
+    error = np.abs(outcome.results[0]["y"].astype(np.float64) - expected).max()
+    assert error <= LIMITS[element, option] * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("element, option", ELEMENTS)
+def test_scalars_of_rows_behind_a_product(element, option, tmp_path):
+    """A combination of the product's rows and others, in the product's launch."""
+    rows, inner, outer = 70, 48, 33
+    x, w, y, lane = (*(f"tensor<{m}x{n}x{element}>" for m, n in ((rows, inner), (outer, inner), (rows, outer))), f"tensor<{rows}xf32>")
+    types = dict(x=x, w=w, r=y, a=lane, b=lane, c=lane)
+    text = f"""
+func.func @f({", ".join(f'%{n}: {t} {{nag.name = "{n}"}}' for n, t in types.items())}) -> ({y} {{nag.name = "y"}}) {{
+  %p = nag.linear %x, %w : ({x}, {w}) -> {y}
+  %y = nag.row_combine %p, %r by %a, %b plus %c : ({y}, {y}, {lane}, {lane}, {lane}) -> {y}
+  return %y : {y}
+}}
+"""
+    generator = np.random.default_rng(2)
+    shapes = dict(x=(rows, inner), w=(outer, inner), r=(rows, outer), a=rows, b=rows, c=rows)
+    arrays = {name: generator.standard_normal(shape).astype(np.float32 if name in "abc" else DTYPES[element]) for name, shape in shapes.items()}
+    outcome = ptx_machine.call(build_folder(), text, [("f", arrays)], tmp_path, counters=True, options=("--precision", option))
+    assert len(outcome.counters) == 1, list(outcome.counters)
+    wide = {name: array.astype(np.float64) for name, array in arrays.items()}
+    expected = (wide["a"][:, None] * (wide["x"] @ wide["w"].T) + wide["b"][:, None] * wide["r"] + wide["c"][:, None])
+    error = np.abs(outcome.results[0]["y"].astype(np.float64) - expected).max()
+    assert error <= LIMITS[element, option] * np.abs(expected).max()
