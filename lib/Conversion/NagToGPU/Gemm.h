@@ -239,6 +239,9 @@ public:
   void moveTo(mlir::Value row, mlir::Value column);
   /// Stores f32 sums to consecutive columns.
   void store(int64_t row, int64_t column, mlir::ValueRange sums);
+  /// Loads ahead what `store` of so many columns there will read, where all of
+  /// the tile is inside.
+  void preload(int64_t row, int64_t column, int64_t count);
 
   /// How many columns have to be stored at once, by storeSpan; 0 for any.
   int64_t getSpan() const { return epilogue ? epilogue->getSpan() : 0; }
@@ -266,8 +269,10 @@ private:
   Place getPlace(mlir::Value buffer);
   mlir::Value isInside(int64_t row, int64_t column, bool anyRow = false);
   mlir::Value extend(mlir::Value value);
+  mlir::Value loadPacked(const Place &place, int64_t offset, int64_t count);
   llvm::SmallVector<mlir::Value> loadElements(const Place &place,
                                               int64_t offset, int64_t count);
+  llvm::SmallVector<mlir::Value> split(mlir::Value vector);
   void storeElements(const Place &place, int64_t offset,
                      mlir::ValueRange values);
   void storeAll(int64_t row, int64_t column, mlir::ValueRange sums);
@@ -294,6 +299,9 @@ private:
   llvm::SmallVector<Place> outputs;
   std::array<llvm::SmallVector<Place>, kNumEpilogueSources> sources;
   llvm::SmallVector<mlir::Value> scalars;
+  /// By how far elements are from the thread's place, those of each input that
+  /// have been loaded ahead.
+  std::map<int64_t, llvm::SmallVector<mlir::Value>> preloaded;
   /// By the first column of a part, the thread's elements of the vectors.
   std::map<int64_t, llvm::SmallVector<EpilogueRow::Elements>> vectorElements;
   const Epilogue *epilogue = nullptr;

@@ -100,14 +100,29 @@ Value Output::extend(Value value) {
   return arith::ExtFOp::create(builder, type, value);
 }
 
-SmallVector<Value> Output::loadElements(const Place &place, int64_t offset,
-                                        int64_t count) {
+Value Output::loadPacked(const Place &place, int64_t offset, int64_t count) {
   auto type = VectorType::get(count, place.elementType);
   int64_t bytes = place.bytes;
-  Value vector = code.load(type, code.offset(place.thread, offset * bytes),
-                           std::min<int64_t>(16, bytes * count));
+  return code.load(type, code.offset(place.thread, offset * bytes),
+                   std::min<int64_t>(16, bytes * count));
+}
+
+SmallVector<Value> Output::split(Value vector) {
   return vector::ToElementsOp::create(code.getBuilder(), extend(vector))
       .getResults();
+}
+
+SmallVector<Value> Output::loadElements(const Place &place, int64_t offset,
+                                        int64_t count) {
+  return split(loadPacked(place, offset, count));
+}
+
+void Output::preload(int64_t row, int64_t column, int64_t count) {
+  if (rowLimit || rowEdge || columnEdge || columns % count != 0)
+    return;
+  int64_t offset = row * columns + column;
+  for (const Place &input : getSources(EpilogueSource::Element))
+    preloaded[offset].push_back(loadPacked(input, offset, count));
 }
 
 void Output::storeElements(const Place &place, int64_t offset,
@@ -157,8 +172,12 @@ void Output::storeAll(int64_t row, int64_t column, ValueRange sums) {
   EpilogueRow values;
   values.sums = sums;
   values.scalars = scalars;
-  for (const Place &input : getSources(EpilogueSource::Element))
-    values.inputs.push_back(loadElements(input, offset, sums.size()));
+  if (auto ahead = preloaded.find(offset); ahead != preloaded.end())
+    for (Value vector : ahead->second)
+      values.inputs.push_back(split(vector));
+  else
+    for (const Place &input : getSources(EpilogueSource::Element))
+      values.inputs.push_back(loadElements(input, offset, sums.size()));
   if (!getSources(EpilogueSource::Lane).empty())
     values.lanes = loadLanes(getRow(row));
   for (auto [place, elements] :

@@ -187,6 +187,7 @@ private:
 
   void stage(ValueRange accumulators);
   void storeStaged(int64_t row, Output &output);
+  void preload(int64_t row, Output &output);
   void placeSpans(Value row, Value column, Output &output);
   void storeSpans(int64_t row, Output &output);
   static int64_t getSpanWidth(int64_t span) {
@@ -345,6 +346,14 @@ void TensorCoreMultiplier::stage(ValueRange accumulators) {
   }
 }
 
+/// What storeStaged will read.
+void TensorCoreMultiplier::preload(int64_t row, Output &output) {
+  int64_t width = getWidth(output), unitsPerRow = warpN / width;
+  for (int64_t first = 0; first < kRowsA * unitsPerRow; first += 32)
+    output.preload(row + first / unitsPerRow, first % unitsPerRow * width,
+                   width);
+}
+
 void TensorCoreMultiplier::storeStaged(int64_t row, Output &output) {
   int64_t width = getWidth(output);
   int64_t unitsPerRow = warpN / width;
@@ -417,10 +426,18 @@ void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
     if (block > 0)
       code.warpBarrier();
     stage(accumulators.slice(block * sums, sums));
-    code.warpBarrier();
-    if (output.getSpan() != 0)
+    if (output.getSpan() != 0) {
+      code.warpBarrier();
       storeSpans(block * kRowsA, output);
-    else
-      storeStaged(block * kRowsA, output);
+      continue;
+    }
+    // What waits for memory does so while others are stored, and when sums have
+    // left registers for it.
+    if (block == 0)
+      preload(0, output);
+    code.warpBarrier();
+    if ((block + 1) * kRowsA < warpM)
+      preload((block + 1) * kRowsA, output);
+    storeStaged(block * kRowsA, output);
   }
 }
