@@ -345,7 +345,7 @@ static BlockWork describePass(const RowGeometry &rows,
 /// Partial sums are written, and read again by the last block, or where there
 /// are many by a launch of their own.
 static void describeSums(const RowGeometry &rows, LaunchWork &launch) {
-  constexpr double ahead = 4, fenceCycles = 2000;
+  constexpr double fenceCycles = 2000;
   double partials = double(rows.getNumPartialSums());
   double elements = double(rows.getNumSumElements());
   if (partials <= 1 || elements == 0)
@@ -353,8 +353,8 @@ static void describeSums(const RowGeometry &rows, LaunchWork &launch) {
   launch.memoryBytes += 2 * sizeof(float) * partials * elements;
   double columns = std::min(32.0, elements);
   double slices = std::max(1.0, double(rows.getBlock()[0]) / columns);
-  double rounds =
-      std::ceil(elements / columns) * std::ceil(partials / slices / ahead);
+  double rounds = std::ceil(elements / columns) *
+                  std::ceil(partials / slices / double(kTermsAhead));
   launch.tailCycles += fenceCycles + rounds * kMemoryLatency;
 }
 

@@ -51,6 +51,9 @@ private:
   /// The sum of memory[place(i)] for i = begin, begin + step, ... below end.
   Value addUp(Value memory, Value begin, int64_t end, int64_t step,
               function_ref<Value(Value)> place);
+  SmallVector<Value> addUpChunks(Value memory, ValueRange state, int64_t last,
+                                 int64_t step, int64_t ahead,
+                                 function_ref<Value(Value)> place);
   void when(Value condition, function_ref<void()> then);
 
   ImplicitLocOpBuilder &builder;
@@ -63,17 +66,35 @@ private:
 
 Value SumThreads::addUp(Value memory, Value begin, int64_t end, int64_t step,
                         function_ref<Value(Value)> place) {
-  Value zero = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
-  auto loop =
-      scf::ForOp::create(builder, begin, constant(end), constant(step), zero);
+  SmallVector<Value> state = {
+      begin, arith::ConstantOp::create(builder, builder.getF32FloatAttr(0))};
+  // Most terms wait for memory together; they are added one after the other.
+  for (int64_t ahead : {kTermsAhead, int64_t(4), int64_t(1)})
+    if (int64_t last = end - (ahead - 1) * step; last > 0)
+      state = addUpChunks(memory, state, last, step, ahead, place);
+  return state.back();
+}
+
+/// Goes on with {i, sum} in chunks of `ahead` terms while i is below `last`.
+SmallVector<Value> SumThreads::addUpChunks(Value memory, ValueRange state,
+                                           int64_t last, int64_t step,
+                                           int64_t ahead,
+                                           function_ref<Value(Value)> place) {
+  auto loop = scf::ForOp::create(builder, state[0], constant(last),
+                                 constant(ahead * step), state);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
-  Value term =
-      memref::LoadOp::create(builder, memory, place(loop.getInductionVar()));
-  scf::YieldOp::create(
-      builder, arith::AddFOp::create(builder, loop.getRegionIterArg(0), term)
-                   .getResult());
-  return loop.getResult(0);
+  SmallVector<Value> terms;
+  for (int64_t term = 0; term < ahead; ++term) {
+    Value index = add(loop.getInductionVar(), constant(term * step));
+    terms.push_back(memref::LoadOp::create(builder, memory, place(index)));
+  }
+  Value sum = loop.getRegionIterArg(1);
+  for (Value term : terms)
+    sum = arith::AddFOp::create(builder, sum, term);
+  Value next = add(loop.getInductionVar(), constant(ahead * step));
+  scf::YieldOp::create(builder, {next, sum});
+  return llvm::to_vector_of<Value>(loop.getResults());
 }
 
 void SumThreads::when(Value condition, function_ref<void()> then) {

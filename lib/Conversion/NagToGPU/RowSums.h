@@ -17,6 +17,9 @@ struct PartialSum {
   unsigned argument;
 };
 
+/// Partial sums that a thread asks memory for at once.
+inline constexpr int64_t kTermsAhead = 16;
+
 /// Adds a launch that computes these sums. The order of additions depends on
 /// the number of slots alone.
 void emitPartialSums(KernelLowering &kernel, llvm::ArrayRef<PartialSum> sums);
