@@ -308,6 +308,11 @@ private:
   mlir::Value threadRow, threadColumn, rowLimit;
 };
 
+/// So many of a thread's sums from the first on, which are made when they are
+/// asked for.
+using SumReader = llvm::function_ref<llvm::SmallVector<mlir::Value>(
+    int64_t first, int64_t count)>;
+
 /// Multiplies tiles in shared memory.
 class Multiplier {
 public:
@@ -334,7 +339,7 @@ public:
     llvm_unreachable("no factors are loaded ahead");
   }
 
-  virtual void store(mlir::ValueRange accumulators, Output &output) = 0;
+  virtual void store(SumReader sums, Output &output) = 0;
 };
 
 /// `sharedA` and `sharedB` are where the tiles of slot 0 start.
@@ -378,14 +383,14 @@ void buildProduct(ThreadCode &code, const Product &product,
                   const ProductTurn &turn);
 
 /// Stores a block's part of the sums of its tile; adds up those of all
-/// `numParts`, in their order.
+/// `numParts`, in their order, for `count` of the thread's `numSums`.
 void storePart(ThreadCode &code, const Schedule &schedule,
                const LaunchPlace &launch, mlir::Value thread,
                mlir::ValueRange accumulators);
 llvm::SmallVector<mlir::Value>
 addUpParts(ThreadCode &code, const Schedule &schedule,
            const LaunchPlace &launch, mlir::Value thread, mlir::Value numParts,
-           int64_t numSums);
+           int64_t numSums, int64_t first, int64_t count);
 
 /// Launches one kernel for all products, each with blocks of its own. The last
 /// block of a tile adds up the parts of a split k, in their order.

@@ -118,7 +118,9 @@ public:
     return sums;
   }
 
-  void store(ValueRange accumulators, Output &output) override {
+  void store(SumReader sums, Output &output) override {
+    SmallVector<Value> all = sums(0, a.getCount() * b.getCount());
+    ValueRange accumulators(all);
     output.moveTo(code.add(place.row, a.getFirstRow()),
                   code.add(place.column, b.getFirstRow()));
     int64_t columns = b.getCount(), run = b.getRun();

@@ -306,7 +306,7 @@ SmallVector<Value> Kernel::buildLoopAhead(Multiplier &multiplier,
 }
 
 void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
-  auto storeSums = [&](ValueRange sums) {
+  auto storeSums = [&](SumReader sums) {
     if (turn.awaitedBlocks > 0)
       awaitStored(code, turn.awaitedBlocks,
                   gemm::countTiles(product, schedule));
@@ -321,13 +321,17 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
                      arguments.take_back(countRouteBuffers(product.route)));
   };
   if (schedule.splitK == 1)
-    return storeSums(accumulators);
+    return storeSums([&](int64_t first, int64_t number) {
+      return llvm::to_vector_of<Value>(accumulators.slice(first, number));
+    });
   storePart(code, schedule, launch, place.thread, accumulators);
-  emitInLastBlock(code, code.dynamicShared(), launch.tile, launch.tiles,
-                  numParts, [&] {
-                    storeSums(addUpParts(code, schedule, launch, place.thread,
-                                         numParts, accumulators.size()));
-                  });
+  emitInLastBlock(
+      code, code.dynamicShared(), launch.tile, launch.tiles, numParts, [&] {
+        storeSums([&](int64_t first, int64_t number) {
+          return addUpParts(code, schedule, launch, place.thread, numParts,
+                            accumulators.size(), first, number);
+        });
+      });
 }
 
 void Kernel::build() {

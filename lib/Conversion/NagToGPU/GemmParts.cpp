@@ -42,28 +42,28 @@ void gemm::storePart(ThreadCode &code, const Schedule &schedule,
 /// In the order of the parts.
 SmallVector<Value> gemm::addUpParts(ThreadCode &code, const Schedule &schedule,
                                     const LaunchPlace &launch, Value thread,
-                                    Value numParts, int64_t numSums) {
+                                    Value numParts, int64_t numSums,
+                                    int64_t first, int64_t count) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  auto load = [&](Value pointer, int64_t index) {
-    int64_t bytes = index * kPartWidth * schedule.getThreads() * 4;
-    return code.load(type, code.offset(pointer, bytes), 16);
+  auto load = [&](Value part) {
+    SmallVector<Value> vectors;
+    Value pointer =
+        getPartPointer(code, schedule, launch, thread, part, numSums);
+    for (int64_t sum = first; sum < first + count; sum += kPartWidth)
+      vectors.push_back(code.load(
+          type, code.offset(pointer, sum * schedule.getThreads() * 4), 16));
+    return vectors;
   };
-  SmallVector<Value> first;
-  Value pointer =
-      getPartPointer(code, schedule, launch, thread, code.constant(0), numSums);
-  for (int64_t index = 0; index < numSums / kPartWidth; ++index)
-    first.push_back(load(pointer, index));
   auto loop = scf::ForOp::create(builder, code.constant(1), numParts,
-                                 code.constant(1), first);
+                                 code.constant(1), load(code.constant(0)));
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
     SmallVector<Value> sums;
-    Value part = getPartPointer(code, schedule, launch, thread,
-                                loop.getInductionVar(), numSums);
-    for (auto [index, sum] : llvm::enumerate(loop.getRegionIterArgs()))
-      sums.push_back(arith::AddFOp::create(builder, sum, load(part, index)));
+    for (auto [sum, part] : llvm::zip_equal(loop.getRegionIterArgs(),
+                                            load(loop.getInductionVar())))
+      sums.push_back(arith::AddFOp::create(builder, sum, part));
     scf::YieldOp::create(builder, sums);
   }
   SmallVector<Value> sums;

@@ -171,7 +171,7 @@ public:
   SmallVector<Value> multiplyLoaded(Value slot, ValueRange accumulators,
                                     SmallVectorImpl<Value> &loaded,
                                     function_ref<Value()> turn) override;
-  void store(ValueRange accumulators, Output &output) override;
+  void store(SumReader sums, Output &output) override;
 
 private:
   /// A step along k of the tiles in a slot.
@@ -406,7 +406,7 @@ void TensorCoreMultiplier::storeSpans(int64_t row, Output &output) {
   }
 }
 
-void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
+void TensorCoreMultiplier::store(SumReader sums, Output &output) {
   int64_t width = getWidth(output), unitsPerRow = warpN / width;
   Value warp = code.add(code.mul(place.warpM, warpsN), place.warpN);
   Value row = code.add(place.row, code.mul(place.warpM, warpM));
@@ -421,11 +421,11 @@ void TensorCoreMultiplier::store(ValueRange accumulators, Output &output) {
   code.barrier();
   stageStart =
       code.offset(stageStart, code.mul(warp, kRowsA * getStageLine(warpN) * 4));
-  int64_t sums = warpN / kRowsB * 4;
+  int64_t blockSums = warpN / kRowsB * 4;
   for (int64_t block = 0; block < warpM / kRowsA; ++block) {
     if (block > 0)
       code.warpBarrier();
-    stage(accumulators.slice(block * sums, sums));
+    stage(sums(block * blockSums, blockSums));
     if (output.getSpan() != 0) {
       code.warpBarrier();
       storeSpans(block * kRowsA, output);
