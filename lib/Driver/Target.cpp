@@ -4,6 +4,7 @@
 #include "nag/Conversion/GPUChips.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/DifferentiableModels.h"
+#include "nag/Runtime/CUDA/Device.h"
 #include "nag/Target/CPU/Compiler.h"
 #include "nag/Target/CUDA/Compiler.h"
 #include "nag/Target/CUDA/KernelCache.h"
@@ -95,24 +96,44 @@ static std::string getKernelCache(const TargetOptions &options) {
   return folder;
 }
 
+/// The given chip, else the latest that the GPU runs code for; empty where that
+/// is none, and for the PTX machine, which runs code for all.
+static Expected<std::string> chooseChip(const TargetOptions &options,
+                                        StringRef device) {
+  if (!options.chip.empty() || device == "vm")
+    return options.chip;
+  auto gpu = runtime::cuda::CUDADevice::open(device);
+  if (!gpu)
+    return gpu.takeError();
+  std::string latest;
+  for (const GPUChip &chip : getGPUChips())
+    if ((*gpu)->supports(chip.name))
+      latest = chip.name.str();
+  return latest;
+}
+
 static Expected<std::unique_ptr<runtime::Program>>
 createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
+  StringRef device = options.target.device.empty()
+                         ? StringRef("0")
+                         : StringRef(options.target.device);
+  auto chip = chooseChip(options.target, device);
+  if (!chip)
+    return chip.takeError();
   cuda::CompileOptions compile;
   compile.differentiate = !options.differentiate.empty();
   if (compile.differentiate)
     compile.training.function = options.differentiate;
   compile.training.recompute = options.recompute;
   compile.training.fuseHead = compile.plan.fuse = options.target.fuse;
-  if (!options.target.chip.empty())
-    compile.kernels.chip = options.target.chip;
+  if (!chip->empty())
+    compile.kernels.chip = *chip;
   compile.kernels.tf32 = options.target.precision == "tf32";
   compile.kernels.schedule = options.target.schedule;
   compile.training.bf16 = options.target.precision == "bf16";
   compile.keepRoundings = options.keepRoundings;
   compile.kernelCache = getKernelCache(options.target);
-  return cuda::createProgram(
-      module, compile,
-      options.target.device.empty() ? "0" : StringRef(options.target.device));
+  return cuda::createProgram(module, compile, device);
 }
 
 //===- The table ----------------------------------------------------------===//

@@ -57,6 +57,15 @@ def test_code_for_another_chip(model, driver):
     assert_one_line(train(model, driver, "--chip", "sm_90a", FAKE_MAJOR=10), "expected a device that runs code for sm_90a")
 
 
+def test_code_for_the_chip_of_the_device(model, driver, tmp_path):
+    """Without --chip; what is compiled stays in the cache though no launch succeeds."""
+    for major, chip in ((8, "sm_80"), (9, "sm_90a")):
+        folder = tmp_path / chip
+        assert_one_line(train(model, driver, "--kernel-cache", folder, FAKE_MAJOR=major, FAKE_LAUNCH=719), "at the launch of kernel '")
+        kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert any(f".target {chip}\n".encode() in code for code in kept)
+
+
 def test_a_device_that_is_not_there(model, driver):
     assert_one_line(train(model, driver, "--device", 1), "device 1: expected a number below 1, the number of GPUs")
 

@@ -19,7 +19,8 @@ SessionOptions::SessionOptions(cl::SubCommand &command)
              cl::desc("Device of the target cuda: the PTX machine or a GPU "
                       "(default: 0)")),
       chip("chip", cl::sub(command), cl::value_desc("sm_80|sm_90a"),
-           cl::desc("Chip of the target cuda (default: sm_80)")),
+           cl::desc("Chip of the target cuda (default: the GPU's; sm_80 for "
+                    "the device vm)")),
       precision("precision", cl::sub(command), cl::init("f32"),
                 cl::value_desc("f32|tf32|bf16"),
                 cl::desc("How contractions of f32 tensors multiply; tf32 and "
