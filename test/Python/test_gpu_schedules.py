@@ -173,7 +173,7 @@ def test_rows_that_fit_are_kept(chip, tmp_path):
 
 @pytest.mark.parametrize("width", [640, 1024])
 def test_kept_rows_are_read_once(width, tmp_path):
-    rows = 256
+    rows = 1024  # parameters weigh little
     inputs, text = boundary_vjp(width, rows)
     generator = np.random.default_rng(width)
     shapes = {name: [int(size) for size in re.findall(r"(\d+)x", kind)] for name, kind in inputs.items()}
@@ -181,5 +181,5 @@ def test_kept_rows_are_read_once(width, tmp_path):
               for name, shape in shapes.items()}
     outcome = ptx_machine.call(BUILD, text, [("f", arrays)], tmp_path, counters=True)
     read = sum(kernel["global_bytes_read"] for kernel in outcome.counters.values())
-    # Three rows of bf16, and beside them scalars, 8 directions and partial sums: 3.04 and 3.02 rows, with keep = 0 3.32 and 3.20.
+    # Three rows of bf16, and beside them scalars, 8 directions and partial sums: 3.08 and 3.05 rows, with keep = 0 8.08 and 8.06.
     assert read < 3.1 * rows * width * 2, read / (rows * width * 2)
