@@ -96,19 +96,12 @@ static std::string getKernelCache(const TargetOptions &options) {
   return folder;
 }
 
-/// The given chip, else the latest that the GPU runs code for; empty where that
-/// is none, and for the PTX machine, which runs code for all.
-static Expected<std::string> chooseChip(const TargetOptions &options,
-                                        StringRef device) {
-  if (!options.chip.empty() || device == "vm")
-    return options.chip;
-  auto gpu = runtime::cuda::CUDADevice::open(device);
-  if (!gpu)
-    return gpu.takeError();
-  std::string latest;
+/// The latest chip that the GPU runs code for; empty where that is none.
+static StringRef findLatestChip(const runtime::cuda::CUDADevice &gpu) {
+  StringRef latest;
   for (const GPUChip &chip : getGPUChips())
-    if ((*gpu)->supports(chip.name))
-      latest = chip.name.str();
+    if (gpu.supports(chip.name))
+      latest = chip.name;
   return latest;
 }
 
@@ -117,17 +110,25 @@ createCUDA(mlir::ModuleOp module, const ProgramOptions &options) {
   StringRef device = options.target.device.empty()
                          ? StringRef("0")
                          : StringRef(options.target.device);
-  auto chip = chooseChip(options.target, device);
-  if (!chip)
-    return chip.takeError();
+  StringRef chip = options.target.chip;
+  // Open until the program has opened it as well, so that its context is made
+  // once. The PTX machine runs code for all chips.
+  std::unique_ptr<runtime::cuda::CUDADevice> gpu;
+  if (chip.empty() && device != "vm") {
+    auto opened = runtime::cuda::CUDADevice::open(device);
+    if (!opened)
+      return opened.takeError();
+    gpu = std::move(*opened);
+    chip = findLatestChip(*gpu);
+  }
   cuda::CompileOptions compile;
   compile.differentiate = !options.differentiate.empty();
   if (compile.differentiate)
     compile.training.function = options.differentiate;
   compile.training.recompute = options.recompute;
   compile.training.fuseHead = compile.plan.fuse = options.target.fuse;
-  if (!chip->empty())
-    compile.kernels.chip = *chip;
+  if (!chip.empty())
+    compile.kernels.chip = chip.str();
   compile.kernels.tf32 = options.target.precision == "tf32";
   compile.kernels.schedule = options.target.schedule;
   compile.training.bf16 = options.target.precision == "bf16";

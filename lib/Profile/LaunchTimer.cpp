@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "LaunchTimer.h"
-
-#include <algorithm>
+#include "Summary.h"
 
 using namespace llvm;
 using namespace nag;
@@ -76,8 +75,5 @@ std::optional<double> LaunchTimer::getSeconds(size_t kernel) const {
   auto found = rounds.find(kernel);
   if (found == rounds.end())
     return std::nullopt;
-  std::vector<double> values = found->second;
-  auto middle = values.begin() + values.size() / 2;
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  return findMedian(found->second);
 }

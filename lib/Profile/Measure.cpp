@@ -3,6 +3,7 @@
 #include "Calls.h"
 #include "LaunchTimer.h"
 #include "Machine.h"
+#include "Summary.h"
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Prologues.h"
@@ -335,9 +336,7 @@ static Expected<double> timeStep(runtime::Program &program,
     if (round >= kWarmUps)
       steps.push_back(elapsed.count());
   }
-  auto middle = steps.begin() + steps.size() / 2;
-  std::nth_element(steps.begin(), middle, steps.end());
-  return *middle;
+  return findMedian(std::move(steps));
 }
 
 /// Times whole steps, then every launch where it stands.

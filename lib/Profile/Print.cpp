@@ -96,17 +96,12 @@ static void printTimes(StringRef name, int64_t launches, double seconds,
 /// Kernels by their share of the step.
 static void printTimes(const Profile &profile, raw_ostream &os) {
   std::vector<const Kernel *> kernels;
-  double total = 0;
-  for (const Kernel &kernel : profile.kernels) {
+  for (const Kernel &kernel : profile.kernels)
     kernels.push_back(&kernel);
-    total += kernel.getLaunches() * kernel.getSeconds();
-  }
-  auto getTime = [](const Kernel *kernel) {
-    return kernel->getLaunches() * kernel->getSeconds();
-  };
-  sort(kernels, [&](const Kernel *a, const Kernel *b) {
-    return std::make_pair(getTime(b), StringRef(a->name)) <
-           std::make_pair(getTime(a), StringRef(b->name));
+  double total = getLaunchSeconds(profile);
+  sort(kernels, [](const Kernel *a, const Kernel *b) {
+    return std::make_pair(getLaunchSeconds(*b), StringRef(a->name)) <
+           std::make_pair(getLaunchSeconds(*a), StringRef(b->name));
   });
   os << formatv(kTimeRow, "kernel", "launches", "us", "bytes", "FLOPs", "GB/s",
                 "TFLOP/s", "share")
@@ -115,7 +110,7 @@ static void printTimes(const Profile &profile, raw_ostream &os) {
     printTimes(kernel->name,
                kernel->getLaunches() * int64_t(kernel->parts.size()),
                kernel->getSeconds(), summarize(*kernel),
-               divide(getTime(kernel), total), os);
+               divide(getLaunchSeconds(*kernel), total), os);
   Summary step = summarize(profile);
   printTimes("all launches", step.launches, total, step, 1, os);
   printTimes("a step, without events", step.launches, profile.stepSeconds, step,

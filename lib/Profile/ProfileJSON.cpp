@@ -126,10 +126,7 @@ static json::Object describeTotals(const Profile &profile) {
       profile.isTimed() ? describeWork(summary) : describe(summary);
   totals["launches"] = summary.launches;
   if (profile.isTimed()) {
-    double seconds = 0;
-    for (const Kernel &kernel : profile.kernels)
-      seconds += kernel.getLaunches() * kernel.getSeconds();
-    totals["seconds"] = seconds;
+    totals["seconds"] = getLaunchSeconds(profile);
     totals["step_seconds"] = profile.stepSeconds;
     return totals;
   }

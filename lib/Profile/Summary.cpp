@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Summary.h"
 
+#include <algorithm>
+
 using namespace nag;
 using namespace nag::profile;
 
@@ -34,4 +36,21 @@ double nag::profile::getStepSeconds(const Profile &profile,
   for (const Kernel &kernel : profile.kernels)
     seconds += kernel.getLaunches() * kernel.getBound(device).seconds;
   return seconds;
+}
+
+double nag::profile::getLaunchSeconds(const Kernel &kernel) {
+  return kernel.getLaunches() * kernel.getSeconds();
+}
+
+double nag::profile::getLaunchSeconds(const Profile &profile) {
+  double seconds = 0;
+  for (const Kernel &kernel : profile.kernels)
+    seconds += getLaunchSeconds(kernel);
+  return seconds;
+}
+
+double nag::profile::findMedian(std::vector<double> values) {
+  auto middle = values.begin() + values.size() / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }

@@ -38,6 +38,13 @@ Summary summarize(const Profile &profile);
 
 /// The bound of a step.
 double getStepSeconds(const Profile &profile, const GPUDevice &device);
+/// Seconds of all launches of a kernel in a step, and of all kernels, on the
+/// GPU that timed them.
+double getLaunchSeconds(const Kernel &kernel);
+double getLaunchSeconds(const Profile &profile);
+
+/// The middle one of some values, the larger of two.
+double findMedian(std::vector<double> values);
 
 } // namespace nag::profile
 
