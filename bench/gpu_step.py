@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
@@ -37,18 +36,11 @@ def measure_nagc(options, preset, residual):
 
 
 def configuration(options, preset, residual):
-    from nag_reference.config import PRESETS
+    from nag_reference.config import PRESETS, configure
 
     settings = dict(setting.split("=") for setting in options.set)
-    config = replace(PRESETS[preset], residual=residual)
-    config = replace(config, **{key: type(getattr(config, key))(value) for key, value in settings.items()})
-    if "width" in settings and "hidden" not in settings:
-        config = replace(config, hidden=4 * config.width)
-    if "vocab" in settings and "padded_vocab" not in settings:
-        config = replace(config, padded_vocab=config.vocab)
-    if "heads" in settings and "kv_heads" not in settings:
-        config = replace(config, kv_heads=config.heads)
-    return config
+    typed = {key: type(getattr(PRESETS[preset], key))(value) for key, value in settings.items()}
+    return configure(preset, residual=residual, **typed)
 
 
 def measure_torch(config, device):

@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test" / "Reference"))
 
 import text_data  # noqa: E402
-from nag_reference.config import PRESETS, initial_values  # noqa: E402
+from nag_reference.config import PRESETS, configure, initial_values  # noqa: E402
 
 WARMUP, ALPHA_WARMUP = 40, 50
 LEARNING_RATE = {"nag": 3e-3, "prenorm": 1e-3}
@@ -73,7 +72,7 @@ def gate_health(gates):
 def train(args):
     import jax_model
 
-    config = replace(PRESETS[args.preset], **dict(args.set))
+    config = configure(args.preset, **dict(args.set))
     peak = args.lr or LEARNING_RATE[config.residual]
     text, _ = text_data.load()
     rng = np.random.default_rng([args.seed, 1])
@@ -136,7 +135,7 @@ def measure_one(config, scan, seconds):
 def measure(args):
     if args.single:
         name, _, form = args.models[0].partition(":")
-        config = replace(PRESETS[name], **dict(args.set))
+        config = configure(name, **dict(args.set))
         print(json.dumps({"model": args.models[0], "threads": args.threads}
                          | measure_one(config, form == "scan", args.seconds)))
         return

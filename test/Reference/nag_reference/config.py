@@ -50,6 +50,13 @@ DEEP = replace(TINY, layers=64, width=64, heads=2, kv_heads=2, hidden=256)
 PRESETS = {"tiny": TINY, "small": SMALL, "deep": DEEP}
 
 
+def configure(preset, **settings):
+    """A preset with some keys set; what is not set of the keys that follow others does so, as in `nagc model`."""
+    follow = {"hidden": ("width", 4), "kv_heads": ("heads", 1), "padded_vocab": ("vocab", 1)}
+    derived = {key: factor * settings[of] for key, (of, factor) in follow.items() if of in settings}
+    return replace(PRESETS[preset], **derived | settings)
+
+
 @dataclass(frozen=True)
 class Parameter:
     name: str
