@@ -14,6 +14,7 @@ if [ -z "$clang" ] || [ ! -e "${runtime[0]}" ]; then
 fi
 mkdir -p $out/corpus
 cat > $out/build.ninja <<NINJA
+builddir = $out
 flags = -std=c++17 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-sanitize=alignment -ffp-contract=off -Iinclude
 rule cxx
   command = $clang \$flags \$extra -MMD -MF \$out.d -c \$in -o \$out

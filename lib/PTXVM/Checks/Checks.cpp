@@ -1,48 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Bounds, alignment, lifetime, initialisation, asynchronous copies. Each lane
-// is looked at on its own; a lane that fails does not touch memory.
+// Bounds, alignment, lifetime, initialisation of one access of a warp. The
+// common case is decided for all lanes at once; LaneChecks.cpp has the others.
 #include "Checks.h"
 
 #include <algorithm>
 #include <cstring>
 
 namespace ptxvm {
-namespace {
-
-bool writes(AccessKind kind) {
-  return kind == AccessKind::Write || kind == AccessKind::AsyncWrite ||
-         kind == AccessKind::Atomic;
-}
-bool reads(AccessKind kind) {
-  return kind == AccessKind::Read || kind == AccessKind::AsyncRead ||
-         kind == AccessKind::Atomic;
-}
-const char *verb(AccessKind kind) {
-  switch (kind) {
-  case AccessKind::Read:
-    return "read";
-  case AccessKind::Write:
-    return "write";
-  case AccessKind::Atomic:
-    return "atomic access";
-  case AccessKind::AsyncRead:
-    return "asynchronous read";
-  case AccessKind::AsyncWrite:
-    return "asynchronous write";
-  }
-  return "access";
-}
-std::string describe(AccessKind kind, unsigned bytes) {
-  return std::string(verb(kind)) + " of " + std::to_string(bytes) + " bytes";
-}
-bool allWritten(const uint8_t *shadow, unsigned bytes) {
-  for (unsigned k = 0; k < bytes; ++k)
-    if (!shadow[k])
-      return false;
-  return true;
-}
-
-} // namespace
 
 void BlockChecks::startBlock() {
   const Launch &launch = *block.launch;
@@ -146,6 +110,24 @@ bool areWritten(const uint8_t *shadow, uint64_t low, uint32_t mask,
 
 } // namespace
 
+bool BlockChecks::insideShared(uint64_t address, unsigned bytes) {
+  if (address >= sharedBegin && address + bytes <= sharedEnd)
+    return true;
+  const Launch &launch = *block.launch;
+  uint64_t base = launch.program->dynamicSharedBase;
+  if (address >= base)
+    return bytes <= launch.dynamicShared &&
+           address - base <= launch.dynamicShared - bytes;
+  for (const SharedVariable &variable : launch.kernelCode->shared)
+    if (address - variable.offset < variable.size &&
+        bytes <= variable.size - (address - variable.offset)) {
+      sharedBegin = variable.offset;
+      sharedEnd = variable.offset + variable.size;
+      return true;
+    }
+  return false;
+}
+
 /// Written-shadow of [low, end) when all of it may be accessed, else null.
 uint8_t *BlockChecks::shadowOf(Space space, uint64_t low, uint64_t end) {
   Launch &launch = *block.launch;
@@ -201,204 +183,6 @@ bool BlockChecks::passesQuickly(Warp &warp, const Inst &inst, Space space,
       std::memset(shadow + (where.address[__builtin_ctz(rest)] - low), 1,
                   bytes);
   return true;
-}
-
-//===----------------------------------------------------------------------===//
-// Global memory
-//===----------------------------------------------------------------------===//
-
-bool BlockChecks::checkGlobalLane(Warp &warp, const Inst &inst, unsigned lane,
-                                  unsigned bytes, AccessKind kind,
-                                  const Access &where) {
-  Launch &launch = *block.launch;
-  uint64_t address = where.address[lane];
-  const Allocation *found = &lastAllocation;
-  if (address - found->address >= found->size) {
-    found = launch.memory->find(address);
-    if (found && !found->isFree)
-      lastAllocation = *found;
-  }
-  bool inside = found && bytes <= found->size - (address - found->address);
-  auto name = [&](const Allocation &allocation) {
-    return "allocation of " + std::to_string(allocation.size) + " bytes" +
-           (allocation.label.empty() ? "" : " '" + allocation.label + "'");
-  };
-  if (inside && found->isFree) {
-    if (launch.checks(Check::Lifetime))
-      block.report(FindingKind::UseAfterFree, inst.line, warp.thread(lane),
-                   address,
-                   describe(kind, bytes) + " in a freed " + name(*found));
-    return false;
-  }
-  if (!inside) {
-    if (!launch.checks(Check::Bounds))
-      return true;
-    const Allocation *near = launch.memory->nearestBelow(address);
-    std::string place = near ? std::to_string(address - near->address) +
-                                   " bytes after the start of an " + name(*near)
-                             : "in no allocation";
-    block.report(FindingKind::OutOfBounds, inst.line, warp.thread(lane),
-                 address, describe(kind, bytes) + " " + place);
-    return false;
-  }
-  uint8_t *shadow = launch.memory->writtenShadow(address);
-  if (reads(kind) && launch.checks(Check::Uninitialized) && found->isTracked &&
-      !allWritten(shadow, bytes)) {
-    block.report(FindingKind::UninitializedRead, inst.line, warp.thread(lane),
-                 address,
-                 describe(kind, bytes) + " never written, " +
-                     std::to_string(address - found->address) +
-                     " bytes into an " + name(*found));
-    std::memset(shadow, 1, bytes);
-  }
-  if (writes(kind))
-    std::memset(shadow, 1, bytes);
-  return true;
-}
-
-//===----------------------------------------------------------------------===//
-// Shared and local memory
-//===----------------------------------------------------------------------===//
-
-bool BlockChecks::insideShared(uint64_t address, unsigned bytes) {
-  if (address >= sharedBegin && address + bytes <= sharedEnd)
-    return true;
-  const Launch &launch = *block.launch;
-  uint64_t base = launch.program->dynamicSharedBase;
-  if (address >= base)
-    return bytes <= launch.dynamicShared &&
-           address - base <= launch.dynamicShared - bytes;
-  for (const SharedVariable &variable : launch.kernelCode->shared)
-    if (address - variable.offset < variable.size &&
-        bytes <= variable.size - (address - variable.offset)) {
-      sharedBegin = variable.offset;
-      sharedEnd = variable.offset + variable.size;
-      return true;
-    }
-  return false;
-}
-
-std::string BlockChecks::nearestShared(uint64_t address) const {
-  const SharedVariable *best = nullptr;
-  for (const SharedVariable &variable : block.launch->kernelCode->shared)
-    if (variable.offset <= address && (!best || variable.offset > best->offset))
-      best = &variable;
-  if (block.launch->dynamicShared &&
-      address >= block.launch->program->dynamicSharedBase)
-    return std::to_string(address - block.launch->program->dynamicSharedBase) +
-           " bytes into dynamic shared memory of " +
-           std::to_string(block.launch->dynamicShared) + " bytes";
-  if (!best)
-    return "in no shared variable";
-  return std::to_string(address - best->offset) +
-         " bytes after the start of shared variable '" + best->name + "' of " +
-         std::to_string(best->size) + " bytes";
-}
-
-bool BlockChecks::checkSharedLane(Warp &warp, const Inst &inst, unsigned lane,
-                                  unsigned bytes, AccessKind kind,
-                                  uint64_t address) {
-  const Launch &launch = *block.launch;
-  if (!insideShared(address, bytes)) {
-    if (!launch.checks(Check::Bounds))
-      return true;
-    block.report(FindingKind::OutOfBounds, inst.line, warp.thread(lane),
-                 address, describe(kind, bytes) + " " + nearestShared(address));
-    return false;
-  }
-  checkAsync(warp, inst, lane, bytes, kind, address);
-  uint8_t *shadow = &sharedWritten[address];
-  if (reads(kind) && launch.checks(Check::Uninitialized) &&
-      !allWritten(shadow, bytes)) {
-    block.report(
-        FindingKind::UninitializedRead, inst.line, warp.thread(lane), address,
-        describe(kind, bytes) + " never written, " + nearestShared(address));
-    std::memset(shadow, 1, bytes);
-  }
-  if (writes(kind))
-    std::memset(shadow, 1, bytes);
-  return true;
-}
-
-bool BlockChecks::checkLocalLane(Warp &warp, const Inst &inst, unsigned lane,
-                                 unsigned bytes, AccessKind kind,
-                                 uint64_t address) {
-  const Launch &launch = *block.launch;
-  if (bytes > launch.localBytes || address > launch.localBytes - bytes) {
-    if (launch.checks(Check::Bounds))
-      block.report(FindingKind::OutOfBounds, inst.line, warp.thread(lane),
-                   address,
-                   describe(kind, bytes) + " outside local memory of " +
-                       std::to_string(launch.localBytes) + " bytes");
-    return !launch.checks(Check::Bounds);
-  }
-  uint8_t *shadow =
-      &localWritten[warp.thread(lane) * launch.localBytes + address];
-  // Call parameters travel through local memory without a store.
-  bool isParam = static_cast<Space>(inst.space) == Space::Local &&
-                 (inst.flags & memory::frameRelative);
-  if (reads(kind) && !isParam && launch.checks(Check::Uninitialized) &&
-      !allWritten(shadow, bytes)) {
-    block.report(FindingKind::UninitializedRead, inst.line, warp.thread(lane),
-                 address,
-                 describe(kind, bytes) + " of local memory never written");
-    std::memset(shadow, 1, bytes);
-  }
-  if (writes(kind))
-    std::memset(shadow, 1, bytes);
-  return true;
-}
-
-//===----------------------------------------------------------------------===//
-// Asynchronous copies
-//===----------------------------------------------------------------------===//
-
-void BlockChecks::checkAsync(Warp &warp, const Inst &inst, unsigned lane,
-                             unsigned bytes, AccessKind kind,
-                             uint64_t address) {
-  if (!block.launch->checks(Check::Async))
-    return;
-  if (!usesAsync) {
-    if (kind != AccessKind::AsyncWrite)
-      return;
-    usesAsync = true;
-    asyncMarks.assign(block.launch->sharedBytes / 4 + 8, AsyncMark());
-  }
-  unsigned thread = warp.thread(lane);
-  for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
-    AsyncMark &mark = asyncMarks[word];
-    if (kind == AccessKind::AsyncWrite) {
-      mark = {thread, asyncThreads[thread].open};
-      continue;
-    }
-    if (mark.thread == ~0u)
-      continue;
-    if (mark.group > asyncThreads[mark.thread].complete)
-      block.report(FindingKind::AsyncBeforeWait, inst.line, thread, address,
-                   describe(kind, bytes) + " before the cp.async of thread " +
-                       std::to_string(mark.thread) + " was waited for");
-    mark.thread = ~0u; // arrived, or reported
-  }
-}
-
-void BlockChecks::commitAsync(Warp &warp, uint32_t mask) {
-  for (unsigned lane = 0; lane < warpSize; ++lane)
-    if (mask >> lane & 1)
-      ++asyncThreads[warp.thread(lane)].open;
-}
-
-void BlockChecks::waitAsync(Warp &warp, uint32_t mask, uint32_t pending,
-                            bool all) {
-  for (unsigned lane = 0; lane < warpSize; ++lane) {
-    if (!(mask >> lane & 1))
-      continue;
-    AsyncThread &thread = asyncThreads[warp.thread(lane)];
-    if (all)
-      ++thread.open; // copies not yet in a group count too
-    uint32_t committed = thread.open - 1;
-    uint32_t complete = committed > pending ? committed - pending : 0;
-    thread.complete = std::max(thread.complete, complete);
-  }
 }
 
 } // namespace ptxvm

@@ -7,6 +7,17 @@
 
 namespace ptxvm {
 
+inline bool writes(AccessKind kind) {
+  return kind == AccessKind::Write || kind == AccessKind::AsyncWrite ||
+         kind == AccessKind::Atomic;
+}
+inline bool reads(AccessKind kind) {
+  return kind == AccessKind::Read || kind == AccessKind::AsyncRead ||
+         kind == AccessKind::Atomic;
+}
+/// "read of 4 bytes", for messages.
+std::string describe(AccessKind kind, unsigned bytes);
+
 /// Happens-before between the warps of a block: one clock per warp that ticks
 /// at each barrier, and what each warp knows of the others' clocks.
 struct WarpClocks {
@@ -51,6 +62,8 @@ private:
                        unsigned bytes, AccessKind kind, uint64_t address);
   bool checkLocalLane(Warp &warp, const Inst &inst, unsigned lane,
                       unsigned bytes, AccessKind kind, uint64_t address);
+  /// Whether there is nothing to report. Then the access is noted; otherwise
+  /// nothing is.
   bool passesQuickly(Warp &warp, const Inst &inst, Space space, uint32_t mask,
                      unsigned bytes, AccessKind kind, const Access &where);
   uint8_t *shadowOf(Space space, uint64_t low, uint64_t end);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Loads, stores, atomics, cp.async, ldmatrix, fences.
+// Addresses, loads, stores, cp.async, and hints about memory.
 #include "../Exec/Handlers.h"
 #include "Decoder.h"
 
@@ -26,11 +26,6 @@ InstructionClass Decoder::classOfSpace(Space space, bool isStore) const {
 }
 
 /// Fills base, offset and flags of the last instruction from [base + offset].
-static bool isFrameVariable(const Variable &variable, bool inEntry) {
-  return variable.space == Space::Local ||
-         (variable.space == Space::Param && !inEntry);
-}
-
 void Decoder::decodeMemory(const Operand &value) {
   if (value.kind != Operand::Memory || value.elements.empty())
     return fail("expected an address in brackets, but got '" +
@@ -49,41 +44,36 @@ void Decoder::decodeMemory(const Operand &value) {
     inst.src[0] = registerRefs[base.reg];
     return;
   }
-  case Operand::VariableAddress: {
-    Space space = static_cast<Space>(inst.space);
-    const Variable &variable = *base.variable;
-    bool isParamVariable = variable.space == Space::Param;
-    bool inLocals =
-        isFrameVariable(variable, false) &&
-        !(function->isEntry && isParamVariable &&
-          std::find(function->params.begin(), function->params.end(),
-                    &variable) != function->params.end());
-    if (space != Space::Generic && space != variable.space &&
-        !(space == Space::Global && variable.space == Space::Const))
-      return fail("expected a variable of space " + std::string(nameOf(space)) +
-                  ", but got '" + variable.name + "'");
-    if (space == Space::Generic && variable.space != Space::Global &&
-        variable.space != Space::Const)
-      return fail("expected a generic address, but got '" + variable.name +
-                  "'");
-    if (inLocals) {
-      inst.flags |= memory::frameRelative;
-      inst.space = static_cast<uint8_t>(Space::Local);
-    }
-    uint64_t last =
-        static_cast<uint64_t>(value.value) + uint64_t(inst.size) * inst.count;
-    if (isParamVariable && (value.value < 0 || last > variable.size))
-      return fail("expected an access inside parameter '" + variable.name +
-                  "' of " + std::to_string(variable.size) + " bytes");
-    inst.imm += static_cast<int64_t>(variable.address);
-    return;
-  }
+  case Operand::VariableAddress:
+    return decodeVariableAddress(*base.variable, inst);
   case Operand::Integer:
     return;
   default:
     fail("expected a register or variable as address, but got '" +
          std::string(base.text) + "'");
   }
+}
+
+/// The address of a variable; `inst.imm` is the offset from its start.
+void Decoder::decodeVariableAddress(const Variable &variable, Inst &inst) {
+  Space space = static_cast<Space>(inst.space);
+  if (space != Space::Generic && space != variable.space &&
+      !(space == Space::Global && variable.space == Space::Const))
+    return fail("expected a variable of space " + std::string(nameOf(space)) +
+                ", but got '" + variable.name + "'");
+  if (space == Space::Generic && variable.space != Space::Global &&
+      variable.space != Space::Const)
+    return fail("expected a generic address, but got '" + variable.name + "'");
+  if (function->holdsInFrame(variable)) {
+    inst.flags |= memory::frameRelative;
+    inst.space = static_cast<uint8_t>(Space::Local);
+  }
+  uint64_t last =
+      static_cast<uint64_t>(inst.imm) + uint64_t(inst.size) * inst.count;
+  if (variable.space == Space::Param && (inst.imm < 0 || last > variable.size))
+    return fail("expected an access inside parameter '" + variable.name +
+                "' of " + std::to_string(variable.size) + " bytes");
+  inst.imm += static_cast<int64_t>(variable.address);
 }
 
 /// Data operands: one register, or a vector of them.
@@ -114,7 +104,7 @@ void Decoder::collectVector(const Operand &value, unsigned count, unsigned size,
   inst.ext = addList(std::move(refs));
 }
 
-bool Decoder::selectMemoryHandler(Inst &inst, bool isStore) {
+void Decoder::selectMemoryHandler(Inst &inst, bool isStore) {
   bool simple = inst.count == 1 && inst.size == inst.regSize;
   inst.run = nullptr;
   if (simple)
@@ -122,45 +112,22 @@ bool Decoder::selectMemoryHandler(Inst &inst, bool isStore) {
                        : handlers::loadHandler(inst.size);
   if (!inst.run)
     inst.run = isStore ? handlers::storeAny : handlers::loadAny;
-  return true;
 }
-
-namespace {
-
-unsigned takeVectorWidth(bool two, bool four, bool eight) {
-  return two ? 2 : four ? 4 : eight ? 8 : 1;
-}
-
-} // namespace
-
-/// Memory order and scope: any of them makes the access strong.
-static constexpr std::string_view strongModifiers[] = {
-    ".volatile", ".relaxed", ".acquire", ".release", ".acq_rel", ".mmio"};
-static constexpr std::string_view scopeModifiers[] = {".cta", ".cluster",
-                                                      ".gpu", ".sys"};
 
 void Decoder::decodeLoad() {
-  uint8_t flags = 0;
   take(".weak");
-  for (std::string_view modifier : strongModifiers)
-    if (take(modifier))
-      flags |= memory::strong;
-  for (std::string_view modifier : scopeModifiers)
-    take(modifier);
-  bool isCacheHint = false;
-  for (std::string_view modifier : current->modifiers)
-    isCacheHint |= modifier == ".L2::cache_hint";
+  uint8_t flags = takeMemoryOrder() ? memory::strong : 0;
   Space space = takeSpace().value_or(Space::Generic);
-  takeCacheHints();
-  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
+  bool hasPolicy = takeCacheHints();
+  uint8_t count = takeVectorWidth();
   Type type = takeType();
-  if (!expectOperands(2, isCacheHint ? 3 : 2))
+  if (!expectOperands(2, hasPolicy ? 3 : 2))
     return;
   program.code.push_back(prepared(classOfSpace(space, false)));
   Inst &inst = program.code.back();
   inst.space = static_cast<uint8_t>(space);
   inst.size = static_cast<uint8_t>(sizeOf(type));
-  inst.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
+  inst.count = count;
   inst.flags = flags | (isSignedInt(type) ? memory::signExtend : 0);
   if (inst.size == 0 || inst.size * inst.count > 32)
     return fail("expected an access of at most 32 bytes");
@@ -182,29 +149,21 @@ void Decoder::decodeLoad() {
 }
 
 void Decoder::decodeStore() {
-  uint8_t flags = 0;
   take(".weak");
-  for (std::string_view modifier : strongModifiers)
-    if (take(modifier))
-      flags |= memory::strong;
-  for (std::string_view modifier : scopeModifiers)
-    take(modifier);
+  uint8_t flags = takeMemoryOrder() ? memory::strong : 0;
   Space space = takeSpace().value_or(Space::Generic);
   if (space == Space::Const || (space == Space::Param && function->isEntry &&
                                 operand(0).kind != Operand::Memory))
     return fail("expected a writable state space");
-  bool isCacheHint = false;
-  for (std::string_view modifier : current->modifiers)
-    isCacheHint |= modifier == ".L2::cache_hint";
-  takeCacheHints();
-  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
+  bool hasPolicy = takeCacheHints();
+  uint8_t count = takeVectorWidth();
   Type type = takeType();
-  if (!expectOperands(2, isCacheHint ? 3 : 2))
+  if (!expectOperands(2, hasPolicy ? 3 : 2))
     return;
   Inst working = prepared(classOfSpace(space, true));
   working.space = static_cast<uint8_t>(space);
   working.size = static_cast<uint8_t>(sizeOf(type));
-  working.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
+  working.count = count;
   working.flags = flags;
   if (working.size == 0 || working.size * working.count > 32)
     return fail("expected an access of at most 32 bytes");
@@ -218,133 +177,6 @@ void Decoder::decodeStore() {
   Inst &inst = program.code.back();
   if (!failed && inst.space == static_cast<uint8_t>(Space::Param))
     fail("expected a writable state space");
-}
-
-void Decoder::decodeNothing() {
-  // Hints: any modifier and operand that parsed is fine.
-  used.assign(used.size(), true);
-  emit(handlers::nothing, InstructionClass::Control);
-}
-
-void Decoder::decodePolicy() {
-  used.assign(used.size(), true);
-  if (!expectOperands(1, 4))
-    return;
-  // Policies have no effect here; the register gets a fixed value.
-  Ref dst = destination(0, 8), value = immediate(0, 8);
-  Inst &inst = emit(nullptr, InstructionClass::Move);
-  inst.dst = dst, inst.src[0] = value;
-  setLeaf(inst, {Op::Move, Type::B64});
-}
-
-void Decoder::decodeFence() {
-  static constexpr std::string_view known[] = {
-      ".gl",      ".cta",     ".sys",
-      ".gpu",     ".sc",      ".acq_rel",
-      ".cluster", ".proxy",   ".alias",
-      ".async",   ".global",  ".shared::cta",
-      ".acquire", ".release", ".sync_restrict::shared::cta"};
-  for (std::string_view modifier : known)
-    take(modifier);
-  emit(handlers::fence, InstructionClass::Barrier);
-}
-
-namespace {
-
-struct AtomicRow {
-  std::string_view name;
-  AtomicOp op;
-};
-constexpr AtomicRow atomicRows[] = {
-    {".add", AtomicOp::Add},       {".min", AtomicOp::Min},
-    {".max", AtomicOp::Max},       {".inc", AtomicOp::Inc},
-    {".dec", AtomicOp::Dec},       {".and", AtomicOp::And},
-    {".or", AtomicOp::Or},         {".xor", AtomicOp::Xor},
-    {".exch", AtomicOp::Exchange}, {".cas", AtomicOp::CompareSwap}};
-
-/// Whether the ISA has the operation for a type.
-bool isAtomic(AtomicOp op, Type type) {
-  bool isCas = op == AtomicOp::CompareSwap;
-  bool isIncDec = op == AtomicOp::Inc || op == AtomicOp::Dec;
-  bool isAddOrOrder =
-      op == AtomicOp::Add || op == AtomicOp::Min || op == AtomicOp::Max;
-  unsigned size = sizeOf(type);
-  if (size < 2 || size > 8 || (size == 2 && !isFloat(type) && !isCas))
-    return false;
-  if (isIncDec)
-    return type == Type::U32;
-  if (type == Type::F32 || type == Type::F64)
-    return op == AtomicOp::Add;
-  return isFloat(type) ? isAddOrOrder : !isUntyped(type) || !isAddOrOrder;
-}
-
-} // namespace
-
-void Decoder::decodeAtomic() {
-  bool isRed = current->opcode == "red";
-  for (std::string_view modifier : strongModifiers)
-    take(modifier);
-  for (std::string_view modifier : scopeModifiers)
-    take(modifier);
-  take(".noftz");
-  takeCacheHints();
-  Space space = takeSpace().value_or(Space::Generic);
-  std::optional<AtomicOp> op;
-  for (const AtomicRow &row : atomicRows)
-    if (!op && take(row.name))
-      op = row.op;
-  bool two = take(".v2"), four = take(".v4"), eight = take(".v8");
-  Type type = takeType();
-  if (!op)
-    return fail("expected an operation such as .add");
-  bool isCas = *op == AtomicOp::CompareSwap;
-  bool hasSpace = space == Space::Global || space == Space::Shared ||
-                  space == Space::Generic;
-  if (!isAtomic(*op, type) || !hasSpace ||
-      (isRed && (isCas || *op == AtomicOp::Exchange)))
-    return fail("unsupported operation, type or space");
-  size_t count = (isRed ? 2 : 3) + isCas;
-  if (!expectOperands(count, count + 1))
-    return;
-  Inst working = prepared(InstructionClass::Atomic);
-  working.space = static_cast<uint8_t>(space);
-  working.size = static_cast<uint8_t>(sizeOf(type));
-  working.count = static_cast<uint8_t>(takeVectorWidth(two, four, eight));
-  working.flags = memory::strong | (isRed ? memory::noResult : 0);
-  working.op = static_cast<uint8_t>(*op);
-  working.rounding = Rounding::Nearest;
-  size_t address = isRed ? 0 : 1;
-  collectAtomic(address, isCas, working);
-  if (failed)
-    return;
-  working.regSize = static_cast<uint8_t>(type);
-  working.run = handlers::atomic;
-  program.code.push_back(working);
-  decodeMemory(operand(address));
-}
-
-/// The registers behind the address, and those of the result.
-void Decoder::collectAtomic(size_t address, bool isCas, Inst &working) {
-  bool wantsResult = !(working.flags & memory::noResult);
-  collectVector(operand(address + 1), working.count, working.size, true, true,
-                working);
-  std::vector<Ref> values =
-      failed ? std::vector<Ref>() : program.lists[working.ext];
-  working.src[1] = failed ? noRef : values[0];
-  if (isCas)
-    working.src[2] = source(address + 2, working.size);
-  working.dst = noRef;
-  if (wantsResult && operand(0).kind == Operand::Sink) {
-    working.flags |= memory::noResult;
-  } else if (wantsResult && !failed) {
-    Inst shape = working;
-    collectVector(operand(0), working.count, working.size, false, true, shape);
-    if (!failed)
-      values.insert(values.end(), program.lists[shape.ext].begin(),
-                    program.lists[shape.ext].end());
-  }
-  if (!failed)
-    working.ext = addList(std::move(values));
 }
 
 /// cp.async and its groups; the bulk and mbarrier forms are not supported.
@@ -365,9 +197,14 @@ void Decoder::decodeCp() {
       failOperand(0, "a group count");
     return;
   }
+  decodeCopyAsync();
+}
+
+/// cp.async.{ca,cg}.shared.global [to], [from], size, and a source size or a
+/// predicate that ignores the source.
+void Decoder::decodeCopyAsync() {
   bool isCg = take(".cg");
-  bool hint = take(".L2::cache_hint");
-  takeCacheHints();
+  bool hasPolicy = takeCacheHints();
   if ((!take(".shared") && !take(".shared::cta")) || !take(".global"))
     return fail("expected .shared.global");
   if (!expectOperands(3, 5))
@@ -376,7 +213,7 @@ void Decoder::decodeCp() {
   if (size != 16 && (isCg || (size != 4 && size != 8)))
     return failOperand(2, isCg ? "a copy size of 16"
                                : "a copy size of 4, 8 or 16");
-  size_t extra = current->operands.size() - 3 - (hint ? 1 : 0);
+  size_t extra = current->operands.size() - 3 - (hasPolicy ? 1 : 0);
   Ref sourceSize = noRef, ignore = noRef;
   bool ignoreNegated = false;
   if (extra == 1 && registerType(operand(3)) == Type::Pred) {
@@ -409,31 +246,21 @@ void Decoder::decodeCp() {
       addList({static_cast<Ref>(from.imm), static_cast<Ref>(from.imm >> 32)});
 }
 
-void Decoder::decodeLdmatrix() {
-  bool isStore = current->opcode == "stmatrix";
-  bool known = take(".sync") && take(".aligned") && take(".m8n8");
-  unsigned count = take(".x4") ? 4 : take(".x2") ? 2 : take(".x1") ? 1 : 0;
-  if (!known || count == 0)
-    return fail("expected .sync.aligned.m8n8 and .x1, .x2 or .x4");
-  uint8_t flags = take(".trans") ? matrix::transposed : 0;
-  Space space = takeSpace().value_or(Space::Generic);
-  if (takeType() != Type::B16)
-    return fail("expected type .b16");
-  if (space != Space::Shared && space != Space::Generic)
-    return fail("expected .shared");
-  if (!expectOperands(2, 2))
+void Decoder::decodeNothing() {
+  // Hints: any modifier and operand that parsed is fine.
+  used.assign(used.size(), true);
+  emit(handlers::nothing, InstructionClass::Control);
+}
+
+void Decoder::decodePolicy() {
+  used.assign(used.size(), true);
+  if (!expectOperands(1, 4))
     return;
-  Inst working = prepared(InstructionClass::MatrixLoad);
-  working.count = static_cast<uint8_t>(count);
-  working.space = static_cast<uint8_t>(space);
-  working.size = 16;
-  working.flags = flags;
-  collectVector(operand(isStore ? 1 : 0), count, 4, isStore, true, working);
-  working.run = isStore ? handlers::storeMatrix : handlers::loadMatrix;
-  working.src[1] = immediate(allLanes, 4);
-  setWarpSync(working);
-  program.code.push_back(working);
-  decodeMemory(operand(isStore ? 0 : 1));
+  // Policies have no effect here; the register gets a fixed value.
+  Ref dst = destination(0, 8), value = immediate(0, 8);
+  Inst &inst = emit(nullptr, InstructionClass::Move);
+  inst.dst = dst, inst.src[0] = value;
+  setLeaf(inst, {Op::Move, Type::B64});
 }
 
 } // namespace ptxvm

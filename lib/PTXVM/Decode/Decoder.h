@@ -28,15 +28,17 @@ private:
   void fail(std::string message);
   void failOperand(size_t index, const std::string &expected);
 
-  // Modifiers of the current instruction.
+  // Modifiers of the current instruction (Modifiers.cpp).
   bool take(std::string_view modifier);
   std::optional<Type> takeOptionalType();
   Type takeType();
   void takeRounding(bool required);
   std::optional<Space> takeSpace();
-  void takeCacheHints();
+  bool takeMemoryOrder();
+  uint8_t takeVectorWidth();
+  bool takeCacheHints();
 
-  // Operands.
+  // Operands (Operands.cpp).
   bool expectOperands(size_t least, size_t most);
   const Operand &operand(size_t index) const;
   Ref source(size_t index, unsigned size);
@@ -55,6 +57,7 @@ private:
   Ref localAddress(uint64_t offset);
   uint64_t addressOf(const Operand &value);
   void decodeMemory(const Operand &value);
+  void decodeVariableAddress(const Variable &variable, Inst &inst);
   uint32_t addList(std::vector<Ref> list);
 
   // Emission.
@@ -120,6 +123,7 @@ private:
   void collectAtomic(size_t address, bool isCas, Inst &working);
   void decodeFence();
   void decodeCp();
+  void decodeCopyAsync();
   void decodeLdmatrix();
   void decodeMma();
   void collectFragment(size_t index, unsigned count, unsigned size,
@@ -134,6 +138,10 @@ private:
   void decodeBranch();
   void decodeBranchIndexed();
   void decodeCall();
+  void decodeIndirectCall(const Operand &target, const Operand *results,
+                          const Operand *arguments,
+                          const Operand &prototypeName);
+  void emitCall(CallSite site);
   void decodeReturn();
   void decodeExit();
   void decodeTrap();
@@ -145,7 +153,7 @@ private:
   void collectVector(const Operand &value, unsigned count, unsigned size,
                      bool isSource, bool exact, Inst &inst);
   void compareModifiers(Inst &inst, Type &type, bool isSet);
-  bool selectMemoryHandler(Inst &inst, bool isStore);
+  void selectMemoryHandler(Inst &inst, bool isStore);
   CallSite makeCallSite(const Operand *results, const Operand *arguments,
                         const FunctionCode &callee);
   void setWarpSync(Inst &inst);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Device and pinned memory, and what is known about a pointer. Pinned memory
-// lies in the device's range too: its host pointer is the host's view of it.
+// Device and pinned memory. Pinned memory lies in the device's range too: its
+// host pointer is the host's view of it.
 #include "State.h"
-
-#include <cstring>
 
 using namespace ptxvm;
 using namespace ptxvm::driver;
@@ -25,17 +23,6 @@ CUresult allocate(Driver &state, CUctx_st &context, uint64_t bytes,
   return CUDA_SUCCESS;
 }
 
-CUresult allocateDevice(Driver &state, CUctx_st &context, CUdeviceptr *result,
-                        size_t bytes) {
-  uint64_t address = 0;
-  if (!result)
-    return CUDA_ERROR_INVALID_VALUE;
-  CUresult code = allocate(state, context, bytes, {}, address);
-  if (code == CUDA_SUCCESS)
-    *result = address;
-  return code;
-}
-
 CUresult release(Driver &state, uint64_t address, bool isHost) {
   auto found = state.allocations.find(address);
   if (found == state.allocations.end() || found->second.isHost != isHost)
@@ -45,117 +32,25 @@ CUresult release(Driver &state, uint64_t address, bool isHost) {
   return CUDA_SUCCESS;
 }
 
-/// The device address behind a host pointer into the device's range, else 0.
-uint64_t addressOfHost(Driver &state, const void *pointer) {
+} // namespace
+
+CUresult ptxvm::driver::allocateDevice(Driver &state, CUctx_st &context,
+                                       CUdeviceptr *result, size_t bytes) {
+  uint64_t address = 0;
+  if (!result)
+    return CUDA_ERROR_INVALID_VALUE;
+  CUresult code = allocate(state, context, bytes, {}, address);
+  if (code == CUDA_SUCCESS)
+    *result = address;
+  return code;
+}
+
+uint64_t ptxvm::driver::addressOfHost(Driver &state, const void *pointer) {
   uint64_t offset =
       reinterpret_cast<uint64_t>(pointer) -
       reinterpret_cast<uint64_t>(state.memory->host(DeviceMemory::base));
   return offset < state.memory->capacity() ? DeviceMemory::base + offset : 0;
 }
-
-/// The live allocation that holds a device address or a pinned host pointer.
-const Allocation *findLive(Driver &state, uint64_t pointer, uint64_t &address) {
-  address = pointer;
-  if (!state.memory->inRange(address, 1))
-    address = addressOfHost(state, reinterpret_cast<const void *>(pointer));
-  const Allocation *found = address ? state.memory->find(address) : nullptr;
-  return found && !found->isFree ? found : nullptr;
-}
-
-template <typename T> CUresult put(void *target, T value) {
-  std::memcpy(target, &value, sizeof(value));
-  return CUDA_SUCCESS;
-}
-
-CUresult pointerAttribute(Driver &state, CUctx_st &context, void *value,
-                          int attribute, uint64_t pointer) {
-  uint64_t address = 0;
-  const Allocation *found = findLive(state, pointer, address);
-  if (!found)
-    return CUDA_ERROR_INVALID_VALUE;
-  auto info = state.allocations.find(found->address); // none: a variable
-  bool isHost = info != state.allocations.end() && info->second.isHost;
-  switch (attribute) {
-  case CU_POINTER_ATTRIBUTE_CONTEXT:
-    return put(value, info != state.allocations.end() ? info->second.context
-                                                      : &context);
-  case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-    return put<unsigned>(value,
-                         isHost ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
-  case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-    return put(value, address);
-  case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-    return isHost ? put(value, state.memory->host(address))
-                  : CUDA_ERROR_INVALID_VALUE;
-  case CU_POINTER_ATTRIBUTE_BUFFER_ID:
-    return put<unsigned long long>(value, found->address / 512);
-  case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-    return put<unsigned>(value, 1);
-  case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-    return put<unsigned>(value, 0);
-  case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-    return put<int>(value, 0);
-  case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-    return put(value, found->address);
-  case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-    return put<size_t>(value, found->size);
-  case CU_POINTER_ATTRIBUTE_MAPPED:
-    return put<unsigned>(value, 1);
-  default:
-    return attribute > 0 && attribute < 22 ? CUDA_ERROR_NOT_SUPPORTED
-                                           : CUDA_ERROR_INVALID_VALUE;
-  }
-}
-
-CUresult poolAttribute(Driver &state, CUmemPoolHandle_st &pool, int attribute,
-                       void *value, bool isWrite) {
-  if (!value)
-    return CUDA_ERROR_INVALID_VALUE;
-  switch (attribute) {
-  case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:
-  case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:
-  case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES: {
-    int &flag = pool.flags.emplace(attribute, 1).first->second;
-    std::memcpy(isWrite ? static_cast<void *>(&flag) : value,
-                isWrite ? value : &flag, sizeof(flag));
-    return CUDA_SUCCESS;
-  }
-  case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD:
-    std::memcpy(isWrite ? static_cast<void *>(&pool.releaseThreshold) : value,
-                isWrite ? value : &pool.releaseThreshold, 8);
-    return CUDA_SUCCESS;
-  case CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT:
-  case CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH:
-  case CU_MEMPOOL_ATTR_USED_MEM_CURRENT:
-  case CU_MEMPOOL_ATTR_USED_MEM_HIGH:
-    return isWrite ? CUDA_SUCCESS
-                   : put<uint64_t>(value, state.memory->capacity() -
-                                              state.memory->available());
-  default:
-    return CUDA_ERROR_INVALID_VALUE;
-  }
-}
-
-/// Runs on a pool named by its handle.
-template <typename Fn> CUresult onPool(CUmemoryPool handle, Fn body) {
-  return initialized([&](Driver &state) {
-    CUmemPoolHandle_st *pool = state.pools.find(handle);
-    return pool ? body(state, *pool) : CUDA_ERROR_INVALID_VALUE;
-  });
-}
-
-CUresult answerPool(CUmemoryPool *result, CUdevice device, bool isDefault) {
-  return initialized([&](Driver &state) {
-    if (!result)
-      return CUDA_ERROR_INVALID_VALUE;
-    if (!isDevice(device))
-      return CUDA_ERROR_INVALID_DEVICE;
-    *result = isDefault ? state.defaultPool : state.currentPool;
-    return CUDA_SUCCESS;
-  });
-}
-
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Device memory
@@ -233,73 +128,6 @@ CUresult cuMemAllocManaged(CUdeviceptr *, size_t, unsigned) {
 }
 
 //===----------------------------------------------------------------------===//
-// Pools: every one draws from the same memory
-//===----------------------------------------------------------------------===//
-
-CUresult cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t bytes,
-                                 CUmemoryPool pool, CUstream stream) {
-  return onStream(stream, [&](Driver &state, CUctx_st &context) {
-    return state.pools.find(pool)
-               ? allocateDevice(state, context, address, bytes)
-               : CUDA_ERROR_INVALID_VALUE;
-  });
-}
-
-CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
-  return initialized([&](Driver &state) {
-    if (!pool || !properties)
-      return CUDA_ERROR_INVALID_VALUE;
-    *pool = state.pools.add(std::make_unique<CUmemPoolHandle_st>());
-    return CUDA_SUCCESS;
-  });
-}
-
-CUresult cuMemPoolDestroy(CUmemoryPool handle) {
-  return onPool(handle, [](Driver &state, CUmemPoolHandle_st &pool) {
-    if (&pool == state.defaultPool)
-      return CUDA_ERROR_INVALID_VALUE;
-    if (&pool == state.currentPool)
-      state.currentPool = state.defaultPool;
-    state.pools.remove(&pool);
-    return CUDA_SUCCESS;
-  });
-}
-
-CUresult cuMemPoolTrimTo(CUmemoryPool handle, size_t) {
-  return onPool(handle,
-                [](Driver &, CUmemPoolHandle_st &) { return CUDA_SUCCESS; });
-}
-
-CUresult cuMemPoolSetAttribute(CUmemoryPool handle,
-                               CUmemPool_attribute attribute, void *value) {
-  return onPool(handle, [&](Driver &state, CUmemPoolHandle_st &pool) {
-    return poolAttribute(state, pool, attribute, value, true);
-  });
-}
-
-CUresult cuMemPoolGetAttribute(CUmemoryPool handle,
-                               CUmemPool_attribute attribute, void *value) {
-  return onPool(handle, [&](Driver &state, CUmemPoolHandle_st &pool) {
-    return poolAttribute(state, pool, attribute, value, false);
-  });
-}
-
-CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device) {
-  return answerPool(pool, device, true);
-}
-CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice device) {
-  return answerPool(pool, device, false);
-}
-CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool handle) {
-  return onPool(handle, [&](Driver &state, CUmemPoolHandle_st &pool) {
-    if (!isDevice(device))
-      return CUDA_ERROR_INVALID_DEVICE;
-    state.currentPool = &pool;
-    return CUDA_SUCCESS;
-  });
-}
-
-//===----------------------------------------------------------------------===//
 // Pinned memory
 //===----------------------------------------------------------------------===//
 
@@ -372,37 +200,5 @@ CUresult cuMemHostUnregister(void *memory) {
     return state.registered.erase(memory)
                ? CUDA_SUCCESS
                : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-  });
-}
-
-//===----------------------------------------------------------------------===//
-// Pointers
-//===----------------------------------------------------------------------===//
-
-CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute,
-                               CUdeviceptr pointer) {
-  return inContext([&](Driver &state, CUctx_st &context) {
-    return value ? pointerAttribute(state, context, value, attribute, pointer)
-                 : CUDA_ERROR_INVALID_VALUE;
-  });
-}
-
-CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute *attributes,
-                                void **values, CUdeviceptr pointer) {
-  return inContext([&](Driver &state, CUctx_st &context) {
-    if (!attributes || !values)
-      return CUDA_ERROR_INVALID_VALUE;
-    for (unsigned k = 0; k < count; ++k) {
-      if (!values[k])
-        return CUDA_ERROR_INVALID_VALUE;
-      // For a pointer that CUDA does not know every answer is zero.
-      if (pointerAttribute(state, context, values[k], attributes[k], pointer))
-        std::memset(values[k], 0,
-                    attributes[k] <= CU_POINTER_ATTRIBUTE_HOST_POINTER &&
-                            attributes[k] != CU_POINTER_ATTRIBUTE_MEMORY_TYPE
-                        ? 8
-                        : 4);
-    }
-    return CUDA_SUCCESS;
   });
 }

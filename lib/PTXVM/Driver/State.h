@@ -12,6 +12,7 @@
 #include "nag/PTXVM/Launch.h"
 
 #include <chrono>
+#include <cstring>
 #include <new>
 #include <set>
 #include <unordered_map>
@@ -65,6 +66,12 @@ struct CUmemPoolHandle_st {
 };
 
 namespace ptxvm::driver {
+
+/// An answer whose type the caller knows.
+template <typename T> CUresult put(void *target, T value) {
+  std::memcpy(target, &value, sizeof(value));
+  return CUDA_SUCCESS;
+}
 
 /// Owns the objects of one kind; a handle that is not in it is not followed.
 template <typename T> class Handles {
@@ -130,6 +137,12 @@ void pushContext(CUctx_st *context);
 /// False when the stack of contexts is empty.
 bool popContext();
 void setContext(CUctx_st *context);
+
+/// Writes the address of `bytes` of new device memory to `result`.
+CUresult allocateDevice(Driver &state, CUctx_st &context, CUdeviceptr *result,
+                        size_t bytes);
+/// The device address behind a host pointer into the device's range, else 0.
+uint64_t addressOfHost(Driver &state, const void *pointer);
 
 /// Frees everything that lives in a context.
 void clearContext(CUctx_st &context);

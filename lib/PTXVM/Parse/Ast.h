@@ -158,6 +158,10 @@ struct Function {
   std::array<uint32_t, 3> maxThreads = {0, 0, 0}; // .maxntid
   std::array<uint32_t, 3> requiredThreads = {0, 0, 0};
   std::array<uint32_t, 3> clusterSize = {0, 0, 0};
+
+  /// Whether a variable lies in a thread's local frame: local ones, and
+  /// parameters but a kernel's own.
+  bool holdsInFrame(const Variable &variable) const;
 };
 
 struct ModuleAst {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Parser.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace ptxvm {
@@ -10,6 +11,13 @@ std::string Instruction::spelling() const {
   for (std::string_view modifier : modifiers)
     text += modifier;
   return text;
+}
+
+bool Function::holdsInFrame(const Variable &variable) const {
+  if (variable.space != Space::Param)
+    return variable.space == Space::Local;
+  return !isEntry ||
+         std::find(params.begin(), params.end(), &variable) == params.end();
 }
 
 Function *ModuleAst::findFunction(std::string_view name) {
