@@ -136,3 +136,32 @@ func.func @parts(%x: tensor<32x512xf32>, %y: tensor<100x24xf32>, %a: tensor<32x5
   %1 = bufferization.materialize_in_destination %s in %b : (tensor<100x24xf32>, tensor<100x24xf32>) -> tensor<100x24xf32>
   return %0, %1 : tensor<32x512xf32>, tensor<100x24xf32>
 }
+
+// -----
+
+// A block goes through as many rows as there are, 100 apart, and no thread asks whether it has one. A thread has 8 elements at a time of the
+// long rows, one of the short rows beside them.
+// CHECK-LABEL: gpu.func @passes
+// CHECK-SAME: (%[[R:[a-z0-9]*]]: memref<409600xbf16>
+// CHECK: %[[BLOCK:.*]] = gpu.block_id x
+// CHECK: scf.for %{{.*}} = %[[BLOCK]] to %c400 step %c100 iter_args
+// CHECK-NOT: arith.cmpi
+// CHECK: vector.load %[[R]][{{.*}}] : memref<409600xbf16>, vector<8xbf16>
+// CHECK: memref.load %{{.*}} : memref<12800xbf16>
+// CHECK: arith.truncf {{.*}} : vector<1xf32> to vector<1xbf16>
+// CHECK: memref.store %{{.*}} : memref<12800xbf16>
+func.func @passes(%r: tensor<400x1024xbf16>, %f: tensor<400x1024xbf16>, %g: tensor<400xf32>, %dr: tensor<400x1024xbf16>, %ds: tensor<400xf32>,
+    %z: tensor<400x32xbf16>, %b: tensor<32xf32>, %p: tensor<32xf32>, %beta: tensor<f32>, %alpha: tensor<f32>,
+    %a: tensor<400x1024xbf16>, %c: tensor<400x32xbf16>, %d: tensor<32xf32>) -> (tensor<400x1024xbf16>, tensor<400x32xbf16>, tensor<32xf32>)
+    attributes {nag.kernel} {
+  %0, %1, %dg = nag.rotate_vjp %r, %f, %g, %dr, %ds {nag.schedule = #nag.schedule<rows, threads = 128, rows = 1, width = 8, passes = 4>}
+      : (tensor<400x1024xbf16>, tensor<400x1024xbf16>, tensor<400xf32>, tensor<400x1024xbf16>, tensor<400xf32>)
+      -> (tensor<400x1024xbf16>, tensor<400x1024xbf16>, tensor<400xf32>)
+  %2, %3, %4, %5, %6 = nag.gate_vjp %z, %b, %p, %beta, %alpha, %dg
+      : (tensor<400x32xbf16>, tensor<32xf32>, tensor<32xf32>, tensor<f32>, tensor<f32>, tensor<400xf32>)
+      -> (tensor<400x32xbf16>, tensor<32xf32>, tensor<32xf32>, tensor<f32>, tensor<f32>)
+  %7 = bufferization.materialize_in_destination %0 in %a : (tensor<400x1024xbf16>, tensor<400x1024xbf16>) -> tensor<400x1024xbf16>
+  %8 = bufferization.materialize_in_destination %2 in %c : (tensor<400x32xbf16>, tensor<400x32xbf16>) -> tensor<400x32xbf16>
+  %9 = bufferization.materialize_in_destination %3 in %d : (tensor<32xf32>, tensor<32xf32>) -> tensor<32xf32>
+  return %7, %8, %9 : tensor<400x1024xbf16>, tensor<400x32xbf16>, tensor<32xf32>
+}

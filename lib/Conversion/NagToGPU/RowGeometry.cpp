@@ -86,7 +86,15 @@ RowLayout RowGeometry::getLayout(int64_t length) const {
   RowLayout layout;
   layout.length = length;
   layout.width = length % 4 == 0 ? 4 : 1;
+  spread(layout);
   return layout;
+}
+
+void RowGeometry::spread(RowLayout &layout) const {
+  if (layout.length == widest.length)
+    return;
+  uint64_t perThread = llvm::divideCeil(layout.length, threadsPerRow);
+  layout.width = std::min(layout.width, int64_t(llvm::bit_ceil(perThread)));
 }
 
 int64_t RowGeometry::getNumVectors(const RowLayout &layout) const {
@@ -212,10 +220,12 @@ std::string RowGeometry::findFault(ScheduleAttr schedule) const {
 
 std::string RowGeometry::follow(ScheduleAttr schedule) {
   int64_t width = schedule.get("width");
-  for (auto &[length, layout] : layouts)
-    layout.width = std::min(layout.width, width);
-  widest.width = std::min(widest.width, width);
   threadsPerRow = schedule.get("threads");
+  for (auto &[length, layout] : layouts) {
+    layout.width = std::min(layout.width, width);
+    spread(layout);
+  }
+  widest.width = std::min(widest.width, width);
   rowsPerBlock = schedule.get("rows");
   segments = schedule.get("segments");
   passes = schedule.get("passes");

@@ -106,6 +106,9 @@ public:
 private:
   void collectLayouts(RowProgram &program);
   void addRows(mlir::RankedTensorType type, int64_t rows);
+  /// Narrows the vectors of a row shorter than the widest until all threads
+  /// have some: else few would compute it, with as many registers in all.
+  void spread(RowLayout &layout) const;
   int64_t getNumVectors(const RowLayout &layout) const;
   void placeRows();
   std::string findFault(ScheduleAttr schedule) const;

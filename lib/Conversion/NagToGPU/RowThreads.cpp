@@ -153,21 +153,23 @@ void RowThreads::hoistElements(linalg::GenericOp op) {
 // Rows
 //===----------------------------------------------------------------------===//
 
+/// Blocks go through the rows in steps, as far as there are any: every thread
+/// of a block makes as many.
 void RowThreads::emitPasses() {
   Values sums = createZeroSums();
+  Value first = arith::SubIOp::create(builder, slot, blockSlot);
   if (geometry.passes == 1) {
-    storeSums(emitRowOfBlock(Value(), sums));
+    storeSums(emitOnlyRows(first, sums));
     return;
   }
-  auto loop = scf::ForOp::create(builder, constant(0),
-                                 constant(geometry.passes), constant(1), sums);
+  Value end = rowLimit ? rowLimit : constant(geometry.numRows);
+  auto loop = scf::ForOp::create(builder, first, end,
+                                 constant(geometry.getNumSlots()), sums);
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
-    Value step = arith::MulIOp::create(builder, loop.getInductionVar(),
-                                       constant(geometry.getNumSlots()),
-                                       arith::IntegerOverflowFlags::nsw);
-    Values added = emitRowOfBlock(step, loop.getRegionIterArgs());
+    Values added = emitRow(offset(loop.getInductionVar(), blockSlot),
+                           loop.getRegionIterArgs());
     // The next row reuses the shared memory.
     if (usesShared)
       synchronize();
@@ -177,19 +179,17 @@ void RowThreads::emitPasses() {
   storeSums(loop.getResults());
 }
 
-/// The thread's row, its first or the one `step` behind it; nothing where none
-/// of the block's rows counts then.
-RowThreads::Values RowThreads::emitRowOfBlock(Value step, ValueRange sums) {
-  Value rowIndex = step ? offset(slot, step) : slot;
+/// The rows of a block that has one pass, from `first` on; nothing where none
+/// of them counts.
+RowThreads::Values RowThreads::emitOnlyRows(Value first, ValueRange sums) {
   if (!rowLimit)
-    return emitRow(rowIndex, sums);
-  Value first = arith::SubIOp::create(builder, rowIndex, blockSlot);
+    return emitRow(slot, sums);
   auto branch =
       scf::IfOp::create(builder, sums.getTypes(), isBelow(first, rowLimit),
                         /*withElseRegion=*/!sums.empty());
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(branch.thenBlock());
-  Values added = emitRow(rowIndex, sums);
+  Values added = emitRow(slot, sums);
   if (sums.empty())
     return {};
   scf::YieldOp::create(builder, added);
@@ -198,13 +198,15 @@ RowThreads::Values RowThreads::emitRowOfBlock(Value step, ValueRange sums) {
   return branch.getResults();
 }
 
-/// All of the program for one row. Returns the sums with the row's terms.
+/// All of the program for one row. Returns the sums with the row's terms. A
+/// block without any row does not come here.
 RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
   row = rowIndex;
   isActive = {};
-  if (rowLimit)
+  int64_t together = geometry.rowsPerBlock;
+  if (together > 1 && rowLimit)
     isActive = isBelow(row, rowLimit);
-  else if (geometry.passes * geometry.getNumSlots() != geometry.numRows)
+  else if (together > 1 && geometry.numRows % together != 0)
     isActive = isBelow(row, constant(geometry.numRows));
   scalars.map(program.getRowIndex(), row);
   for (const RowArgument &argument : program.getArguments()) {

@@ -60,7 +60,7 @@ private:
   void hoist();
   void hoistElements(mlir::linalg::GenericOp op);
   void emitPasses();
-  Values emitRowOfBlock(mlir::Value step, mlir::ValueRange sums);
+  Values emitOnlyRows(mlir::Value first, mlir::ValueRange sums);
   Values emitRow(mlir::Value row, mlir::ValueRange sums);
   void emitOp(mlir::Operation *op);
   void loadRows();
