@@ -207,7 +207,8 @@ void PrologueChoice::explain(Value value, const Prologue &prologue,
   if (!options.remarks || names.empty())
     return;
   llvm::SmallSetVector<StringRef, 2> users;
-  for (Operation *user : llvm::reverse(llvm::to_vector(value.getUsers())))
+  auto latestFirst = llvm::to_vector(value.getUsers());
+  for (Operation *user : llvm::reverse(latestFirst))
     users.insert(user->getName().stripDialect());
   std::string products = llvm::join(users, "', '");
   auto remark = prologue.ops.back()->emitRemark();
