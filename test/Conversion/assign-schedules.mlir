@@ -37,6 +37,28 @@ func.func @gradient(%dy: tensor<65536x128xf32>, %x: tensor<65536x32xf32>, %out: 
   return %0 : tensor<128x32xf32>
 }
 
+// Parts of a split sum are written and read again, by one block for each tile: few of them, and small tiles.
+// CHECK-LABEL: func.func @parts_of_sums
+// CHECK:         nag.weight_grad {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 8>}
+// REMARK: remark: 'gemm weight_grad: 2 4096x256xf32 -> 256x256xf32': {{.*}}, 12845056 bytes of memory
+func.func @parts_of_sums(%dy: tensor<4096x256xf32>, %x: tensor<4096x256xf32>, %out: tensor<256x256xf32>)
+    -> tensor<256x256xf32> attributes {nag.kernel} {
+  %y = nag.weight_grad %dy, %x : (tensor<4096x256xf32>, tensor<4096x256xf32>) -> tensor<256x256xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<256x256xf32>, tensor<256x256xf32>) -> tensor<256x256xf32>
+  return %0 : tensor<256x256xf32>
+}
+
+// Of terms that are counted at run time, as many parts as before for the quarter that is expected; others end at once.
+// CHECK-LABEL: func.func @expected_terms
+// CHECK:         nag.weight_grad {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 32>}
+// REMARK: remark: 'gemm weight_grad: 2 4096x256xf32 -> 256x256xf32': {{.*}}; 512 blocks, {{.*}}, 6553600 bytes of memory
+func.func @expected_terms(%dy: tensor<4096x256xf32>, %x: tensor<4096x256xf32>, %c: tensor<5xi32> {nag.row_count = 2.5e-1 : f64}, %out: tensor<256x256xf32>)
+    -> tensor<256x256xf32> attributes {nag.kernel} {
+  %y = nag.weight_grad %dy, %x : (tensor<4096x256xf32>, tensor<4096x256xf32>) -> tensor<256x256xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<256x256xf32>, tensor<256x256xf32>) -> tensor<256x256xf32>
+  return %0 : tensor<256x256xf32>
+}
+
 // A schedule given by hand stays, and goes on to the op.
 // CHECK-LABEL: func.func @given
 // CHECK:         nag.linear {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 2>}

@@ -84,8 +84,7 @@ FailureOr<Problem> gemm::describe(Operation *op, const GPUTarget &target) {
   problem.unit = chooseUnit(problem, target);
   problem.offsets = findRowCount(op);
   problem.countsK = problem.offsets && !linear;
-  if (problem.countsRows())
-    problem.expectedRows = std::ceil(double(problem.m) * getExpectedShare(op));
+  problem.expectedShare = getExpectedShare(op);
   return problem;
 }
 

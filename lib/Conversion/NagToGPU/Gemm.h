@@ -10,6 +10,7 @@
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
+#include <cmath>
 #include <map>
 #include <memory>
 
@@ -47,10 +48,16 @@ struct Problem {
   /// `countsK`, how many of the k terms; null: all of them.
   mlir::Value offsets = nullptr;
   bool countsK = false;
-  /// How many of the rows schedules are chosen for; 0: all.
-  int64_t expectedRows = 0;
+  /// The share of them that schedules are chosen for.
+  double expectedShare = 1;
 
   bool countsRows() const { return offsets && !countsK; }
+  int64_t getExpectedRows() const {
+    return countsRows() ? int64_t(std::ceil(double(m) * expectedShare)) : m;
+  }
+  int64_t getExpectedTerms() const {
+    return countsK ? int64_t(std::ceil(double(k) * expectedShare)) : k;
+  }
 
   /// True when tiles of both have the same unit and lie in a result alike.
   bool hasTilesOf(const Problem &other) const {

@@ -127,9 +127,10 @@ static double getRate(Unit unit, const GPUChip &chip) {
 }
 
 /// Cycles: a block's start until its first tile is there, a step along k that
-/// nothing else hides, the wait for the last part of a split sum.
+/// nothing else hides, the wait for the last part of a split sum, and for
+/// elements of a part that are in the second-level cache.
 static constexpr double kStartCycles = 1000, kStepCycles = 300,
-                        kPartCycles = 3000;
+                        kPartCycles = 3000, kCacheLatency = 300;
 
 /// What the operand's prologue adds to a step: its elements pass the units, as
 /// often as warps share the `rows` of a fragment, or they go to shared memory
@@ -158,18 +159,38 @@ static void addPrologue(const Operand &operand, int64_t rows, int64_t sharers,
   work.sharedBytes += 2 * elements * bytes;
 }
 
+/// Tiles of the result whose rows are expected to count.
+static double countExpectedTiles(const Product &product,
+                                 const Schedule &schedule) {
+  const Problem &problem = product.getFirst();
+  return double(
+      llvm::divideCeilSigned(problem.getExpectedRows(), schedule.tileM) *
+      llvm::divideCeilSigned(problem.n, schedule.tileN));
+}
+
+/// Parts of a split sum that are expected to have terms; others end at once.
+static double countExpectedParts(const Product &product,
+                                 const Schedule &schedule) {
+  int64_t parts = 1;
+  for (const Problem &term : product.terms)
+    parts = std::max(parts, llvm::divideCeilSigned(term.getExpectedTerms(),
+                                                   countSteps(term, schedule) *
+                                                       schedule.tileK));
+  return double(std::min(parts, schedule.splitK));
+}
+
 /// The blocks of one product.
 static BlockWork describeBlocks(const Product &product,
                                 const Schedule &schedule, const GPUChip &chip) {
   const Problem &problem = product.getFirst();
   BlockWork work;
-  int64_t rows = problem.expectedRows ? problem.expectedRows : problem.m;
-  work.blocks = double(llvm::divideCeilSigned(rows, schedule.tileM) *
-                       llvm::divideCeilSigned(problem.n, schedule.tileN) *
-                       schedule.splitK);
+  work.blocks = countExpectedTiles(product, schedule) *
+                countExpectedParts(product, schedule);
   work.steps = 0;
   for (const Problem &term : product.terms)
-    work.steps += double(countSteps(term, schedule));
+    work.steps += double(std::min(
+        countSteps(term, schedule),
+        llvm::divideCeilSigned(term.getExpectedTerms(), schedule.tileK)));
   double outer = double(schedule.tileM) * double(schedule.tileN);
   work.unitCycles = outer * schedule.tileK / getRate(problem.unit, chip);
   // Threads of a warp, 4 x 8, load what they multiply in between.
@@ -191,16 +212,40 @@ static BlockWork describeBlocks(const Product &product,
   return work;
 }
 
-/// Operands and the result, each once.
+/// Operands and the result, each once, of rows and terms that are expected to
+/// count.
 static double countMemoryBytes(const Product &product) {
-  auto count = [](Value tensor) {
-    auto type = cast<RankedTensorType>(tensor.getType());
-    return double(type.getNumElements()) * type.getElementTypeBitWidth() / 8;
-  };
-  double bytes = count(product.getFirst().result);
+  auto result = cast<RankedTensorType>(product.getFirst().result.getType());
+  const Problem &first = product.getFirst();
+  double bytes = double(first.getExpectedRows() * first.n) *
+                 result.getElementTypeBitWidth() / 8;
   for (const Problem &term : product.terms)
-    bytes += count(term.a.tensor) + count(term.b.tensor);
+    bytes += double(term.getExpectedTerms() *
+                    (term.getExpectedRows() * term.a.getElementBytes() +
+                     term.n * term.b.getElementBytes()));
   return bytes;
+}
+
+/// What the parts of split sums add: they go to memory and come back, to the
+/// last block of their tile, which adds up some at a time while other
+/// multiprocessors have nothing left to do.
+static void addParts(ArrayRef<Product> products, const Schedule &schedule,
+                     const GPUChip &chip, LaunchWork &work) {
+  double bytes = double(schedule.tileM * schedule.tileN) * sizeof(float);
+  // Sums of tensor cores leave by rows of a fragment.
+  bool byFragments = products.front().getFirst().unit != Unit::FMA;
+  double turns = byFragments ? double(schedule.getWarpTileM()) / 16 : 1;
+  double tiles = 0, most = 0;
+  for (const Product &product : products) {
+    double parts = countExpectedParts(product, schedule);
+    double own = countExpectedTiles(product, schedule);
+    work.memoryBytes += 2 * own * parts * bytes;
+    tiles += own;
+    most = std::max(most, parts);
+  }
+  double rounds = std::max(1.0, tiles / double(chip.multiprocessors));
+  work.tailCycles = kPartCycles + most * turns * kCacheLatency +
+                    rounds * most * bytes / kCacheRate;
 }
 
 LaunchWork gemm::describeWork(ArrayRef<Product> products,
@@ -210,20 +255,14 @@ LaunchWork gemm::describeWork(ArrayRef<Product> products,
   int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
   work.needs = {schedule.getThreads(), 0,
                 /*registers=*/std::min<int64_t>(255, 48 + sums * 3 / 2)};
-  double parts = 0;
   for (const Product &product : products) {
     work.needs.sharedBytes =
         std::max(work.needs.sharedBytes, getSharedBytes(product, schedule));
     work.parts.push_back(describeBlocks(product, schedule, *target.chip));
     work.memoryBytes += countMemoryBytes(product);
-    parts += double(product.getFirst().m * product.getFirst().n);
   }
-  if (schedule.splitK == 1)
-    return work;
-  // Parts are written, and read again and added up by a tile's last block.
-  double bytes = 2 * sizeof(float) * parts * double(schedule.splitK);
-  work.tailCycles =
-      kPartCycles + bytes / kCacheRate / double(target.chip->multiprocessors);
+  if (schedule.splitK > 1)
+    addParts(products, schedule, *target.chip, work);
   return work;
 }
 
