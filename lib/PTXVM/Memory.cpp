@@ -8,13 +8,14 @@
 namespace ptxvm {
 namespace {
 
-uint64_t roundUp(uint64_t value, uint64_t unit) {
-  return (value + unit - 1) / unit * unit;
+/// The bytes of an allocation and the red zone behind it.
+uint64_t spanOf(uint64_t size) {
+  return alignUp(size, DeviceMemory::granularity) + DeviceMemory::granularity;
 }
 
-/// The allocation and the red zone behind it.
-uint64_t spanOf(uint64_t size) {
-  return roundUp(size, DeviceMemory::granularity) + DeviceMemory::granularity;
+/// The most bytes that lie in front of an allocation to give it an alignment.
+uint64_t longestLead(uint64_t align) {
+  return 2 * align <= DeviceMemory::granularity ? align : 3 * align;
 }
 
 } // namespace
@@ -27,7 +28,7 @@ uint8_t *DeviceMemory::reserve(uint64_t size) {
 
 DeviceMemory::DeviceMemory(uint64_t capacity) {
   // Slack behind the end: a vector access may start on the last byte.
-  for (reserved = roundUp(capacity, 1 << 20); reserved >= 1 << 20;
+  for (reserved = alignUp(capacity, 1 << 20); reserved >= 1 << 20;
        reserved /= 2) {
     bytes = reserve(reserved + 4096);
     written = bytes ? reserve(reserved + 4096) : nullptr;
@@ -71,8 +72,9 @@ uint64_t DeviceMemory::takeFreed(uint64_t span) {
     auto last = first;
     while (last != allocations.end() && last->second.isFree)
       ++last;
-    uint64_t begin = first->first;
-    uint64_t end = last == allocations.end() ? top : last->first;
+    uint64_t begin = first->first - first->second.lead;
+    uint64_t end =
+        last == allocations.end() ? top : last->first - last->second.lead;
     if (end - begin >= span) {
       allocations.erase(first, last);
       std::memset(written + (begin - base), 0, span);
@@ -90,23 +92,25 @@ uint64_t DeviceMemory::takeFreed(uint64_t span) {
   return 0;
 }
 
-uint64_t DeviceMemory::allocate(uint64_t size, std::string label) {
+uint64_t DeviceMemory::allocate(uint64_t size, std::string label,
+                                uint64_t align) {
   if (size == 0 || size > reserved)
     return 0;
   std::lock_guard<std::mutex> lock(guard);
-  uint64_t span = spanOf(size);
-  uint64_t address = takeFresh(span);
-  if (address == 0)
-    address = takeFreed(span);
-  if (address == 0)
+  uint64_t span = spanOf(longestLead(align) + size);
+  uint64_t start = takeFresh(span);
+  if (start == 0)
+    start = takeFreed(span);
+  if (start == 0)
     return 0;
-  used += span;
   Allocation allocation;
-  allocation.address = address;
+  allocation.address = align ? alignNoMore(start, align) : start;
   allocation.size = size;
+  allocation.lead = allocation.address - start;
   allocation.label = std::move(label);
-  allocations[address] = std::move(allocation);
-  return address;
+  used += spanOf(allocation.lead + size);
+  return allocations.insert_or_assign(allocation.address, allocation)
+      .first->first;
 }
 
 bool DeviceMemory::release(uint64_t address) {
@@ -115,7 +119,7 @@ bool DeviceMemory::release(uint64_t address) {
   if (found == allocations.end() || found->second.isFree)
     return false;
   found->second.isFree = true;
-  used -= spanOf(found->second.size);
+  used -= spanOf(found->second.lead + found->second.size);
   giveBack(address, found->second.size);
   return true;
 }
@@ -124,7 +128,7 @@ bool DeviceMemory::release(uint64_t address) {
 /// then on.
 void DeviceMemory::giveBack(uint64_t address, uint64_t size) {
   constexpr uint64_t page = 4096;
-  uint64_t first = roundUp(address - base, page);
+  uint64_t first = alignUp(address - base, page);
   uint64_t last = (address - base + size) / page * page;
   if (last <= first)
     return;
@@ -197,7 +201,7 @@ uint64_t *DeviceMemory::raceShadow(uint64_t address) {
 }
 
 bool DeviceMemory::beginLaunch(bool needsTouched, bool needsRaces) {
-  uint64_t inUse = roundUp(top - base, 4096);
+  uint64_t inUse = alignUp(top - base, 4096);
   if (needsTouched && !touched)
     touched = reserve(reserved + 4096);
   else if (needsTouched)

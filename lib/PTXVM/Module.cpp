@@ -26,7 +26,7 @@ std::unique_ptr<Module> Module::load(std::string_view text,
   findRegisterUses(program);
   for (size_t k = 0; k < program.kernels.size(); ++k)
     program.kernels[k].localBytes =
-        program.functions[program.kernelCodes[k].function].localBytes;
+        program.functions[program.kernelCodes[k].function].packedLocalBytes;
   return module;
 }
 

@@ -15,10 +15,21 @@ namespace ptxvm {
 struct Allocation {
   uint64_t address = 0;
   uint64_t size = 0; // bytes asked for
+  uint64_t lead = 0; // bytes in front that belong to no allocation
   std::string label; // for messages; may be empty
   bool isFree = false;
   bool isTracked = true; // writes of every launch so far were recorded
 };
+
+inline uint64_t alignUp(uint64_t value, uint64_t align) {
+  return (value + align - 1) / align * align;
+}
+
+/// The next address of that alignment and no larger one: a GPU may place a
+/// variable there, so code that relies on more is found out.
+inline uint64_t alignNoMore(uint64_t value, uint64_t align) {
+  return alignUp(value, 2 * align) + align;
+}
 
 /// Device addresses are not host addresses: the range starts at `base`, so that
 /// null and host pointers are never valid on the device.
@@ -41,10 +52,11 @@ public:
   /// Bytes not in use, counting red zones as used.
   uint64_t available() const;
 
-  /// Address of `size` new bytes, aligned to `granularity`; 0 for a size of 0
-  /// or when memory is exhausted. Freed ranges are reused last, so that a use
+  /// Address of `size` new bytes, aligned to `granularity`, or, where `align`
+  /// is given, to that power of two and no larger one; 0 for a size of 0 or
+  /// when memory is exhausted. Freed ranges are reused last, so that a use
   /// after free is seen as long as possible.
-  uint64_t allocate(uint64_t size, std::string label = {});
+  uint64_t allocate(uint64_t size, std::string label = {}, uint64_t align = 0);
   /// False when `address` is not the start of a live allocation.
   bool release(uint64_t address);
 

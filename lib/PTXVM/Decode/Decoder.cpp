@@ -79,14 +79,31 @@ void Decoder::layoutRegisters(const Function &source) {
       registerRefs[k] = temporary(sizeOf(source.registers[k].type));
 }
 
+/// Local variables get the alignment that they are declared with and no more,
+/// as global and shared ones do; beyond this, which no GPU promises, any that
+/// comes.
+static constexpr uint64_t mostLocalAlign = 128;
+
+/// Frames lie one behind the other: with this unit a variable is aligned in
+/// every frame as it is in the first.
+void Decoder::findFrameUnit() {
+  for (const Function &source : program.ast.functions)
+    for (const Variable &variable : source.variables)
+      if (variable.space == Space::Local && variable.align <= mostLocalAlign)
+        frameUnit = std::max<uint64_t>(frameUnit, 2 * variable.align);
+}
+
 void Decoder::layoutLocals(Function &source, FunctionCode &target) {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, packed = 0;
   for (Variable &variable : source.variables) {
     if (!source.holdsInFrame(variable))
       continue;
-    bytes = (bytes + variable.align - 1) / variable.align * variable.align;
-    variable.address = bytes;
-    bytes += variable.size;
+    bool isExact =
+        variable.space == Space::Local && variable.align <= mostLocalAlign;
+    variable.address = isExact ? alignNoMore(bytes, variable.align)
+                               : alignUp(bytes, variable.align);
+    bytes = variable.address + variable.size;
+    packed = alignUp(packed, variable.align) + variable.size;
     if (bytes > 1 << 20) {
       diagnostic.line = variable.line;
       failed = true;
@@ -95,7 +112,8 @@ void Decoder::layoutLocals(Function &source, FunctionCode &target) {
       return;
     }
   }
-  target.localBytes = static_cast<uint32_t>((bytes + 15) / 16 * 16);
+  target.localBytes = static_cast<uint32_t>(alignUp(bytes, frameUnit));
+  target.packedLocalBytes = static_cast<uint32_t>(alignUp(packed, 16));
   auto slot = [](const Variable *variable) {
     return FunctionCode::Slot{static_cast<uint32_t>(variable->address),
                               static_cast<uint32_t>(variable->size)};
@@ -182,6 +200,7 @@ void Decoder::decodeFunction(size_t index) {
 
 bool Decoder::run() {
   immediate(allLanes, 4); // offset 0: the guard of unguarded instructions
+  findFrameUnit();
   for (Function &source : program.ast.functions) {
     FunctionCode &target = program.functions.emplace_back();
     target.name = source.name;

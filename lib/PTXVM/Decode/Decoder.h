@@ -71,6 +71,7 @@ private:
   void decodeFunction(size_t index);
   void layoutRegisters(const Function &function);
   void layoutLocals(Function &function, FunctionCode &code);
+  void findFrameUnit();
   void decodeInstruction(const Instruction &source);
   void resolveTargets(const Function &function);
   uint32_t labelTarget(std::string_view label, uint32_t line);
@@ -168,6 +169,7 @@ private:
   std::vector<bool> used; // modifiers of the current instruction
   std::vector<Ref> registerRefs;
   uint32_t frameBytes = 0;
+  uint64_t frameUnit = 16; // local frames are multiples of it, in bytes
   std::map<std::pair<unsigned, uint64_t>, Ref> immediates;
   std::map<Special, Ref> specialRefs;
   Rounding rounding = Rounding::Nearest;

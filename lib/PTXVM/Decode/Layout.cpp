@@ -12,16 +12,6 @@
 namespace ptxvm {
 namespace {
 
-uint64_t alignUp(uint64_t value, uint64_t align) {
-  return (value + align - 1) / align * align;
-}
-
-/// The next address of that alignment and no larger one: a GPU may place a
-/// variable there, so code that relies on more is found out.
-uint64_t alignNoMore(uint64_t value, uint64_t align) {
-  return alignUp(value, 2 * align) + align;
-}
-
 class Layout {
 public:
   Layout(Program &target, DeviceMemory &device, Diagnostic &where)
@@ -60,8 +50,8 @@ bool Layout::placeGlobals() {
     if (variable.isExtern)
       return fail(variable.line,
                   "extern variable '" + variable.name + "' has no definition");
-    variable.address =
-        memory.allocate(std::max<uint64_t>(variable.size, 1), variable.name);
+    variable.address = memory.allocate(std::max<uint64_t>(variable.size, 1),
+                                       variable.name, variable.align);
     if (variable.address == 0) {
       fail(variable.line,
            "out of device memory for variable '" + variable.name + "'");

@@ -38,8 +38,9 @@ struct FunctionCode {
   bool isEntry = false;
   bool isBuiltin = false; // vprintf, __assertfail, malloc, free
   uint32_t entry = 0, end = 0;
-  uint32_t frameBytes = 0; // of the register frame
-  uint32_t localBytes = 0; // of the local frame, call parameters included
+  uint32_t frameBytes = 0;       // of the register frame
+  uint32_t localBytes = 0;       // of the local frame, call parameters included
+  uint32_t packedLocalBytes = 0; // the same without gaps that GPUs do not need
   struct Slot {
     uint32_t offset; // in the own local frame
     uint32_t size;
