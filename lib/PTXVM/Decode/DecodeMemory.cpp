@@ -47,6 +47,10 @@ void Decoder::decodeMemory(const Operand &value) {
   case Operand::VariableAddress:
     return decodeVariableAddress(*base.variable, inst);
   case Operand::Integer:
+    // Where a parameter lies is the machine's choice.
+    if (static_cast<Space>(inst.space) == Space::Param)
+      fail("expected a parameter or register as address, but got '" +
+           std::string(base.text) + "'");
     return;
   default:
     fail("expected a register or variable as address, but got '" +
