@@ -19,9 +19,15 @@ mlir::LogicalResult lowerRowwiseOps(mlir::RewriterBase &rewriter,
 /// All patterns of -convert-nag-to-linalg besides the row loop.
 void populateNagToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
-/// The patterns of linear layers, weight gradients, attention and the
-/// embedding's gradient.
-void populateContractionPatterns(mlir::RewritePatternSet &patterns);
+/// The patterns of linear layers and weight gradients.
+void populateProductPatterns(mlir::RewritePatternSet &patterns);
+
+/// The patterns of attention, routing and quantiles, which another op computes
+/// as a whole.
+void populateDestinationPatterns(mlir::RewritePatternSet &patterns);
+
+/// The pattern of the embedding's gradient.
+void populateEmbeddingPatterns(mlir::RewritePatternSet &patterns);
 
 /// Lowers the products of `function` whose results are only added up: each adds
 /// to the sum as it is computed.

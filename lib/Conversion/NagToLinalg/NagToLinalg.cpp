@@ -66,6 +66,13 @@ void nag::replaceComputed(RewriterBase &rewriter, Value result,
   rewriter.replaceAllUsesWith(result, computed);
 }
 
+/// The patterns of the ops that sum over more than a row.
+static void populateContractionPatterns(RewritePatternSet &patterns) {
+  populateProductPatterns(patterns);
+  populateDestinationPatterns(patterns);
+  populateEmbeddingPatterns(patterns);
+}
+
 namespace {
 
 struct ConvertNagToLinalgPass
