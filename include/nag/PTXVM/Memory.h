@@ -26,7 +26,8 @@ inline uint64_t alignUp(uint64_t value, uint64_t align) {
 }
 
 /// The next address of that alignment and no larger one: a GPU may place a
-/// variable there, so code that relies on more is found out.
+/// variable there (ptxas packs them side by side), so code that relies on more
+/// is found out.
 inline uint64_t alignNoMore(uint64_t value, uint64_t align) {
   return alignUp(value, 2 * align) + align;
 }
