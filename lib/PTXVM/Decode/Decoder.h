@@ -56,8 +56,6 @@ private:
   Ref temporary(unsigned size);
   Ref localAddress(uint64_t offset);
   uint64_t addressOf(const Operand &value);
-  void decodeMemory(const Operand &value);
-  void decodeVariableAddress(const Variable &variable, Inst &inst);
   uint32_t addList(std::vector<Ref> list);
 
   // Emission.
@@ -76,7 +74,7 @@ private:
   void resolveTargets(const Function &function);
   uint32_t labelTarget(std::string_view label, uint32_t line);
 
-  // Opcodes (Decode*.cpp).
+  // DecodeArith.cpp
   void decodeAddSub();
   void decodeMul();
   void decodeMad();
@@ -94,6 +92,11 @@ private:
   void decodeCopysign();
   void decodeExtended();
   void decodeDot();
+  void finishBinary(Op op, Type type, InstructionClass klass);
+  void finishFunction(Op op);
+  void decodeFloatBinary(Op op, Type type);
+
+  // DecodeLogic.cpp
   void decodeLogic();
   void decodeLop3();
   void decodeShift();
@@ -105,6 +108,9 @@ private:
   void decodeSetp();
   void decodeSelp();
   void decodeSlct();
+  void compareModifiers(Inst &inst, Type &type, bool isSet);
+
+  // DecodeMove.cpp
   void decodeMov();
   void decodePack();
   void decodeUnpack();
@@ -115,29 +121,50 @@ private:
   void decodeConvertOne(Inst &inst, Type to, Type from);
   void decodeCvta();
   void decodeIsspacep();
+
+  // DecodeMemory.cpp
+  InstructionClass classOfSpace(Space space, bool isStore) const;
+  void decodeMemory(const Operand &value);
+  void decodeVariableAddress(const Variable &variable, Inst &inst);
+  void collectVector(const Operand &value, unsigned count, unsigned size,
+                     bool isSource, bool exact, Inst &inst);
+  void selectMemoryHandler(Inst &inst, bool isStore);
   void decodeLoad();
   void decodeStore();
-  void decodeParamLoad();
-  void decodeNothing();
-  void decodePolicy();
-  void decodeAtomic();
-  void collectAtomic(size_t address, bool isCas, Inst &working);
-  void decodeFence();
   void decodeCp();
   void decodeCopyAsync();
+  void decodeNothing();
+  void decodePolicy();
+
+  // DecodeAtomic.cpp
+  void decodeAtomic();
+  void collectAtomic(size_t address, bool isCas, Inst &working);
+
+  // DecodeMatrix.cpp
   void decodeLdmatrix();
   void decodeMma();
   void collectFragment(size_t index, unsigned count, unsigned size,
                        bool isSource, uint32_t *target);
+
+  // DecodeWarp.cpp
+  void setWarpSync(Inst &inst);
   void decodeShfl();
   void decodeVote();
   void decodeMatch();
   void decodeActivemask();
   void decodeRedux();
   void decodeElect();
+
+  // DecodeBarrier.cpp
   void decodeBarrier();
+  void decodeBarrierWarp();
+  void decodeFence();
+
+  // DecodeControl.cpp
   void decodeBranch();
   void decodeBranchIndexed();
+  CallSite makeCallSite(const Operand *results, const Operand *arguments,
+                        const FunctionCode &callee);
   void decodeCall();
   void decodeIndirectCall(const Operand &target, const Operand *results,
                           const Operand *arguments,
@@ -146,19 +173,6 @@ private:
   void decodeReturn();
   void decodeExit();
   void decodeTrap();
-
-  void decodeBarrierWarp();
-  void finishBinary(Op op, Type type, InstructionClass klass);
-  void finishFunction(Op op);
-  void decodeFloatBinary(Op op, Type type);
-  void collectVector(const Operand &value, unsigned count, unsigned size,
-                     bool isSource, bool exact, Inst &inst);
-  void compareModifiers(Inst &inst, Type &type, bool isSet);
-  void selectMemoryHandler(Inst &inst, bool isStore);
-  CallSite makeCallSite(const Operand *results, const Operand *arguments,
-                        const FunctionCode &callee);
-  void setWarpSync(Inst &inst);
-  InstructionClass classOfSpace(Space space, bool isStore) const;
 
   Program &program;
   Diagnostic &diagnostic;

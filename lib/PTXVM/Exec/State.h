@@ -160,15 +160,22 @@ public:
   const std::vector<InstructionCount> &instructions() const { return counts; }
 
 private:
+  // Blocks (Block.cpp, Specials.cpp).
   void start(uint64_t index);
   void startWarp(Warp &warp, unsigned index);
   void fillSpecials(Warp &warp);
   void run();
+
+  // The instruction loop (Interpreter.cpp, Registers.cpp).
   bool runWarp(Warp &warp);
   void runAnother(Warp &warp, uint32_t ranBefore);
-  bool resolveStall();
-
   void runFragment(Warp &warp, Fragment &fragment);
+  bool control(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask,
+               uint64_t turn);
+  bool overLimit(Warp &warp, const Inst &inst);
+  void checkRegisters(Warp &warp, const Inst &inst, uint32_t pc, uint32_t mask);
+
+  // Which lanes run together, and what they wait for (Fragments.cpp).
   void enter(Warp &warp, const Fragment &fragment);
   static void mergeFragments(Warp &warp);
   Fragment *nextFragment(Warp &warp);
@@ -176,17 +183,6 @@ private:
   bool branch(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask);
   void branchIndexed(Warp &warp, Fragment &fragment, const Inst &inst,
                      uint32_t mask);
-  bool control(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask,
-               uint64_t turn);
-  bool call(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask);
-  std::optional<uint32_t> findCallee(Warp &warp, Fragment &fragment,
-                                     const Inst &inst, uint32_t mask);
-  void callFunction(Warp &warp, Fragment &fragment, const CallSite &site,
-                    uint32_t callee);
-  bool callBuiltin(Warp &warp, const CallSite &site, const FunctionCode &callee,
-                   uint32_t mask, uint32_t line);
-  void leaveFunction(Warp &warp, Fragment &fragment, uint32_t mask);
-  void returnFrom(Warp &warp, Fragment &fragment);
   void exitLanes(Warp &warp, Fragment &fragment, uint32_t mask);
   bool warpSync(Warp &warp, Fragment &fragment, const Inst &inst,
                 uint32_t mask);
@@ -196,8 +192,18 @@ private:
                     uint32_t mask, bool waits);
   void completeBarriers();
   void releaseBarrier(uint32_t id);
-  void checkRegisters(Warp &warp, const Inst &inst, uint32_t pc, uint32_t mask);
-  bool overLimit(Warp &warp, const Inst &inst);
+  bool resolveStall();
+
+  // Calls (Calls.cpp).
+  bool call(Warp &warp, Fragment &fragment, const Inst &inst, uint32_t mask);
+  std::optional<uint32_t> findCallee(Warp &warp, Fragment &fragment,
+                                     const Inst &inst, uint32_t mask);
+  void callFunction(Warp &warp, Fragment &fragment, const CallSite &site,
+                    uint32_t callee);
+  bool callBuiltin(Warp &warp, const CallSite &site, const FunctionCode &callee,
+                   uint32_t mask, uint32_t line);
+  void leaveFunction(Warp &warp, Fragment &fragment, uint32_t mask);
+  void returnFrom(Warp &warp, Fragment &fragment);
 
   Launch &launch;
   const Program &program;
