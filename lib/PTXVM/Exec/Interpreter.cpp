@@ -49,35 +49,36 @@ bool BlockRunner::overLimit(Warp &warp, const Inst &inst) {
 /// the fragment are dead once a called helper returned true.
 void BlockRunner::runFragment(Warp &warp, Fragment &fragment) {
   const Inst *code = program.code.data();
+  InstructionCount *executions = counts.data();
+  uint32_t codeBegin = launch.kernelCode->codeBegin;
   bool multiple = warp.fragments.size() > 1, checks = checksRegisters;
   uint64_t turn = warp.branches + branchQuantum;
-  InstructionCount *executions = counts.data();
-  uint32_t first = fragment.pc, codeBegin = launch.kernelCode->codeBegin;
-  for (uint32_t pc = first;;) {
-    const Inst &inst = code[pc];
-    if (__builtin_expect(inst.leader, false) && multiple && pc != first) {
-      fragment.pc = pc;
+  const Inst *first = code + fragment.pc, *at = first;
+  InstructionCount *count = executions + (fragment.pc - codeBegin);
+  for (;;) {
+    if (__builtin_expect(at->leader, false) && multiple && at != first) {
+      fragment.pc = static_cast<uint32_t>(at - code);
       return;
     }
     uint32_t mask =
-        fragment.mask & (warp.predicate(inst.guard) ^ inst.guardInvert);
-    InstructionCount &count = executions[pc - codeBegin];
-    ++count.warps;
-    count.lanes += mask == allLanes
-                       ? warpSize
-                       : static_cast<uint64_t>(__builtin_popcount(mask));
+        fragment.mask & (warp.predicate(at->guard) ^ at->guardInvert);
+    ++count->warps;
+    count->lanes += mask == allLanes
+                        ? warpSize
+                        : static_cast<uint64_t>(__builtin_popcount(mask));
     if (checks)
-      checkRegisters(warp, inst, pc, mask);
-    if (inst.control == Control::None) {
+      checkRegisters(warp, *at, static_cast<uint32_t>(at - code), mask);
+    if (at->control == Control::None) {
       if (mask)
-        inst.run(warp, inst, mask);
-      ++pc;
+        at->run(warp, *at, mask);
+      ++at, ++count;
       continue;
     }
-    fragment.pc = pc;
-    if (control(warp, fragment, inst, mask, turn))
+    fragment.pc = static_cast<uint32_t>(at - code);
+    if (control(warp, fragment, *at, mask, turn))
       return;
-    pc = fragment.pc;
+    at = code + fragment.pc;
+    count = executions + (fragment.pc - codeBegin);
   }
 }
 
