@@ -38,6 +38,19 @@ static Error fill(runtime::Device &device, const TensorInfo &argument,
   });
 }
 
+/// The threshold by which closest to `skipped` of the magnitudes fall short of
+/// it. Equal ones, as early gates of the same token, skip together or not.
+static float findThreshold(MutableArrayRef<float> magnitudes, size_t skipped) {
+  llvm::sort(magnitudes);
+  float value = magnitudes[skipped];
+  auto [first, last] =
+      std::equal_range(magnitudes.begin(), magnitudes.end(), value);
+  size_t less = first - magnitudes.begin(), more = last - magnitudes.begin();
+  bool closerWithout = more - skipped < skipped - less;
+  // Somebody has to be executed.
+  return closerWithout && last != magnitudes.end() ? *last : value;
+}
+
 /// The threshold of each sub-layer that the share `rate` of its `gates` does
 /// not reach.
 static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
@@ -47,10 +60,9 @@ static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
   std::vector<float> thresholds;
   for (float &gate : gates)
     gate = std::abs(gate);
-  for (auto first = gates.begin(); first != gates.end(); first += tokens) {
-    std::nth_element(first, first + skipped, first + tokens);
-    thresholds.push_back(first[skipped]);
-  }
+  for (size_t first = 0; first < gates.size(); first += tokens)
+    thresholds.push_back(findThreshold(
+        MutableArrayRef<float>(gates).slice(first, tokens), skipped));
   return thresholds;
 }
 

@@ -20,10 +20,11 @@ static cl::opt<std::string>
     checkpoint("checkpoint", cl::sub(calibrateCommand), cl::Required,
                cl::value_desc("path"),
                cl::desc("A checkpoint, or a folder with the newest of them"));
-static cl::opt<double> rate("mod-rate", cl::sub(calibrateCommand), cl::Required,
-                            cl::value_desc("R"),
-                            cl::desc("Share of the tokens that skip a routed "
-                                     "sub-layer, in [0, 1)"));
+static tool::NumberOption
+    rate("mod-rate", cl::sub(calibrateCommand), cl::Required,
+         cl::value_desc("R"),
+         cl::desc("Share of the tokens that skip a routed "
+                  "sub-layer, in [0, 1)"));
 static cl::opt<int64_t> batches("batches", cl::sub(calibrateCommand),
                                 cl::init(16), cl::value_desc("N"),
                                 tool::describe("Batches of text to look at",

@@ -49,6 +49,20 @@ Command getRunCommand();
 Command getTrainCommand();
 Command getTuneCommand();
 
+/// Numbers of the command line. LLVM's own parser takes no text at all for 0.
+class NumberParser : public llvm::cl::parser<double> {
+public:
+  using parser::parser;
+  bool parse(llvm::cl::Option &option, llvm::StringRef name,
+             llvm::StringRef text, double &value) {
+    if (text.empty())
+      return option.error("'' value invalid for floating point argument!");
+    return parser::parse(option, name, text, value);
+  }
+};
+using NumberOption = llvm::cl::opt<double, false, NumberParser>;
+using NumberListOption = llvm::cl::list<double, bool, NumberParser>;
+
 /// A description of an option that ends in its default.
 template <typename T>
 llvm::cl::desc describe(llvm::StringRef text, const T &value) {

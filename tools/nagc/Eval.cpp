@@ -28,7 +28,7 @@ static cl::opt<int64_t> batches("batches", cl::sub(evalCommand), cl::init(0),
 static cl::opt<bool> asJson("json", cl::sub(evalCommand),
                             cl::desc("Print a JSON object"));
 
-static cl::list<double>
+static tool::NumberListOption
     modRates("mod-rate", cl::sub(evalCommand), cl::CommaSeparated,
              cl::value_desc("R,R,..."),
              cl::desc("Let such shares of the tokens skip the sub-layers of a "

@@ -25,7 +25,7 @@ static cl::list<std::string>
 static cl::opt<int64_t> tokenCount("tokens", cl::sub(generateCommand),
                                    cl::init(200), cl::value_desc("N"),
                                    cl::desc("Tokens to add (default: 200)"));
-static cl::opt<double>
+static tool::NumberOption
     temperature("temperature", cl::sub(generateCommand), cl::init(1.0),
                 cl::value_desc("x"),
                 cl::desc("Divides the logits; 0: always the likeliest token "
@@ -34,7 +34,7 @@ static cl::opt<int64_t> topK("top-k", cl::sub(generateCommand), cl::init(0),
                              cl::value_desc("K"),
                              cl::desc("Draw from the K likeliest tokens; 0: "
                                       "from all (default)"));
-static cl::opt<double>
+static tool::NumberOption
     topP("top-p", cl::sub(generateCommand), cl::init(1.0), cl::value_desc("P"),
          cl::desc("Draw from the likeliest tokens whose probabilities add up "
                   "to P; 1: from all (default)"));
@@ -51,7 +51,7 @@ static cl::opt<bool>
               cl::desc("Compute the whole prefix for every token instead of "
                        "keeping keys and values"));
 
-static cl::opt<double> kvBudget(
+static tool::NumberOption kvBudget(
     "kv-budget", cl::sub(generateCommand), cl::init(0), cl::value_desc("x"),
     cl::desc("Room for keys and values of a model with mod_kv=routed, as a "
              "share in (0, 1] of what those of all tokens would take (default: "

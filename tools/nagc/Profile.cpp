@@ -34,7 +34,7 @@ static cl::list<std::string>
     functions("function", cl::sub(profileCommand), cl::value_desc("name"),
               cl::desc("Function to run instead of the step; may be given "
                        "several times"));
-static cl::opt<double> skipRate(
+static tool::NumberOption skipRate(
     "mod-rate", cl::sub(profileCommand), cl::value_desc("rate"), cl::init(-1.0),
     cl::desc("Share of the tokens of each sub-layer that skips: thresholds are "
              "set so"));

@@ -81,8 +81,8 @@ public:
 private:
   llvm::cl::list<std::string> first;
   llvm::cl::list<std::string> more;
-  llvm::cl::opt<double> validationFraction;
-  llvm::cl::opt<double> bytesPerToken;
+  NumberOption validationFraction;
+  NumberOption bytesPerToken;
 };
 
 /// What commands read that look at a checkpoint on data.

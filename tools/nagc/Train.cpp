@@ -25,7 +25,7 @@ static cl::opt<int64_t> steps("steps", cl::sub(trainCommand),
                               cl::init(defaults.steps), cl::value_desc("N"),
                               tool::describe("Steps of the optimizer",
                                              defaults.steps));
-static cl::opt<double>
+static tool::NumberOption
     flopsBudget("flops-budget", cl::sub(trainCommand), cl::init(0.0),
                 cl::value_desc("F"),
                 cl::desc("Train for as many steps as so many executed FLOPs "
@@ -33,10 +33,10 @@ static cl::opt<double>
 static cl::opt<uint64_t>
     seed("seed", cl::sub(trainCommand), cl::value_desc("S"),
          tool::describe("Key of initial values and data order", defaults.seed));
-static cl::opt<double> learningRate("lr", cl::sub(trainCommand),
-                                    cl::value_desc("x"),
-                                    cl::desc("Peak learning rate (default: the "
-                                             "model's)"));
+static tool::NumberOption
+    learningRate("lr", cl::sub(trainCommand), cl::value_desc("x"),
+                 cl::desc("Peak learning rate (default: the "
+                          "model's)"));
 static cl::opt<int64_t> warmup("warmup", cl::sub(trainCommand),
                                cl::init(defaults.warmupSteps),
                                cl::value_desc("N"),
@@ -48,7 +48,7 @@ static cl::opt<Decay> decay(
     cl::values(clEnumValN(Decay::Cosine, "cosine", "half a cosine (default)"),
                clEnumValN(Decay::Linear, "linear", "a line"),
                clEnumValN(Decay::None, "none", "constant")));
-static cl::opt<double>
+static tool::NumberOption
     decayFloor("decay-floor", cl::sub(trainCommand),
                cl::init(defaults.decayFloor), cl::value_desc("x"),
                tool::describe("Last learning rate as a fraction "
@@ -58,7 +58,7 @@ static cl::opt<int64_t> alphaWarmup(
     "alpha-warmup", cl::sub(trainCommand), cl::init(defaults.alphaWarmupSteps),
     cl::value_desc("N"),
     tool::describe("Steps until gates count fully", defaults.alphaWarmupSteps));
-static cl::opt<double>
+static tool::NumberOption
     clip("clip", cl::sub(trainCommand), cl::init(defaults.clip),
          cl::value_desc("x"),
          tool::describe("Largest global norm of the gradient; 0: "
