@@ -39,9 +39,9 @@ def module_text(rows, vocab, width):
     return text
 
 
-def compile_head(build, text, folder, options):
+def compile_head(build, text, folder, target, options):
     (folder / "head.mlir").write_text(text)
-    subprocess.run([build / "bin" / "nagc", "compile", folder / "head.mlir", "--target", "cpu", "--differentiate", "head",
+    subprocess.run([build / "bin" / "nagc", "compile", folder / "head.mlir", "--target", target, "--differentiate", "head",
                     "-o", folder, *options], check=True)
     functions = json.loads((folder / "manifest.json").read_text())["functions"]
     return next(f["workspace_bytes"] for f in functions if f["name"] == FUNCTION)
@@ -77,6 +77,7 @@ def main():
     parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--vocab", type=int, default=32768)
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--target", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--run", action="store_true")
     parser.add_argument("--call", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -89,7 +90,7 @@ def main():
         for name, flags in (("materialised", ["--fuse=false"]), ("chunked", [])):
             folder = pathlib.Path(scratch, name)
             folder.mkdir()
-            result[f"{name}_mb"] = round(compile_head(options.build, text, folder, flags) / 2**20, 1)
+            result[f"{name}_mb"] = round(compile_head(options.build, text, folder, options.target, flags) / 2**20, 1)
             if options.run:
                 output = subprocess.run([sys.executable, __file__, "--build", options.build, "--call", folder], check=True,
                                         capture_output=True, text=True).stdout

@@ -58,6 +58,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
     manager.addPass(createNagFuseHead());
   NagLowerHeadOptions head;
   head.bytes = options.headBytes;
+  head.maxChunks = options.headChunks;
   head.remarks = options.remarks;
   manager.addPass(createNagLowerHead(head));
   manager.addPass(createNagSplitStreams());
@@ -71,6 +72,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   fuse.keepProducts = options.fuse && options.keepProducts;
   fuse.gatherRows = options.fuse && options.gatherRows;
   fuse.prologues = options.fuse && options.prologues;
+  fuse.recomputeRows = options.recomputeRows;
   fuse.tileColumns = options.tileColumns;
   fuse.laneColumns = options.laneColumns;
   fuse.remarks = options.remarks;

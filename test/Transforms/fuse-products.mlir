@@ -138,3 +138,16 @@ func.func @bf16(%x: tensor<2x8x16xbf16>, %w: tensor<64x16xbf16>, %u: tensor<16x6
   %d = nag.direction %y : !nag.stream<2x8x16xf32>
   return %a, %sum, %d : tensor<2x8x64xbf16>, tensor<2x8x16xf32>, tensor<2x8x16xf32>
 }
+
+// -----
+
+// Sums over the rows of several chunks: each is added by the kernel of the later one, so that what a chunk reads is not kept for the next.
+// CHECK-LABEL: func.func @chunks
+// CHECK: %[[A:.*]] = nag.kernel "weight_grad"(%[[D0:.*]], %[[X0:.*]]) :
+// CHECK: nag.kernel "weight_grad_accumulate"(%[[D1:.*]], %[[X1:.*]], %[[A]])
+func.func @chunks(%d0: tensor<8x4xf32>, %x0: tensor<8x16xf32>, %d1: tensor<8x4xf32>, %x1: tensor<8x16xf32>) -> tensor<4x16xf32> {
+  %0 = nag.weight_grad %d0, %x0 : (tensor<8x4xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %1 = nag.weight_grad %d1, %x1 : (tensor<8x4xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %2 = nag.accumulate %0, %1 : (tensor<4x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32>
+  return %2 : tensor<4x16xf32>
+}

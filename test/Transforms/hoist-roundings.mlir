@@ -57,6 +57,18 @@ func.func private @back(%g: tensor<8x16xf32>, %w: tensor<16x16xf32>) -> tensor<8
   return %s : tensor<8x16xf32>
 }
 
+// Of a parameter that layers get in slices the whole is rounded.
+// CHECK-LABEL: func.func @slices
+// CHECK-SAME: %[[W:[a-z0-9]+]]: tensor<4x16x16xf32>
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[W]] : tensor<4x16x16xf32> to tensor<4x16x16xbf16>
+// CHECK: %[[SLICE:.*]] = tensor.extract_slice %[[ROUNDED]][1, 0, 0] [1, 16, 16] [1, 1, 1] : tensor<4x16x16xbf16> to tensor<16x16xbf16>
+// CHECK: call @product(%{{.*}}, %[[SLICE]])
+func.func @slices(%x: tensor<8x16xf32>, %w: tensor<4x16x16xf32> {nag.param = #nag.param<"w", init = <zeros>, group = "g">}) -> tensor<8x16xf32> {
+  %s = tensor.extract_slice %w[1, 0, 0] [1, 16, 16] [1, 1, 1] : tensor<4x16x16xf32> to tensor<16x16xf32>
+  %y = call @product(%x, %s) : (tensor<8x16xf32>, tensor<16x16xf32>) -> tensor<8x16xf32>
+  return %y : tensor<8x16xf32>
+}
+
 // Public functions keep their types, and so does what is read otherwise too.
 // CHECK-LABEL: func.func @public
 // CHECK-SAME: tensor<16x16xf32>, %{{.*}}: tensor<16x16xf32>

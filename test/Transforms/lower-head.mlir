@@ -1,10 +1,18 @@
 // RUN: nag-opt %s --nag-lower-head=bytes=512 | FileCheck %s
 // RUN: nag-opt %s --nag-lower-head | FileCheck %s --check-prefix=ONE
 // RUN: nag-opt %s --nag-lower-head="bytes=512 remarks" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+// RUN: nag-opt %s --nag-lower-head="bytes=768 remarks" 2>&1 | FileCheck %s --check-prefix=SHORTER
 // RUN: not nag-opt %s --nag-lower-head=bytes=0 2>&1 | FileCheck %s --check-prefix=ERROR
 
 // REMARK: remark: 4 chunks of 4 rows, 512 bytes of logits in memory instead of 2048
 // ERROR: expected 'bytes' and 'max-chunks' of 1 or more, but got 0 and 32
+
+// No divisor of 16 is near 6: the last chunk is shorter.
+// SHORTER: remark: 3 chunks of 6 rows, 768 bytes of logits in memory instead of 2048
+// SHORTER-LABEL: func.func @vjp
+// SHORTER: tensor.extract_slice %{{.*}}[6, 0] [6, 16] [1, 1]
+// SHORTER: tensor.extract_slice %{{.*}}[12, 0] [4, 16] [1, 1]
+// SHORTER: tensor.concat dim(0) {{.*}} : (tensor<6x16xf32>, tensor<6x16xf32>, tensor<4x16xf32>) -> tensor<16x16xf32>
 
 // Four rows of 32 logits are 512 bytes. The weight's cotangent adds up.
 // CHECK-LABEL: func.func @vjp
@@ -30,4 +38,22 @@ func.func @vjp(%x: tensor<2x8x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2x8xi32
       : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>, tensor<2x8xf32>)
       -> (tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>)
   return %losses, %dx, %dw : tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>
+}
+
+// Each chunk rounds its rows, and widens its results.
+// CHECK-LABEL: func.func @rounded
+// CHECK: %[[ROWS:.*]] = tensor.extract_slice %{{.*}}[0, 0] [8, 16] [1, 1] : tensor<16x16xf32>
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[ROWS]] : tensor<8x16xf32> to tensor<8x16xbf16>
+// CHECK: nag.linear %[[ROUNDED]], %{{.*}} -> tensor<8x32xbf16>
+// CHECK: %[[DX:.*]] = nag.linear {{.*}} {transpose_weight}
+// CHECK-NEXT: %[[WIDE:.*]] = arith.extf %[[DX]] : tensor<8x16xbf16> to tensor<8x16xf32>
+// CHECK: tensor.concat dim(0) %[[WIDE]], %{{.*}} : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<16x16xf32>
+func.func @rounded(%x: tensor<2x8x16xf32>, %w: tensor<32x16xbf16>, %t: tensor<2x8xi32>, %d: tensor<2x8xf32>)
+    -> (tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>) {
+  %r = arith.truncf %x : tensor<2x8x16xf32> to tensor<2x8x16xbf16>
+  %losses, %dx, %dw = nag.head_loss_vjp %r, %w, %t, %d {vocab = 30}
+      : (tensor<2x8x16xbf16>, tensor<32x16xbf16>, tensor<2x8xi32>, tensor<2x8xf32>)
+      -> (tensor<2x8xf32>, tensor<2x8x16xbf16>, tensor<32x16xf32>)
+  %wide = arith.extf %dx : tensor<2x8x16xbf16> to tensor<2x8x16xf32>
+  return %losses, %wide, %dw : tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>
 }

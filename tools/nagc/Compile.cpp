@@ -84,7 +84,9 @@ static cl::opt<bool>
              cl::desc("Print how many kernels each function launches"));
 static cl::opt<int64_t> headBytes(
     "head-bytes", cl::sub(compileCommand), cl::init(32 << 20),
-    cl::desc("Bytes of logits that the loss may have in memory at a time"));
+    cl::desc("Bytes of logits that the loss may have in memory at a time, but "
+             "at least 1/32 of them (by default 33554432; for cuda 100663296, "
+             "at least 1/6)"));
 
 static bool isCUDA() { return target == "cuda"; }
 
@@ -139,7 +141,10 @@ static void configure(TrainingPipelineOptions &training,
   plan.rowGram = rowGram.getValue();
   plan.remarks = remarksWanted.getValue();
   plan.launches = launches.getValue();
-  plan.headBytes = headBytes.getValue();
+  if (headBytes.getNumOccurrences() > 0) {
+    plan.headBytes = headBytes.getValue();
+    plan.headChunks = 32;
+  }
 }
 
 //===----------------------------------------------------------------------===//

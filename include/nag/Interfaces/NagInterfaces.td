@@ -84,6 +84,18 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
       time, by this op, before the result's element in the same place is written. None by default.
     }], "std::optional<unsigned>", "getSharedOperand", (ins "unsigned":$index), "", "return std::nullopt;">,
     InterfaceMethod<[{
+      True when each element of operand `index`, a row, is read for the last time by this op before an element of a result in the
+      same place is written. By default for ops that work element by element, make no rows, or may overwrite the operand.
+    }], "bool", "readsInPlace", (ins "unsigned":$index), "", [{
+      auto op = ::llvm::cast<::nag::RowwiseOpInterface>($_op.getOperation());
+      bool makesRows = false, mayOverwrite = false;
+      for (unsigned result = 0; result < op->getNumResults(); ++result) {
+        makesRows |= op.getResultRole(result) == ::nag::RowRole::Row;
+        mayOverwrite |= op.getSharedOperand(result) == index;
+      }
+      return !makesRows || mayOverwrite || op.getColumnSpan() == 1;
+    }]>,
+    InterfaceMethod<[{
       The operand, one index per row, that names the rows of Indexed operands and results. None by default.
     }], "std::optional<unsigned>", "getIndexOperand", (ins), "", "return std::nullopt;">,
     InterfaceMethod<[{

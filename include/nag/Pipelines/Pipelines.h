@@ -97,6 +97,10 @@ struct ProgramPipelineOptions
       llvm::cl::desc("let products compute elements of operands as they load "
                      "them, where that is cheaper"),
       llvm::cl::init(false)};
+  Option<bool> recomputeRows{
+      *this, "recompute-rows",
+      llvm::cl::desc("rows that one op makes for another take no room on chip"),
+      llvm::cl::init(false)};
   Option<bool> keepProducts{
       *this, "keep-products",
       llvm::cl::desc("run a product before the ops that follow it in its "
@@ -106,6 +110,11 @@ struct ProgramPipelineOptions
       *this, "head-bytes",
       llvm::cl::desc("bytes of logits that the loss may have in memory"),
       llvm::cl::init(32 << 20)};
+  Option<int64_t> headChunks{
+      *this, "head-chunks",
+      llvm::cl::desc("largest number of chunks that logits are cut into, "
+                     "though more bytes of them be in memory"),
+      llvm::cl::init(32)};
   Option<int64_t> vectorBits{
       *this, "vector-bits",
       llvm::cl::desc("bits of the vectors that row-wise loops work on"),

@@ -6,8 +6,8 @@
 // positions. For N positions, V rows of D elements and digits of 8 bits this
 // reads N D + V D elements once; the sort costs ceil(log2 V / 8) passes over
 // the N positions with 256 comparisons each, in registers and shared memory;
-// finding where tokens begin costs V log2 N reads. No atomics: every sum has
-// one thread and one order.
+// finding where a row's token begins and ends costs its warps log32 N reads. No
+// atomics: every sum has one thread and one order.
 #include "TokenSort.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
@@ -75,8 +75,8 @@ protected:
   Value row, element, active;
 };
 
-/// Adds up the rows of one token: between the gradients are the sorted
-/// positions, and where each token's begin.
+/// Adds up the rows of one token: between the gradients are the sorted tokens
+/// and their positions.
 class RowSumKernel : public RowKernel {
 public:
   using RowKernel::RowKernel;
@@ -87,7 +87,8 @@ private:
   static constexpr int64_t kAhead = 4;
 
   Values addRows(Value begin, Value end, int64_t step, ValueRange sums);
-  Value loadBound(Value row);
+  Values countBelow(ValueRange tokens);
+  Value findBelow(Value position, Value token);
 };
 
 /// The same from the tokens as they stand: a warp compares 32 at a time.
@@ -135,7 +136,7 @@ Values RowSumKernel::addRows(Value begin, Value end, int64_t step,
     SmallVector<Values> rows;
     for (int64_t i = 0; i < step; ++i) {
       Value position =
-          loadAt(getBuilder().getI32Type(), arguments[1], add(first, i));
+          loadAt(getBuilder().getI32Type(), arguments[2], add(first, i));
       rows.push_back(loadGradient(position, element));
     }
     Values results(state);
@@ -146,14 +147,46 @@ Values RowSumKernel::addRows(Value begin, Value end, int64_t step,
   });
 }
 
-Value RowSumKernel::loadBound(Value number) {
-  return loadAt(getBuilder().getI32Type(), arguments[2], number);
+/// A bit for each lane at whose `position` is a token less than `token`.
+Value RowSumKernel::findBelow(Value position, Value token) {
+  ImplicitLocOpBuilder &builder = getBuilder();
+  Value sorted = loadAt(builder.getI32Type(), arguments[1],
+                        smaller(position, constant(table.positions - 1)));
+  Value isBelow = builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::slt,
+                                                      sorted, token);
+  return NVVM::VoteSyncOp::create(
+      builder, builder.getI32Type(), /*mask=*/constant(-1),
+      both(isBelow, less(position, table.positions)),
+      NVVM::VoteSyncKind::ballot);
 }
 
+/// How many of the sorted tokens are less than each of `tokens`, which all
+/// lanes of a warp name: in each round lanes look at 32 places at equal
+/// distances, and the next round goes to the distance in which they part.
+Values RowSumKernel::countBelow(ValueRange tokens) {
+  Value lane = rem(threadIndex(), kWarpLanes);
+  Values counts(tokens.size(), constant(0));
+  if (table.positions == 0)
+    return counts;
+  int64_t distance = 1;
+  while (distance * kWarpLanes < table.positions)
+    distance *= kWarpLanes;
+  for (; distance >= 1; distance /= kWarpLanes)
+    for (auto [count, token] : llvm::zip_equal(counts, tokens)) {
+      Value place = add(count, add(mul(lane, distance), distance - 1));
+      Value number =
+          LLVM::CtPopOp::create(getBuilder(), findBelow(place, token));
+      count = add(count, mul(number, distance));
+    }
+  return counts;
+}
+
+/// Warps vote together, so threads without columns come along.
 void RowSumKernel::build() {
   findPlace();
+  Values bounds = countBelow({row, add(row, 1)});
   ifTrue(active, [&] {
-    Value begin = loadBound(row), end = larger(loadBound(add(row, 1)), begin);
+    Value begin = bounds[0], end = larger(bounds[1], begin);
     Value rest = bitAnd(sub(end, begin), kAhead - 1);
     Value whole = sub(end, rest);
     Values sums(table.getWidth(), number(0));
@@ -283,29 +316,25 @@ LaunchWork EmbeddingModel::describeRows(int64_t threads) const {
   return work;
 }
 
-/// For each digit its counts, their sums by one block, and the moves; at the
-/// end where tokens begin.
+/// For each digit its counts, with their sums by the last block, and the moves.
 void EmbeddingModel::addSort(SmallVectorImpl<LaunchWork> &launches) const {
-  constexpr int64_t chunk = 256, sumThreads = 1024, digitBits = 8;
+  constexpr int64_t chunk = 256, digitBits = 8;
   double chunks = std::ceil(double(table.positions) / chunk);
-  auto add = [&](int64_t threads, double blocks, double steps, double wait) {
+  auto add = [&]() -> LaunchWork & {
     LaunchWork &work = launches.emplace_back();
-    work.needs = {threads, 0, kRegisters};
+    work.needs = {chunk, 0, kRegisters};
     BlockWork &part = work.parts.emplace_back();
-    part.blocks = blocks;
-    part.steps = steps;
-    part.waitCycles = wait;
-    part.instructions = 4.0 * double(threads) / kWarpLanes;
+    part.blocks = chunks;
+    part.steps = chunk;
+    part.waitCycles = kCacheLatency;
+    part.instructions = 4.0 * double(chunk) / kWarpLanes;
+    return work;
   };
   int64_t bits = std::max<int64_t>(llvm::Log2_64_Ceil(table.rows), 1);
   for (int64_t bit = 0; bit < bits; bit += digitBits) {
-    add(chunk, chunks, chunk, kCacheLatency);
-    add(sumThreads, 1, std::ceil(chunk * chunks / sumThreads),
-        2 * kMemoryLatency);
-    add(chunk, chunks, chunk, kCacheLatency);
+    add().tailCycles += 2 * kMemoryLatency * chunks;
+    add();
   }
-  add(128, std::ceil(double(table.rows) / 128),
-      std::ceil(std::log2(double(table.positions) + 1)), kMemoryLatency);
 }
 
 SmallVector<LaunchWork> EmbeddingModel::describe(ScheduleAttr schedule) const {
@@ -315,7 +344,10 @@ SmallVector<LaunchWork> EmbeddingModel::describe(ScheduleAttr schedule) const {
   BlockWork &blocks = rows.parts.front();
   if (schedule.get("sort") == 1) {
     addSort(launches);
-    blocks.waitCycles = 2 * kMemoryLatency * std::ceil(countMatches() / ahead);
+    double rounds = std::ceil(std::log2(double(table.positions) + 1) /
+                              std::log2(kWarpLanes));
+    blocks.waitCycles =
+        kMemoryLatency * (rounds + 2 * std::ceil(countMatches() / ahead));
   } else {
     double steps = std::ceil(double(table.positions) / kWarpLanes);
     blocks.waitCycles = steps * kCacheLatency + countMatches() * kMemoryLatency;
@@ -369,7 +401,7 @@ static void emit(KernelLowering &kernel, EmbeddingVJPOp op,
   }
   SortedTokens sorted = sortTokens(kernel, tokens, table.positions, table.rows);
   DeviceFunction device = kernel.createLaunch(
-      "sum", {grad, sorted.positions, sorted.begins, tableGrad}, grid, block);
+      "sum", {grad, sorted.tokens, sorted.positions, tableGrad}, grid, block);
   RowSumKernel(device, table).build();
 }
 

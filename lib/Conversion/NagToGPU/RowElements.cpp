@@ -113,6 +113,7 @@ Value RowThreads::compute(Value source, RowPosition &position) {
                         position.layout.period == 0 &&
                             isAligned(memory, width, width),
                         position);
+    readsOthers |= position.layout.isPoint;
     Value vector = findHeld(argument, position) ? loadHeld(argument, position)
                                                 : loadRow(argument, position);
     return toType(vector, getElementTypeOrSelf(argument.getType()));

@@ -270,13 +270,21 @@ static int findLevel(Operation *op, llvm::DenseMap<Operation *, int> &levels) {
   return levels[op] = level + (reduces ? 1 : 0);
 }
 
-RowCounts::RowCounts(RowProgram &program) {
+/// True for a table of which every row of the program reads some rows.
+static bool isReadByRows(Value tensor) {
+  return isa<RankedTensorType>(tensor.getType()) &&
+         llvm::all_of(tensor.getUsers(), llvm::IsaPred<tensor::ExtractSliceOp>);
+}
 
+RowCounts::RowCounts(RowProgram &program) {
   double rows = double(program.getNumRows());
   for (const RowArgument &argument : program.getArguments()) {
     double bytes = getBytes(argument.tensor.getType());
     if (argument.role == RowRole::Row || argument.role == RowRole::Lane)
       rowBytes += bytes / rows;
+    else if (isReadByRows(argument.value))
+      for (Operation *slice : argument.value.getUsers())
+        rowBytes += getBytes(slice->getResult(0).getType());
     else if (isa<RankedTensorType>(argument.value.getType()))
       sharedBytes += bytes;
   }

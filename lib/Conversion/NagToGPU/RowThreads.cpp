@@ -283,11 +283,13 @@ RowThreads::Values RowThreads::emitResults(ValueRange sums) {
   SmallVector<unsigned> rows;
   Values added(sums);
   Value *sum = added.begin();
-  // A row may be put where it was taken: its threads have read it by then.
+  // A row may be put where it was taken, or where another was: its threads have
+  // read that by then.
   auto hasPlace = [&](unsigned index) { return bool(program.getPlace(index)); };
   if (geometry.threadsPerRow > 1 &&
-      llvm::any_of(llvm::seq<unsigned>(0, program.getOutputs().size()),
-                   hasPlace))
+      (readsOthers ||
+       llvm::any_of(llvm::seq<unsigned>(0, program.getOutputs().size()),
+                    hasPlace)))
     synchronize();
   for (auto [index, output] : llvm::enumerate(program.getOutputs())) {
     Value result = program.getResults()[index];

@@ -193,6 +193,8 @@ private:
   llvm::DenseMap<mlir::Value, SharedRow> sharedRows;
   llvm::DenseMap<mlir::Value, SharedRow> columnTerms;
   bool usesShared = false;
+  /// Threads read elements of the row in memory that others may overwrite.
+  bool readsOthers = false;
 };
 
 } // namespace nag

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "TokenSort.h"
+#include "LastBlock.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -13,12 +14,12 @@ static constexpr int64_t kChunk = 256;
 static constexpr int64_t kDigitBits = 8;
 /// Stands for the digit of a position behind the end.
 static constexpr int64_t kNoDigit = -1;
-static constexpr int64_t kScanThreads = 1024, kWarpSize = 32;
+static constexpr int64_t kWarpSize = 32, kWarps = kChunk / kWarpSize;
 
 namespace {
 /// One digit's part of the sort: how often each chunk of positions has each
-/// value, where the positions of each go (an exclusive sum over values and then
-/// chunks), and their move.
+/// value, by the last block where the positions of each go (an exclusive sum
+/// over values and then chunks), and their move.
 class DigitPass {
 public:
   DigitPass(KernelLowering &lowering, int64_t positions, int64_t firstBit)
@@ -37,7 +38,7 @@ private:
     return (step + llvm::Twine(bit / kDigitBits)).str();
   }
   void countDigits(Value tokens);
-  void sumCounts();
+  void sumCounts(KernelCode &code, Value buffer);
   void move(ValueRange buffers);
   /// Stores every thread's digit in `digits`, and returns it.
   Value shareDigit(KernelCode &code, Value tokens, Value position,
@@ -91,41 +92,43 @@ void DigitPass::countDigits(Value tokens) {
   Value equal = countEqual(code, digits, code.constant(kChunk), thread);
   code.storeAt(equal, device.arguments[1],
                code.add(code.mul(thread, chunks), chunk));
+  emitInLastBlock(code, digits, code.constant(0), /*counters=*/1,
+                  code.constant(chunks),
+                  [&] { sumCounts(code, device.arguments[1]); });
 }
 
-/// Replaces `counts` by the sums of all before. One block: a thread adds up
-/// some neighbours, warps their threads' sums, and one warp those of all warps.
-void DigitPass::sumCounts() {
-  int64_t total = kChunk * chunks;
-  DeviceFunction device =
-      kernel.createLaunch(name("place"), {counts}, {1, 1, 1},
-                          {kScanThreads, 1, 1}, kWarpSize * sizeof(int32_t));
-  KernelCode code(device.builder);
-  Value thread = code.threadIndex(), sums = code.dynamicShared();
+/// Replaces the counts by the sums of all before: a thread adds up some
+/// neighbours, warps their threads' sums, and each warp those of all warps.
+void DigitPass::sumCounts(KernelCode &code, Value buffer) {
+  // Behind what told the last block.
+  Value sums = code.offset(code.dynamicShared(), 16);
+  Value thread = code.threadIndex();
   Value lane = code.rem(thread, kWarpSize), warp = code.div(thread, kWarpSize);
-  int64_t perThread = llvm::divideCeil(total, kScanThreads);
-  Value end = code.constant(total);
-  Value first = code.smaller(code.mul(thread, perThread), end);
-  Value stop = code.smaller(code.add(first, perThread), end);
+  // As many numbers as there are counts of one value.
+  Value first = code.mul(thread, chunks);
+  Value stop = code.add(first, chunks);
   Value own = code.loop(
       first, stop, 1, code.constant(0),
       [&](Value at, ValueRange state) -> Values {
-        return {
-            code.add(state[0], code.loadAt(getI32(), device.arguments[0], at))};
+        return {code.add(state[0], code.loadAt(getI32(), buffer, at))};
       })[0];
   Value inWarp = code.inclusiveSum(own, lane);
   Value place = code.offset(sums, code.mul(warp, 4));
   code.ifTrue(code.less(code.bitXor(lane, kWarpSize - 1), 1),
               [&] { code.store(inWarp, place, 4); });
   code.barrier();
-  // Every warp sums up all warps' totals, and takes what lies before its own.
-  Value totals = code.load(getI32(), code.offset(sums, code.mul(lane, 4)), 4);
-  Value before = code.sub(code.inclusiveSum(totals, lane), totals);
+  Value total = code.load(
+      getI32(),
+      code.offset(sums,
+                  code.mul(code.smaller(lane, code.constant(kWarps - 1)), 4)),
+      4);
+  total = code.select(code.less(lane, kWarps), total, code.constant(0));
+  Value before = code.sub(code.inclusiveSum(total, lane), total);
   before = code.shuffle(before, warp);
   before = code.add(before, code.sub(inWarp, own));
   code.loop(first, stop, 1, before, [&](Value at, ValueRange state) -> Values {
-    Value value = code.loadAt(getI32(), device.arguments[0], at);
-    code.storeAt(state[0], device.arguments[0], at);
+    Value value = code.loadAt(getI32(), buffer, at);
+    code.storeAt(state[0], buffer, at);
     return {code.add(state[0], value)};
   });
 }
@@ -158,46 +161,10 @@ void DigitPass::move(ValueRange buffers) {
 void DigitPass::run(Value tokens, Value positions, Value sortedTokens,
                     Value sortedPositions) {
   countDigits(tokens);
-  sumCounts();
   Values buffers{tokens, counts, sortedTokens, sortedPositions};
   if (positions)
     buffers.push_back(positions);
   move(buffers);
-}
-
-/// begins[v] = how many of the sorted tokens are less than v.
-static void findBegins(KernelLowering &kernel, Value sortedTokens, Value begins,
-                       int64_t count, int64_t rows) {
-  constexpr int64_t kThreads = 128;
-  int64_t blocks = llvm::divideCeil(rows + 1, kThreads);
-  DeviceFunction device = kernel.createLaunch("begin", {sortedTokens, begins},
-                                              {blocks, 1, 1}, {kThreads, 1, 1});
-  KernelCode code(device.builder);
-  Value row =
-      code.add(code.mul(code.blockIndex(), kThreads), code.threadIndex());
-  code.ifTrue(code.less(row, rows + 1), [&] {
-    ImplicitLocOpBuilder &builder = code.getBuilder();
-    Value low = code.constant(0), high = code.constant(count);
-    // Halves [low, high) until it is empty.
-    int64_t steps = llvm::Log2_64(count) + 1;
-    Values bounds = code.loop(
-        code.constant(0), code.constant(steps), 1, {low, high},
-        [&](Value, ValueRange state) -> Values {
-          Value middle = code.shiftRight(code.add(state[0], state[1]), 1);
-          Value at = code.smaller(middle, code.constant(count - 1));
-          Value token =
-              code.loadAt(builder.getI32Type(), device.arguments[0], at);
-          Value open = builder.createOrFold<arith::CmpIOp>(
-              arith::CmpIPredicate::ult, state[0], state[1]);
-          Value below = builder.createOrFold<arith::CmpIOp>(
-              arith::CmpIPredicate::slt, token, row);
-          Value up = code.select(below, code.add(middle, 1), state[0]);
-          Value down = code.select(below, state[1], middle);
-          return {code.select(open, up, state[0]),
-                  code.select(open, down, state[1])};
-        });
-    code.storeAt(bounds[0], device.arguments[1], row);
-  });
 }
 
 SortedTokens nag::sortTokens(KernelLowering &kernel, Value tokens,
@@ -215,7 +182,5 @@ SortedTokens nag::sortTokens(KernelLowering &kernel, Value tokens,
     tokens = sortedTokens;
     positions = sortedPositions;
   }
-  Value begins = allocate(rows + 1);
-  findBegins(kernel, tokens, begins, count, rows);
-  return {positions, begins};
+  return {tokens, positions};
 }

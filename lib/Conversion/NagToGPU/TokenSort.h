@@ -10,11 +10,9 @@ namespace nag {
 
 /// Buffers of i32 in scratch memory.
 struct SortedTokens {
-  /// [N]: the positions by token, and of equal tokens in their order.
-  mlir::Value positions;
-  /// [rows + 1]: where each token's positions begin; those of token v end where
-  /// those of v + 1 begin.
-  mlir::Value begins;
+  /// [N]: the tokens in their order, and the positions of each, of equal tokens
+  /// in the order of the positions.
+  mlir::Value tokens, positions;
 };
 
 /// Launches the sort of `count` tokens, a memref<count x i32> with values below

@@ -120,6 +120,7 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   // element or on the heads that lanes hold together, and only what others read
   // goes to memory.
   plan.laneColumns = 32;
+  plan.recomputeRows = true;
   plan.keepProducts = false;
   plan.gatherRows = true;
   plan.prologues = true;

@@ -35,6 +35,13 @@ public:
 };
 
 struct CompileOptions {
+  /// With fewer chunks of the head than a CPU's, which stay in its cache: each
+  /// launches four kernels, and reads and writes the weight's gradient.
+  CompileOptions() {
+    plan.headBytes = 96 << 20;
+    plan.headChunks = 6;
+  }
+
   TrainingPipelineOptions training;
   ProgramPipelineOptions plan;
   GPUKernelsOptions kernels;

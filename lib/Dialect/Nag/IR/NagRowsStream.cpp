@@ -377,6 +377,11 @@ RowRole TemperVJPOp::getOperandRole(unsigned index) {
 RowRole TemperVJPOp::getResultRole(unsigned index) {
   return index == 0 ? RowRole::Row : RowRole::Lane;
 }
+std::optional<unsigned> TemperVJPOp::getSharedOperand(unsigned index) {
+  return index == 0 ? std::optional(2u) : std::nullopt;
+}
+bool TemperVJPOp::readsInPlace(unsigned) { return true; }
+
 SmallVector<Value> TemperVJPOp::buildRow(ImplicitLocOpBuilder &builder,
                                          ValueRange operands, Value) {
   RowBuilder rows(builder, getComputeElementType(getInput()));

@@ -53,6 +53,7 @@ private:
   bool bothSummed(unsigned a, unsigned b) const;
   StringRef getObstacle(unsigned a, unsigned b) const;
   StringRef getProductObstacle(unsigned a, unsigned b) const;
+  bool awaitsOtherSum(const KernelGroup &terms, const KernelGroup &adder) const;
   bool isHeld(int64_t span, int64_t columns) const;
   StringRef getEpilogueObstacle(const KernelGroup &group) const;
 
@@ -206,6 +207,29 @@ StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
   return "";
 }
 
+/// True when `adder` adds to the sum over rows of `terms` a later one over
+/// other rows, whose products run in a kernel of their own.
+bool FusionPlan::awaitsOtherSum(const KernelGroup &terms,
+                                const KernelGroup &adder) const {
+  if (terms.products.empty())
+    return false;
+  Operation *product = terms.products.back();
+  auto isLater = [&](Value operand) {
+    Operation *other = skipWidening(operand).getDefiningOp();
+    std::optional<unsigned> id = other ? graph.findGroup(other) : std::nullopt;
+    return id && sumsOtherRows(graph, terms, graph.getGroup(*id)) &&
+           product->isBeforeInBlock(graph.getGroup(*id).products.front());
+  };
+  return llvm::any_of(adder.ops, [&](Operation *op) {
+    return isSumOp(op) &&
+           llvm::any_of(op->getOperands(),
+                        [&](Value operand) {
+                          return terms.writes.count(skipWidening(operand));
+                        }) &&
+           llvm::any_of(op->getOperands(), isLater);
+  });
+}
+
 StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
   const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
   if (left.products.empty() && right.products.empty())
@@ -219,6 +243,8 @@ StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
   // Terms of one sum over rows, chunk by chunk: each ends its chunk.
   if (sumsOtherRows(graph, left, right))
     return "they sum over other rows";
+  if (awaitsOtherSum(left, right) || awaitsOtherSum(right, left))
+    return "the sum waits for a later chunk's term";
   StringRef obstacle = getEpilogueObstacle(left);
   return obstacle.empty() ? getEpilogueObstacle(right) : obstacle;
 }
@@ -231,9 +257,15 @@ StringRef FusionPlan::getObstacle(unsigned a, unsigned b) const {
     obstacle = graph.getObstacle(a, b);
   if (!obstacle.empty() || hasProducts(a) || hasProducts(b))
     return obstacle;
-  int64_t chipBytes = getCost(graph, {a, b}).chipBytes;
-  return chipBytes > options.chipBytes ? "their rows do not fit on the chip"
-                                       : "";
+  auto getChipBytes = [&](ArrayRef<unsigned> ids) {
+    KernelCost cost = getCost(graph, ids);
+    return cost.readBytes + (options.recomputeRows ? 0 : cost.madeBytes);
+  };
+  // Rows that do not fit one of them anyway are no reason to read them twice.
+  int64_t bytes = getChipBytes({a, b});
+  bool fits = bytes <= options.chipBytes ||
+              bytes <= std::max(getChipBytes({a}), getChipBytes({b}));
+  return fits ? "" : "their rows do not fit on the chip";
 }
 
 //===----------------------------------------------------------------------===//

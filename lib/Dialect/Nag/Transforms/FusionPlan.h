@@ -15,6 +15,7 @@ struct FusionOptions {
   bool gatherRows;
   bool epilogues;
   bool multiTensor;
+  bool recomputeRows;
   bool remarks;
   int64_t tileColumns;
   int64_t laneColumns;

@@ -5,6 +5,7 @@
 #include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -48,13 +49,38 @@ static bool isCarried(Operation *call, unsigned index) {
   return repeat && index < repeat.getCarry().size();
 }
 
+static RankedTensorType getRoundedType(Type type) {
+  return cast<RankedTensorType>(type).clone(
+      BFloat16Type::get(type.getContext()));
+}
+
+static bool isParameter(Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  auto function =
+      argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp())
+               : func::FuncOp();
+  return function &&
+         function.getArgAttr(argument.getArgNumber(), kParamAttrName);
+}
+
+/// Rounds `value`; of some layers' slice of a parameter, the whole parameter,
+/// of which there may be a copy (-nag-keep-roundings).
+static Value createRounding(OpBuilder &builder, Location loc, Value value) {
+  auto slice = value.getDefiningOp<tensor::ExtractSliceOp>();
+  Value whole =
+      slice && isParameter(slice.getSource()) ? slice.getSource() : value;
+  Value rounded = arith::TruncFOp::create(
+      builder, loc, getRoundedType(whole.getType()), whole);
+  if (whole == value)
+    return rounded;
+  return tensor::ExtractSliceOp::create(
+      builder, loc, getRoundedType(value.getType()), rounded,
+      slice.getMixedOffsets(), slice.getMixedSizes(), slice.getMixedStrides());
+}
+
 static void roundInCallers(BlockArgument argument,
                            ArrayRef<Operation *> calls) {
-  Type element = BFloat16Type::get(argument.getContext());
-  auto toRounded = [&](Type type) {
-    return cast<RankedTensorType>(type).clone(element);
-  };
-  argument.setType(toRounded(argument.getType()));
+  argument.setType(getRoundedType(argument.getType()));
   for (Operation *user : llvm::make_early_inc_range(argument.getUsers())) {
     user->getResult(0).replaceAllUsesWith(argument);
     user->erase();
@@ -62,9 +88,7 @@ static void roundInCallers(BlockArgument argument,
   for (Operation *call : calls) {
     OpOperand &operand = call->getOpOperand(argument.getArgNumber());
     OpBuilder builder(call);
-    operand.set(arith::TruncFOp::create(builder, call->getLoc(),
-                                        toRounded(operand.get().getType()),
-                                        operand.get()));
+    operand.set(createRounding(builder, call->getLoc(), operand.get()));
   }
 }
 
@@ -157,6 +181,26 @@ static bool carryFrom(func::FuncOp function, ModuleOp module) {
   return false;
 }
 
+/// Where the layers of `repeat` return a carried value and its rounding, nobody
+/// behind them rounds it again.
+static void useCarriedRoundings(RepeatOp repeat, func::FuncOp layer) {
+  Operation *end = layer.front().getTerminator();
+  for (auto [index, last] : llvm::enumerate(repeat.getCarryResults()))
+    for (Operation *user : llvm::make_early_inc_range(last.getUsers())) {
+      if (!isRounding(user))
+        continue;
+      for (auto [other, rounded] : llvm::enumerate(repeat.getCarryResults())) {
+        Operation *made = end->getOperand(other).getDefiningOp();
+        if (!made || !isRounding(made) ||
+            made->getOperand(0) != end->getOperand(index))
+          continue;
+        user->getResult(0).replaceAllUsesWith(rounded);
+        user->erase();
+        break;
+      }
+    }
+}
+
 namespace {
 struct HoistRoundings : nag::impl::NagHoistRoundingsBase<HoistRoundings> {
   void runOnOperation() override {
@@ -168,6 +212,12 @@ struct HoistRoundings : nag::impl::NagHoistRoundingsBase<HoistRoundings> {
         changed |= hoistFrom(function, getOperation()) ||
                    carryFrom(function, getOperation());
     }
+    getOperation().walk([&](RepeatOp repeat) {
+      auto layer = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
+          repeat, repeat.getCalleeAttr());
+      if (!layer.isExternal())
+        useCarriedRoundings(repeat, layer);
+    });
   }
 };
 } // namespace

@@ -32,7 +32,8 @@ KernelCost nag::getCost(const KernelGraph &graph, ArrayRef<unsigned> ids) {
     if (!writes.count(value))
       cost.bytes += getTypeBytes(value.getType());
     if (role == RowRole::Row)
-      cost.chipBytes += getRowBytes(value);
+      (writes.count(value) ? cost.madeBytes : cost.readBytes) +=
+          getRowBytes(value);
   }
   for (auto &[value, role] : writes)
     if (graph.isReadOutside(value, ids))

@@ -12,9 +12,9 @@ struct KernelCost {
   int64_t bytes = 0;
   /// Floating-point operations (CostOpInterface).
   int64_t flops = 0;
-  /// Bytes of one row that stand on chip, in registers or shared memory: rows
-  /// from memory and rows that one op makes for another, in the compute type.
-  int64_t chipBytes = 0;
+  /// Bytes of one row that stand on chip, in the compute type: rows from
+  /// memory, and rows that one op makes for another.
+  int64_t readBytes = 0, madeBytes = 0;
   int64_t launches = 0;
 };
 

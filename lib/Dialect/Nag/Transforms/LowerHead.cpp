@@ -3,6 +3,7 @@
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/Transforms/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -19,17 +20,18 @@ static RankedTensorType tensorTypeOf(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
-/// Rows per chunk: a divisor of `rows` near `wanted`, below it where one is not
-/// much smaller.
+/// Rows of a tile of a product: chunks of many rows are whole tiles.
+static constexpr int64_t kTileRows = 128;
+
+/// Rows per chunk, about `wanted`: a divisor of `rows` where one is not much
+/// smaller, so that all chunks are alike; else the last chunk is shorter.
 static int64_t chooseRows(int64_t rows, int64_t wanted) {
   if (wanted >= rows)
     return rows;
-  int64_t below = wanted, above = wanted;
-  while (rows % below != 0)
-    --below;
-  while (rows % above != 0)
-    ++above;
-  return 4 * below >= wanted ? below : above;
+  for (int64_t divisor = wanted; 4 * divisor >= 3 * wanted; --divisor)
+    if (rows % divisor == 0)
+      return divisor;
+  return wanted < kTileRows ? wanted : llvm::alignTo(wanted, kTileRows);
 }
 
 namespace {
@@ -54,7 +56,7 @@ private:
 
   template <typename OpTy> Logits buildLogits(OpTy head, int64_t first);
   Value slice(Value tensor, bool hasWidth, int64_t first);
-  Value join(ArrayRef<Value> parts, Type type);
+  void replaceByJoined(OpResult result, ArrayRef<Value> parts);
   Value reshape(Value tensor, ArrayRef<int64_t> shape);
 
   ImplicitLocOpBuilder builder;
@@ -76,10 +78,16 @@ Value ChunkedHead::reshape(Value tensor, ArrayRef<int64_t> shape) {
   return tensor::ExpandShapeOp::create(builder, to, tensor, *map);
 }
 
-/// Rows `first` to `first` + chunkRows of [rows..., d] or [rows...].
+/// The chunk's rows, from `first` on, of [rows..., d] or [rows...]. Each chunk
+/// rounds its own rows: its products can, as they load them.
 Value ChunkedHead::slice(Value tensor, bool hasWidth, int64_t first) {
   if (chunkRows == rows)
     return tensor;
+  if (auto rounding = tensor.getDefiningOp<arith::TruncFOp>()) {
+    Value part = slice(rounding.getIn(), hasWidth, first);
+    Type rounded = tensorTypeOf(part).clone(getElementTypeOrSelf(tensor));
+    return arith::TruncFOp::create(builder, rounded, part);
+  }
   SmallVector<int64_t> shape{rows};
   if (hasWidth)
     shape.push_back(tensorTypeOf(tensor).getShape().back());
@@ -88,16 +96,35 @@ Value ChunkedHead::slice(Value tensor, bool hasWidth, int64_t first) {
       sizes = getAsIndexOpFoldResult(builder.getContext(), shape),
       strides(shape.size(), builder.getIndexAttr(1));
   offsets.front() = builder.getIndexAttr(first);
-  sizes.front() = builder.getIndexAttr(chunkRows);
+  sizes.front() = builder.getIndexAttr(std::min(chunkRows, rows - first));
   return tensor::ExtractSliceOp::create(builder, matrix, offsets, sizes,
                                         strides);
 }
 
-Value ChunkedHead::join(ArrayRef<Value> parts, Type type) {
+/// The chunks' rows in place of `result`; where only a wider type of it is
+/// read, each chunk widens its own.
+void ChunkedHead::replaceByJoined(OpResult result, ArrayRef<Value> parts) {
   if (parts.size() == 1)
-    return parts.front();
-  Value whole = tensor::ConcatOp::create(builder, 0, parts);
-  return reshape(whole, cast<RankedTensorType>(type).getShape());
+    return result.replaceAllUsesWith(parts.front());
+  SmallVector<Value> terms(parts);
+  Value replaced = result;
+  auto widening = result.hasOneUse()
+                      ? dyn_cast<arith::ExtFOp>(*result.user_begin())
+                      : arith::ExtFOp();
+  if (widening) {
+    replaced = widening.getOut();
+    for (Value &term : terms) {
+      OpBuilder behind(term.getContext());
+      behind.setInsertionPointAfterValue(term);
+      term = arith::ExtFOp::create(
+          behind, op->getLoc(),
+          tensorTypeOf(term).clone(getElementTypeOrSelf(replaced)), term);
+    }
+  }
+  Value whole = tensor::ConcatOp::create(builder, 0, terms);
+  replaced.replaceAllUsesWith(reshape(whole, tensorTypeOf(result).getShape()));
+  if (widening)
+    widening.erase();
 }
 
 template <typename OpTy>
@@ -124,7 +151,7 @@ void ChunkedHead::lowerLoss(HeadLossOp loss) {
   SmallVector<Value> losses;
   for (int64_t first = 0; first < rows; first += chunkRows)
     losses.push_back(buildLogits(loss, first).losses);
-  op->replaceAllUsesWith(ValueRange(join(losses, op->getResult(0).getType())));
+  replaceByJoined(op->getResult(0), losses);
   op->erase();
 }
 
@@ -151,12 +178,11 @@ void ChunkedHead::lowerVJP(HeadLossVJPOp vjp) {
     weightGrad =
         weightGrad ? AccumulateOp::create(builder, weightGrad, part) : part;
   }
-  SmallVector<Value> results{join(losses, vjp.getLosses().getType()),
-                             join(inputGrads, vjp.getInputGrad().getType()),
-                             weightGrad};
+  replaceByJoined(cast<OpResult>(vjp.getLosses()), losses);
+  replaceByJoined(cast<OpResult>(vjp.getInputGrad()), inputGrads);
+  vjp.getWeightGrad().replaceAllUsesWith(weightGrad);
   if (vjp.getLogScale())
-    results.push_back(join(scaleGrads, vjp.getLogScaleGrad().getType()));
-  op->replaceAllUsesWith(results);
+    replaceByJoined(cast<OpResult>(vjp.getLogScaleGrad()), scaleGrads);
   op->erase();
 }
 
@@ -189,8 +215,8 @@ struct LowerHeadPass : nag::impl::NagLowerHeadBase<LowerHeadPass> {
         std::max<int64_t>(bytes / rowBytes, llvm::divideCeil(rows, maxChunks));
     int64_t chunkRows = chooseRows(rows, wanted);
     if (remarks)
-      head->emitRemark() << rows / chunkRows << " chunks of " << chunkRows
-                         << " rows, " << chunkRows * rowBytes
+      head->emitRemark() << llvm::divideCeil(rows, chunkRows) << " chunks of "
+                         << chunkRows << " rows, " << chunkRows * rowBytes
                          << " bytes of logits in memory instead of "
                          << rows * rowBytes;
     ChunkedHead chunked(head, chunkRows);

@@ -129,33 +129,55 @@ private:
     return cast<BlockArgument>(op->getOperand(*operand));
   }
 
-  /// True when `writer` reads `value` once, and others at most the rows that
-  /// the same index names for `writer`.
-  static bool isReadInPlace(Value value, RowwiseOpInterface writer) {
+  /// True when `use` reads the rows that the same index names for `writer`.
+  static bool readsSameIndex(OpOperand &use, RowwiseOpInterface writer) {
     std::optional<unsigned> index = writer.getIndexOperand();
+    auto reader = dyn_cast<RowwiseOpInterface>(use.getOwner());
+    return index && reader && reader.getIndexOperand() &&
+           reader.getOperandRole(use.getOperandNumber()) == RowRole::Indexed &&
+           reader->getOperand(*reader.getIndexOperand()) ==
+               writer->getOperand(*index);
+  }
+
+  /// True when `use` has read a row, for good, before `last` writes the same
+  /// places of it: that is `last` itself, or what it makes are no rows.
+  static bool isOver(OpOperand &use, RowwiseOpInterface last) {
+    auto reader = dyn_cast<RowwiseOpInterface>(use.getOwner());
+    unsigned index = use.getOperandNumber();
+    if (!reader || reader.getOperandRole(index) != RowRole::Row ||
+        !reader.readsInPlace(index))
+      return false;
+    if (reader == last)
+      return true;
+    bool makesRows = false;
+    for (unsigned result = 0; result < reader->getNumResults(); ++result)
+      makesRows |= reader.getResultRole(result) == RowRole::Row;
+    return !makesRows && reader->isBeforeInBlock(last);
+  }
+
+  /// True when `writer` reads `value` once, and others before `last` writes.
+  static bool isReadInPlace(Value value, RowwiseOpInterface writer,
+                            RowwiseOpInterface last) {
     unsigned own = 0;
     bool othersInPlace = llvm::all_of(value.getUses(), [&](OpOperand &use) {
       if (use.getOwner() == writer.getOperation())
         return ++own == 1;
-      auto reader = dyn_cast<RowwiseOpInterface>(use.getOwner());
-      return index && reader && reader.getIndexOperand() &&
-             reader.getOperandRole(use.getOperandNumber()) ==
-                 RowRole::Indexed &&
-             reader->getOperand(*reader.getIndexOperand()) ==
-                 writer->getOperand(*index);
+      return readsSameIndex(use, writer) || isOver(use, last);
     });
     return othersInPlace && own == 1;
   }
 
-  /// The input whose memory `value` may overwrite: it is read once, by the op
-  /// that makes `value` or the start of a chain of such ops.
+  /// The input whose memory `value` may overwrite: nobody needs it when the op
+  /// that makes `value`, the last of a chain of ops that each may overwrite
+  /// what the one before makes, writes to it.
   static std::optional<BlockArgument> findSharedInput(Value value) {
+    auto last = value.getDefiningOp<RowwiseOpInterface>();
     while (auto result = dyn_cast<OpResult>(value)) {
       auto op = dyn_cast<RowwiseOpInterface>(result.getOwner());
       std::optional<unsigned> operand;
       if (op)
         operand = op.getSharedOperand(result.getResultNumber());
-      if (!operand || !isReadInPlace(op->getOperand(*operand), op))
+      if (!operand || !isReadInPlace(op->getOperand(*operand), op, last))
         return std::nullopt;
       value = op->getOperand(*operand);
     }

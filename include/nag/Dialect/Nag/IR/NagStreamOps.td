@@ -303,7 +303,8 @@ def Nag_TemperOp : Nag_SharingRowOp<"temper", [Nag_Differentiable]> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
-def Nag_TemperVJPOp : Nag_RowOp<"temper_vjp"> {
+def Nag_TemperVJPOp : Nag_PureOp<"temper_vjp",
+    [DeclareOpInterfaceMethods<RowwiseOpInterface, ["getSharedOperand", "readsInPlace"]>]> {
   let summary = "vector-Jacobian product of nag.temper";
   let description = [{
     `dx = factor * exp(s) * dy`, `ds = factor * exp(s) * <dy, x>`.

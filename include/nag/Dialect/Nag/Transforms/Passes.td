@@ -100,8 +100,8 @@ def NagLowerHead : Pass<"nag-lower-head"> {
   let description = [{
     Each nag.head_loss and nag.head_loss_vjp becomes, for one chunk of rows after the other, ops that every target knows: nag.linear,
     nag.temper, nag.token_loss and their VJPs. The chunks' kernels are the same functions. The weight's cotangent is added up
-    from chunk to chunk, so only one chunk's logits are in memory at a time: at most `bytes`, but never less than 1/`max-chunks` of
-    them. A head whose logits fit is one chunk.
+    from chunk to chunk, so only one chunk's logits are in memory at a time: about `bytes`, but never less than 1/`max-chunks` of
+    them. Chunks have as many rows each where their number has such a divisor, else the last is shorter. A head whose logits fit is one chunk.
 
     ```mlir
     %losses = nag.head_loss %x, %w, %t {vocab = 30} : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>) -> tensor<2x8xf32>
@@ -116,7 +116,7 @@ def NagLowerHead : Pass<"nag-lower-head"> {
     Option<"maxChunks", "max-chunks", "int64_t", "32", "Largest number of chunks">,
     Option<"remarks", "remarks", "bool", "false", "Say how each head is cut">
   ];
-  let dependentDialects = ["::mlir::tensor::TensorDialect", "::nag::NagDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::nag::NagDialect"];
 }
 
 def NagContractInBF16 : Pass<"nag-contract-in-bf16"> {
@@ -219,7 +219,8 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"tileColumns", "tile-columns", "int64_t", "128", "Columns of a product that an epilogue may need together">,
     Option<"laneColumns", "lane-columns", "int64_t", "0", "Columns that lanes hold together, or powers of two from half as many on; 0: any">,
     Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
-    Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">
+    Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">,
+    Option<"recomputeRows", "recompute-rows", "bool", "false", "Rows that one op makes for another take no room on chip: they are computed anew">
   ];
 }
 

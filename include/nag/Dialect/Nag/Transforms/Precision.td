@@ -28,7 +28,7 @@ def NagHoistRoundings : Pass<"nag-hoist-roundings", "::mlir::ModuleOp"> {
   let summary = "rounds weights to bf16 once, outside of the layers' functions";
   let description = [{
     An argument of a private function that is only read to be rounded to bf16 becomes bf16, and callers round what they pass, whole
-    stacks of layers' parameters at a time. The forward and the backward pass then read the same rounded weights, which one kernel
+    stacks of layers' parameters at a time, though they pass a slice. The forward and the backward pass then read the same rounded weights, which one kernel
     makes per step. A carried operand of nag.repeat that layers round is carried in both types: the kernel that makes the next one
     rounds it too, of routed rows those that are executed (`-nag-reuse-rows`). Runs after `-nag-contract-in-bf16`, `-nag-differentiate` and `-nag-split-streams`.
 
@@ -41,7 +41,7 @@ def NagHoistRoundings : Pass<"nag-hoist-roundings", "::mlir::ModuleOp"> {
         : (tensor<8x16xf32>), (tensor<12x16x16xbf16>), () -> (tensor<8x16xf32>), ()
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def NagKeepRoundings : Pass<"nag-keep-roundings", "::mlir::ModuleOp"> {

@@ -1,0 +1,16 @@
+// RUN: nag-opt %s --nag-fuse="chip-bytes=4096 remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
+// RUN: nag-opt %s --nag-fuse="chip-bytes=4096 recompute-rows" | FileCheck %s --check-prefix=ANEW
+// RUN: nag-opt %s --nag-fuse="chip-bytes=1024 recompute-rows" | FileCheck %s --check-prefix=ANEW
+
+// Three rows of 512 f32 are 6144 bytes: one from memory, two that ops make for others. Where these are computed anew, one row is no more
+// than what either op reads, whether it fits or not.
+// HELD: remark: kept 'temper' and 'gelu' apart: their rows do not fit on the chip
+// HELD-COUNT-2: nag.kernel
+// ANEW-COUNT-1: nag.kernel "temper_gelu"
+// ANEW-NOT: nag.kernel
+func.func @rows(%x: tensor<8x512xf32>, %s: tensor<8xf32>) -> tensor<8x512xf32> {
+  %0 = nag.temper %x, %s : (tensor<8x512xf32>, tensor<8xf32>) -> tensor<8x512xf32>
+  %1 = nag.temper %0, %s : (tensor<8x512xf32>, tensor<8xf32>) -> tensor<8x512xf32>
+  %2 = nag.gelu %1 : (tensor<8x512xf32>) -> tensor<8x512xf32>
+  return %2 : tensor<8x512xf32>
+}
