@@ -1,9 +1,8 @@
 // RUN: nag-opt %s --nag-fuse="chip-bytes=4096 remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
 // RUN: nag-opt %s --nag-fuse="chip-bytes=4096 recompute-rows" | FileCheck %s --check-prefix=ANEW
-// RUN: nag-opt %s --nag-fuse="chip-bytes=1024 recompute-rows" | FileCheck %s --check-prefix=ANEW
+// RUN: nag-opt %s --nag-fuse="chip-bytes=4095 recompute-rows remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
 
-// Three rows of 512 f32 are 6144 bytes: one from memory, two that ops make for others. Where these are computed anew, one row is no more
-// than what either op reads, whether it fits or not.
+// Three rows of 512 f32 are 6144 bytes: one from memory, two that ops make for others. Where these are computed anew, one of them at a time.
 // HELD: remark: kept 'temper' and 'gelu' apart: their rows do not fit on the chip
 // HELD-COUNT-2: nag.kernel
 // ANEW-COUNT-1: nag.kernel "temper_gelu"

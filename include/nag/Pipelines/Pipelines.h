@@ -99,7 +99,8 @@ struct ProgramPipelineOptions
       llvm::cl::init(false)};
   Option<bool> recomputeRows{
       *this, "recompute-rows",
-      llvm::cl::desc("rows that one op makes for another take no room on chip"),
+      llvm::cl::desc("of rows that ops make for others one at a time is on "
+                     "chip"),
       llvm::cl::init(false)};
   Option<bool> keepProducts{
       *this, "keep-products",

@@ -257,15 +257,12 @@ StringRef FusionPlan::getObstacle(unsigned a, unsigned b) const {
     obstacle = graph.getObstacle(a, b);
   if (!obstacle.empty() || hasProducts(a) || hasProducts(b))
     return obstacle;
-  auto getChipBytes = [&](ArrayRef<unsigned> ids) {
-    KernelCost cost = getCost(graph, ids);
-    return cost.readBytes + (options.recomputeRows ? 0 : cost.madeBytes);
-  };
-  // Rows that do not fit one of them anyway are no reason to read them twice.
-  int64_t bytes = getChipBytes({a, b});
-  bool fits = bytes <= options.chipBytes ||
-              bytes <= std::max(getChipBytes({a}), getChipBytes({b}));
-  return fits ? "" : "their rows do not fit on the chip";
+  KernelCost cost = getCost(graph, {a, b});
+  int64_t chipBytes =
+      cost.readBytes +
+      (options.recomputeRows ? cost.longestMadeBytes : cost.madeBytes);
+  return chipBytes > options.chipBytes ? "their rows do not fit on the chip"
+                                       : "";
 }
 
 //===----------------------------------------------------------------------===//

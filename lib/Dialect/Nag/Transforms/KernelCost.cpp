@@ -31,9 +31,15 @@ KernelCost nag::getCost(const KernelGraph &graph, ArrayRef<unsigned> ids) {
   for (auto &[value, role] : reads) {
     if (!writes.count(value))
       cost.bytes += getTypeBytes(value.getType());
-    if (role == RowRole::Row)
-      (writes.count(value) ? cost.madeBytes : cost.readBytes) +=
-          getRowBytes(value);
+    if (role != RowRole::Row)
+      continue;
+    int64_t rowBytes = getRowBytes(value);
+    if (!writes.count(value)) {
+      cost.readBytes += rowBytes;
+      continue;
+    }
+    cost.madeBytes += rowBytes;
+    cost.longestMadeBytes = std::max(cost.longestMadeBytes, rowBytes);
   }
   for (auto &[value, role] : writes)
     if (graph.isReadOutside(value, ids))

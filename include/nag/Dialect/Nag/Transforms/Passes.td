@@ -220,7 +220,7 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"laneColumns", "lane-columns", "int64_t", "0", "Columns that lanes hold together, or powers of two from half as many on; 0: any">,
     Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
     Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">,
-    Option<"recomputeRows", "recompute-rows", "bool", "false", "Rows that one op makes for another take no room on chip: they are computed anew">
+    Option<"recomputeRows", "recompute-rows", "bool", "false", "Of rows that ops make for others one at a time is on chip: they are computed anew">
   ];
 }
 
