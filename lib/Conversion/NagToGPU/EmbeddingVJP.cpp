@@ -56,7 +56,8 @@ struct Table {
 };
 
 /// What both kernels do: a thread adds up some columns of a row of the table.
-/// The first argument is the rows' gradients, the last the table's gradient.
+/// The first argument is the rows' gradients, the second tokens, the last the
+/// table's gradient.
 class RowKernel : public KernelCode {
 public:
   RowKernel(DeviceFunction &device, const Table &gradTable)
@@ -66,6 +67,9 @@ public:
 protected:
   /// Sets `row`, the same for all lanes of a warp, `element` and `active`.
   void findPlace();
+  /// A bit for each lane at whose `position` is a token that compares so with
+  /// `token`; none behind the last position.
+  Value vote(arith::CmpIPredicate predicate, Value position, Value token);
   /// The thread's columns of the gradient at a position.
   Values loadGradient(Value position, Value column);
   void storeSums(ValueRange sums);
@@ -88,7 +92,6 @@ private:
 
   Values addRows(Value begin, Value end, int64_t step, ValueRange sums);
   Values countBelow(ValueRange tokens);
-  Value findBelow(Value position, Value token);
 };
 
 /// The same from the tokens as they stand: a warp compares 32 at a time.
@@ -112,6 +115,18 @@ void RowKernel::findPlace() {
       add(mul(rem(block, table.getChunks()), lanes), rem(thread, lanes));
   element = mul(lane, table.getWidth());
   active = both(less(row, table.rows), less(element, table.columns));
+}
+
+Value RowKernel::vote(arith::CmpIPredicate predicate, Value position,
+                      Value token) {
+  ImplicitLocOpBuilder &builder = getBuilder();
+  Value other = loadAt(builder.getI32Type(), arguments[1],
+                       smaller(position, constant(table.positions - 1)));
+  Value holds = builder.createOrFold<arith::CmpIOp>(predicate, other, token);
+  return NVVM::VoteSyncOp::create(builder, builder.getI32Type(),
+                                  /*mask=*/constant(-1),
+                                  both(holds, less(position, table.positions)),
+                                  NVVM::VoteSyncKind::ballot);
 }
 
 Values RowKernel::loadGradient(Value position, Value column) {
@@ -147,19 +162,6 @@ Values RowSumKernel::addRows(Value begin, Value end, int64_t step,
   });
 }
 
-/// A bit for each lane at whose `position` is a token less than `token`.
-Value RowSumKernel::findBelow(Value position, Value token) {
-  ImplicitLocOpBuilder &builder = getBuilder();
-  Value sorted = loadAt(builder.getI32Type(), arguments[1],
-                        smaller(position, constant(table.positions - 1)));
-  Value isBelow = builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::slt,
-                                                      sorted, token);
-  return NVVM::VoteSyncOp::create(
-      builder, builder.getI32Type(), /*mask=*/constant(-1),
-      both(isBelow, less(position, table.positions)),
-      NVVM::VoteSyncKind::ballot);
-}
-
 /// How many of the sorted tokens are less than each of `tokens`, which all
 /// lanes of a warp name: in each round lanes look at 32 places at equal
 /// distances, and the next round goes to the distance in which they part.
@@ -174,8 +176,8 @@ Values RowSumKernel::countBelow(ValueRange tokens) {
   for (; distance >= 1; distance /= kWarpLanes)
     for (auto [count, token] : llvm::zip_equal(counts, tokens)) {
       Value place = add(count, add(mul(lane, distance), distance - 1));
-      Value number =
-          LLVM::CtPopOp::create(getBuilder(), findBelow(place, token));
+      Value number = LLVM::CtPopOp::create(
+          getBuilder(), vote(arith::CmpIPredicate::slt, place, token));
       count = add(count, mul(number, distance));
     }
   return counts;
@@ -197,16 +199,8 @@ void RowSumKernel::build() {
 
 /// A bit for each of 32 positions from `first` on that hold the row's token.
 Value RowSearchKernel::findMatches(Value first) {
-  ImplicitLocOpBuilder &builder = getBuilder();
-  Value position = add(first, rem(threadIndex(), kWarpLanes));
-  Value token = loadAt(builder.getI32Type(), arguments[1],
-                       smaller(position, constant(table.positions - 1)));
-  Value isSame =
-      builder.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, token, row);
-  return NVVM::VoteSyncOp::create(builder, builder.getI32Type(),
-                                  /*mask=*/constant(-1),
-                                  both(isSame, less(position, table.positions)),
-                                  NVVM::VoteSyncKind::ballot);
+  return vote(arith::CmpIPredicate::eq,
+              add(first, rem(threadIndex(), kWarpLanes)), row);
 }
 
 /// Adds the gradients of the matches, the earliest position first.

@@ -45,17 +45,25 @@ AffineMap dims(OpBuilder &builder, ArrayRef<unsigned> targets) {
   return AffineMap::getMultiDimMapWithTargets(3, targets, builder.getContext());
 }
 
+/// The first `count` rows of a matrix as a slice.
+struct FirstRows {
+  SmallVector<OpFoldResult> offsets, sizes, strides;
+
+  FirstRows(OpBuilder &builder, Value matrix, Value count)
+      : offsets(2, builder.getIndexAttr(0)),
+        sizes{count,
+              builder.getIndexAttr(
+                  cast<RankedTensorType>(matrix.getType()).getDimSize(1))},
+        strides(2, builder.getIndexAttr(1)) {}
+};
+
 /// The first `count` rows of a matrix; all of them where `count` is null.
 Value takeRows(OpBuilder &builder, Location loc, Value matrix, Value count) {
   if (!count)
     return matrix;
-  auto type = cast<RankedTensorType>(matrix.getType());
-  SmallVector<OpFoldResult> offsets(2, builder.getIndexAttr(0));
-  SmallVector<OpFoldResult> sizes{count,
-                                  builder.getIndexAttr(type.getDimSize(1))};
-  SmallVector<OpFoldResult> strides(2, builder.getIndexAttr(1));
-  return tensor::ExtractSliceOp::create(builder, loc, matrix, offsets, sizes,
-                                        strides);
+  FirstRows first(builder, matrix, count);
+  return tensor::ExtractSliceOp::create(builder, loc, matrix, first.offsets,
+                                        first.sizes, first.strides);
 }
 
 /// `rows` as the first `count` rows of `matrix`.
@@ -63,13 +71,9 @@ Value putRows(OpBuilder &builder, Location loc, Value rows, Value matrix,
               Value count) {
   if (!count)
     return rows;
-  auto type = cast<RankedTensorType>(matrix.getType());
-  SmallVector<OpFoldResult> offsets(2, builder.getIndexAttr(0));
-  SmallVector<OpFoldResult> sizes{count,
-                                  builder.getIndexAttr(type.getDimSize(1))};
-  SmallVector<OpFoldResult> strides(2, builder.getIndexAttr(1));
-  return tensor::InsertSliceOp::create(builder, loc, rows, matrix, offsets,
-                                       sizes, strides);
+  FirstRows first(builder, matrix, count);
+  return tensor::InsertSliceOp::create(
+      builder, loc, rows, matrix, first.offsets, first.sizes, first.strides);
 }
 
 /// Writes the matrix `computed` where `result` is wanted.

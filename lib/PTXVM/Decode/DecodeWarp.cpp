@@ -8,14 +8,19 @@ namespace ptxvm {
 /// src[1] holds the member mask; the scheduler waits for its lanes.
 void Decoder::setWarpSync(Inst &inst) { inst.control = Control::WarpSync; }
 
-void Decoder::decodeShfl() {
-  static constexpr std::string_view modes[] = {".up", ".down", ".bfly", ".idx"};
-  if (!take(".sync"))
-    return fail("expected .sync");
+int Decoder::takeMode(const std::string_view (&modes)[4]) {
   int mode = -1;
   for (int k = 0; k < 4; ++k)
     if (take(modes[k]))
       mode = k;
+  return mode;
+}
+
+void Decoder::decodeShfl() {
+  static constexpr std::string_view modes[] = {".up", ".down", ".bfly", ".idx"};
+  if (!take(".sync"))
+    return fail("expected .sync");
+  int mode = takeMode(modes);
   if (mode < 0 || takeType() != Type::B32)
     return fail("expected .up, .down, .bfly or .idx, and type .b32");
   if (!expectOperands(5, 5))
@@ -40,10 +45,7 @@ void Decoder::decodeVote() {
                                                ".ballot"};
   if (!take(".sync"))
     return fail("expected .sync");
-  int mode = -1;
-  for (int k = 0; k < 4; ++k)
-    if (take(modes[k]))
-      mode = k;
+  int mode = takeMode(modes);
   bool isBallot = mode == 3;
   if (mode < 0 || takeType() != (isBallot ? Type::B32 : Type::Pred))
     return fail("expected .all, .any or .uni with .pred, or .ballot with .b32");

@@ -147,6 +147,8 @@ private:
                        bool isSource, uint32_t *target);
 
   // DecodeWarp.cpp
+  /// The number of the one of `modes` that the instruction has; -1 for none.
+  int takeMode(const std::string_view (&modes)[4]);
   void setWarpSync(Inst &inst);
   void decodeShfl();
   void decodeVote();

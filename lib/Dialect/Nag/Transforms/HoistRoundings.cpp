@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-hoist-roundings: layer functions take weights, and what is carried from
 // layer to layer, rounded to bf16.
+#include "Roundings.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 #include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "mlir/IR/TypeUtilities.h"
 
 namespace nag {
 #define GEN_PASS_DEF_NAGHOISTROUNDINGS
@@ -16,11 +15,6 @@ namespace nag {
 
 using namespace mlir;
 using namespace nag;
-
-static bool isRounding(Operation *op) {
-  return isa<arith::TruncFOp>(op) &&
-         getElementTypeOrSelf(op->getResult(0).getType()).isBF16();
-}
 
 /// True when all that `argument` is read for is its rounding to bf16.
 static bool isOnlyRounded(BlockArgument argument) {
@@ -47,11 +41,6 @@ static std::optional<SmallVector<Operation *>> findCalls(func::FuncOp function,
 static bool isCarried(Operation *call, unsigned index) {
   auto repeat = dyn_cast<RepeatOp>(call);
   return repeat && index < repeat.getCarry().size();
-}
-
-static RankedTensorType getRoundedType(Type type) {
-  return cast<RankedTensorType>(type).clone(
-      BFloat16Type::get(type.getContext()));
 }
 
 static bool isParameter(Value value) {
@@ -181,24 +170,32 @@ static bool carryFrom(func::FuncOp function, ModuleOp module) {
   return false;
 }
 
-/// Where the layers of `repeat` return a carried value and its rounding, nobody
-/// behind them rounds it again.
+/// What `repeat` carries that is the rounding of what it carries as number
+/// `index`, by the end of its layers' function; null for nothing.
+static Value findCarriedRounding(RepeatOp repeat, Operation *end,
+                                 unsigned index) {
+  for (auto [other, carried] : llvm::enumerate(repeat.getCarryResults())) {
+    Operation *made = end->getOperand(other).getDefiningOp();
+    if (made && isRounding(made) &&
+        made->getOperand(0) == end->getOperand(index))
+      return carried;
+  }
+  return {};
+}
+
+/// Nobody behind `repeat` rounds what it has rounded already.
 static void useCarriedRoundings(RepeatOp repeat, func::FuncOp layer) {
   Operation *end = layer.front().getTerminator();
-  for (auto [index, last] : llvm::enumerate(repeat.getCarryResults()))
-    for (Operation *user : llvm::make_early_inc_range(last.getUsers())) {
-      if (!isRounding(user))
-        continue;
-      for (auto [other, rounded] : llvm::enumerate(repeat.getCarryResults())) {
-        Operation *made = end->getOperand(other).getDefiningOp();
-        if (!made || !isRounding(made) ||
-            made->getOperand(0) != end->getOperand(index))
-          continue;
+  for (auto [index, last] : llvm::enumerate(repeat.getCarryResults())) {
+    Value rounded = findCarriedRounding(repeat, end, index);
+    if (!rounded)
+      continue;
+    for (Operation *user : llvm::make_early_inc_range(last.getUsers()))
+      if (isRounding(user)) {
         user->getResult(0).replaceAllUsesWith(rounded);
         user->erase();
-        break;
       }
-    }
+  }
 }
 
 namespace {

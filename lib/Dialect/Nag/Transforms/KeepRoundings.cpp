@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // -nag-keep-roundings: parameters keep a bf16 copy from step to step.
+#include "Roundings.h"
 #include "nag/Dialect/Nag/Transforms/HostSignature.h"
 #include "nag/Dialect/Nag/Transforms/Precision.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace nag {
@@ -34,16 +33,6 @@ private:
   Copies copies;
 };
 } // namespace
-
-static RankedTensorType getRoundedType(Type type) {
-  return cast<RankedTensorType>(type).clone(
-      BFloat16Type::get(type.getContext()));
-}
-
-static bool isRounding(Operation *op) {
-  return isa<arith::TruncFOp>(op) &&
-         getElementTypeOrSelf(op->getResult(0).getType()).isBF16();
-}
 
 DictionaryAttr KeepRoundings::nameCopy(StringRef parameter) {
   Builder builder(&getContext());

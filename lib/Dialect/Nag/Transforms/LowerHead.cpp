@@ -31,7 +31,9 @@ static int64_t chooseRows(int64_t rows, int64_t wanted) {
   for (int64_t divisor = wanted; 4 * divisor >= 3 * wanted; --divisor)
     if (rows % divisor == 0)
       return divisor;
-  return wanted < kTileRows ? wanted : llvm::alignTo(wanted, kTileRows);
+  if (wanted < kTileRows)
+    return wanted;
+  return std::min<int64_t>(rows, llvm::alignTo(wanted, kTileRows));
 }
 
 namespace {
