@@ -122,11 +122,7 @@ static void carryRounding(RepeatOp repeat, unsigned index, Type type) {
   carrying->setDiscardableAttrs(repeat->getDiscardableAttrDictionary());
   // Whoever rounds the last value has it rounded already.
   Value last = repeat.getCarryResults()[index];
-  for (Operation *user : llvm::make_early_inc_range(last.getUsers()))
-    if (isRounding(user)) {
-      user->getResult(0).replaceAllUsesWith(carrying.getCarryResults().back());
-      user->erase();
-    }
+  replaceRoundings(last, carrying.getCarryResults().back());
   repeat.getCarryResults().replaceAllUsesWith(
       carrying.getCarryResults().drop_back());
   repeat.getStackedResults().replaceAllUsesWith(carrying.getStackedResults());
@@ -158,11 +154,7 @@ static bool carryFrom(func::FuncOp function, ModuleOp module) {
     // Of routed rows only those executed are rounded, while it can be seen
     // whose rounding the others are.
     reuseRows(function.front());
-    for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
-      if (isRounding(user)) {
-        user->getResult(0).replaceAllUsesWith(function.getArgument(count));
-        user->erase();
-      }
+    replaceRoundings(argument, function.getArgument(count));
     for (Operation *call : *calls)
       carryRounding(cast<RepeatOp>(call), index, type);
     return true;
@@ -190,11 +182,7 @@ static void useCarriedRoundings(RepeatOp repeat, func::FuncOp layer) {
     Value rounded = findCarriedRounding(repeat, end, index);
     if (!rounded)
       continue;
-    for (Operation *user : llvm::make_early_inc_range(last.getUsers()))
-      if (isRounding(user)) {
-        user->getResult(0).replaceAllUsesWith(rounded);
-        user->erase();
-      }
+    replaceRoundings(last, rounded);
   }
 }
 

@@ -61,11 +61,7 @@ void KeepRoundings::readCopies(func::FuncOp function) {
                                        nameCopy(param.getName()),
                                        master.getLoc())))
       return signalPassFailure();
-    for (Operation *user : llvm::make_early_inc_range(master.getUsers()))
-      if (isRounding(user)) {
-        user->getResult(0).replaceAllUsesWith(function.getArgument(last));
-        user->erase();
-      }
+    replaceRoundings(master, function.getArgument(last));
   }
 }
 

@@ -19,6 +19,15 @@ inline mlir::RankedTensorType getRoundedType(mlir::Type type) {
       mlir::BFloat16Type::get(type.getContext()));
 }
 
+/// Lets whoever reads a rounding of `value` read `rounded`.
+inline void replaceRoundings(mlir::Value value, mlir::Value rounded) {
+  for (mlir::Operation *user : llvm::make_early_inc_range(value.getUsers()))
+    if (isRounding(user)) {
+      user->getResult(0).replaceAllUsesWith(rounded);
+      user->erase();
+    }
+}
+
 } // namespace nag
 
 #endif // NAG_LIB_TRANSFORMS_ROUNDINGS_H
