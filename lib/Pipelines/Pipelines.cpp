@@ -72,7 +72,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   fuse.keepProducts = options.fuse && options.keepProducts;
   fuse.gatherRows = options.fuse && options.gatherRows;
   fuse.prologues = options.fuse && options.prologues;
-  fuse.recomputeRows = options.recomputeRows;
+  fuse.sharedBytes = options.sharedBytes;
   fuse.tileColumns = options.tileColumns;
   fuse.laneColumns = options.laneColumns;
   fuse.remarks = options.remarks;

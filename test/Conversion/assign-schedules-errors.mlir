@@ -34,6 +34,15 @@ func.func @segments(%x: tensor<8x4096xf32>, %out: tensor<8x4096xf32>) -> tensor<
 
 // -----
 
+func.func @keep(%x: tensor<8x65536xf32>, %out: tensor<8x65536xf32>) -> tensor<8x65536xf32> attributes {nag.kernel} {
+  // expected-error@+1 {{expected a schedule with 0 in 'keep' for rows that do not fit on the chip}}
+  %y = nag.rms_norm %x {nag.schedule = #nag.schedule<rows, threads = 1024, rows = 1, width = 4, keep = 2>}
+      : (tensor<8x65536xf32>) -> tensor<8x65536xf32>
+  return %y : tensor<8x65536xf32>
+}
+
+// -----
+
 func.func @rows(%q: tensor<2x128x128xbf16>, %o: tensor<2x128x128xbf16>, %l: tensor<2x2x128xf32>)
     -> (tensor<2x128x128xbf16>, tensor<2x2x128xf32>) attributes {nag.kernel} {
   // expected-error@+1 {{expected a schedule with 64 rows of tiles for 4 warps}}

@@ -32,7 +32,7 @@
 // CPU-NEXT: canonicalize{{.*}},
 // CPU-NEXT: cse,
 // CPU-NEXT: func.func(
-// CPU-NEXT: nag-fuse{chip-bytes=262144 epilogues=true gather-rows=false join-products=true keep-products=true lane-columns=0 launch-bytes=65536 multi-tensor=true prologues=false recompute-rows=false remarks=false tile-columns=128}
+// CPU-NEXT: nag-fuse{chip-bytes=262144 epilogues=true gather-rows=false join-products=true keep-products=true lane-columns=0 launch-bytes=65536 multi-tensor=true prologues=false remarks=false shared-bytes=0 tile-columns=128}
 // CPU-NEXT: ),
 // CPU-NEXT: nag-outline-kernels{report=false},
 // CPU-NEXT: nag-plan-buffers{report=false},

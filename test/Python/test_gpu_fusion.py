@@ -102,7 +102,9 @@ def head_gradients(x, s, w, targets, vocab):
 @pytest.mark.parametrize("rows, width, vocab, chunk, launches_of_chunks", [
     (24, 16, 40, 8, 3),   # chunks alike
     (23, 18, 41, 10, 3),  # 10, 10 and 3 rows, of no whole vectors
-    (5, 8, 9000, 5, 1)])  # long rows
+    (5, 8, 9000, 5, 1),  # long rows
+    (3, 8, 40000, 3, 1),  # too long for registers
+    (3, 8, 39999, 3, 1)])
 def test_chunks_of_the_head(rows, width, vocab, chunk, launches_of_chunks, precision, tolerance, tmp_path):
     """Logits a chunk of rows at a time: one kernel makes the loss and the gradient of a chunk's, in their place."""
     text = HEAD.replace("xN", f"x{rows}").replace("xDx", f"x{width}x").replace("<Vx", f"<{vocab}x").replace("xVx", f"x{vocab}x")

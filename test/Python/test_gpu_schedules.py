@@ -52,6 +52,11 @@ def norm(name, schedule):
     return function(name, dict(x=x), dict(y=x), f"%y = nag.rms_norm %x {{{schedule}}} : ({x}) -> {x}")
 
 
+def long_norm(name, schedule):
+    x = "tensor<6x2004xbf16>"
+    return function(name, dict(x=x), dict(y=x), f"%y = nag.rms_norm %x {{{schedule}}} : ({x}) -> {x}")
+
+
 def parts(name, schedule):
     x, z = "tensor<20x1000xf32>", "tensor<300x96xf32>"
     return function(name, dict(x=x, z=z), dict(y=x, w=z),
@@ -84,6 +89,7 @@ SAME = {
     cached_attention: ["cached_attention, warps = 8"],
     norm: ["rows, threads = 32, rows = 4, width = 4", "rows, threads = 32, rows = 1, width = 4", "rows, threads = 32, rows = 8, width = 4, passes = 5",
            "rows, threads = 32, rows = 2, width = 4, keep = 0"],
+    long_norm: [f"rows, threads = 64, rows = 1, width = 4, keep = {keep}" for keep in (1, 2, 0)],
 }
 OTHER = {
     linear: ["gemm, tile = [32, 32, 16], warps = [1, 1], stages = 2, split_k = 3"],
@@ -106,6 +112,8 @@ def inputs(case):
         return {"x": draw((20, 1000), f32)}
     if case is norm:
         return {"x": draw((300, 96), f32)}
+    if case is long_norm:
+        return {"x": draw((6, 2004), bf16)}
     if case is parts:
         return {"x": draw((20, 1000), f32), "z": draw((300, 96), f32)}
     if case is embedding_vjp:

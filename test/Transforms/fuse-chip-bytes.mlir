@@ -1,8 +1,8 @@
 // RUN: nag-opt %s --nag-fuse="chip-bytes=4096 remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
-// RUN: nag-opt %s --nag-fuse="chip-bytes=4096 recompute-rows" | FileCheck %s --check-prefix=ANEW
-// RUN: nag-opt %s --nag-fuse="chip-bytes=4095 recompute-rows remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
+// RUN: nag-opt %s --nag-fuse="chip-bytes=4096 shared-bytes=2048" | FileCheck %s --check-prefix=ANEW
+// RUN: nag-opt %s --nag-fuse="chip-bytes=4096 shared-bytes=2047 remarks" -o - 2>&1 | FileCheck %s --check-prefix=HELD
 
-// Three rows of 512 f32 are 6144 bytes: one from memory, two that ops make for others. Where these are computed anew, one of them at a time.
+// Three rows of 512 f32 are 6144 bytes: one from memory, of 2048, and two that ops make for others, which may be computed for every use.
 // HELD: remark: kept 'temper' and 'gelu' apart: their rows do not fit on the chip
 // HELD-COUNT-2: nag.kernel
 // ANEW-COUNT-1: nag.kernel "temper_gelu"

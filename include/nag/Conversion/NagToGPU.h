@@ -38,6 +38,10 @@ struct GPUTarget {
   const GPUChip *chip;
   F32Contraction f32Contraction = F32Contraction::F32;
 
+  /// Shared memory that the rows of row-wise ops may take beside reductions, in
+  /// bytes of a block.
+  int64_t getSharedRowBytes() const { return chip->maxSharedBytes - 4 * 1024; }
+
   /// The target of a chip's name, f32 contractions in tf32 where asked for;
   /// fails, with an error that lists the chips, for other names.
   static mlir::FailureOr<GPUTarget>

@@ -97,11 +97,11 @@ struct ProgramPipelineOptions
       llvm::cl::desc("let products compute elements of operands as they load "
                      "them, where that is cheaper"),
       llvm::cl::init(false)};
-  Option<bool> recomputeRows{
-      *this, "recompute-rows",
-      llvm::cl::desc("of rows that ops make for others one at a time is on "
-                     "chip"),
-      llvm::cl::init(false)};
+  Option<int64_t> sharedBytes{
+      *this, "shared-bytes",
+      llvm::cl::desc("bytes of the rows that a kernel may read where ops that "
+                     "make rows of them do so for every use"),
+      llvm::cl::init(0)};
   Option<bool> keepProducts{
       *this, "keep-products",
       llvm::cl::desc("run a product before the ops that follow it in its "

@@ -17,8 +17,7 @@ static constexpr int64_t kAccessBytes = 16;
 static constexpr int64_t kSectorBytes = 32;
 /// Elements of a row that a thread's code is written out for.
 static constexpr int64_t kMaxThreadElements = 256;
-/// Shared memory that is left to reductions, and to exchanges of elements.
-static constexpr int64_t kReductionBytes = 4 * 1024;
+/// Shared memory that is left to exchanges of elements.
 static constexpr int64_t kExchangeBytes = 48 * 1024;
 /// Shared memory in which a block adds up the sums of its slots.
 static constexpr int64_t kSumBytes = 8 * 1024;
@@ -174,10 +173,16 @@ RowGeometry::RowGeometry(RowProgram &program, const GPUTarget &gpuTarget)
 // Schedules
 //===----------------------------------------------------------------------===//
 
-/// Leaves the chunks that registers do not hold to shared memory.
-void RowGeometry::placeRows() {
-  int64_t reserved = exchanging ? kExchangeBytes : kReductionBytes;
-  int64_t sharedBytes = target.chip->maxSharedBytes - reserved;
+/// Shared memory for rows.
+int64_t RowGeometry::getSharedLimit() const {
+  return exchanging ? target.chip->maxSharedBytes - kExchangeBytes
+                    : target.getSharedRowBytes();
+}
+
+/// Leaves the chunks that registers do not hold to shared memory. Returns
+/// whether both hold all.
+bool RowGeometry::placeRowsInRegisters() {
+  int64_t sharedBytes = getSharedLimit();
   int64_t chunks = getNumChunks(widest), width = widest.width;
   int64_t most = target.chip->registers / threadsPerRow - kRowRegisters;
   int64_t excess =
@@ -193,8 +198,27 @@ void RowGeometry::placeRows() {
     heldBytes += moved * bytes;
     excess -= moved * width;
   }
-  onChip = excess <= 0;
-  if (onChip)
+  return excess <= 0;
+}
+
+/// Leaves whole rows to shared memory. Returns whether it holds all.
+bool RowGeometry::placeRowsInShared() {
+  int64_t elements = getNumChunks(widest) * widest.width * threadsPerRow;
+  for (const RowArgument &row : wideRows) {
+    held.push_back({row.value, 0, heldBytes});
+    heldBytes +=
+        elements * getElementBytes(getElementTypeOrSelf(row.tensor.getType()));
+  }
+  return heldBytes <= getSharedLimit();
+}
+
+void RowGeometry::placeRows(int64_t keep) {
+  bool isLong = getNumVectors() > kWarpSize && !elementwise;
+  if (keep == 2)
+    home = isLong && placeRowsInShared() ? Home::Shared : Home::Memory;
+  else if (keep == 0 || (isLong && !placeRowsInRegisters()))
+    home = Home::Memory;
+  if (home != Home::Memory)
     return;
   held.clear();
   heldBytes = 0;
@@ -210,10 +234,10 @@ std::string RowGeometry::findFault(ScheduleAttr schedule) const {
   if (passes > numRows)
     return llvm::formatv("at most {0} 'passes' for as many rows", numRows);
   int64_t elements = getNumChunks(widest) * widest.width;
-  if (onChip && elements > kMaxThreadElements)
+  if (isUnrolled() && elements > kMaxThreadElements)
     return llvm::formatv("at most {0} elements of a row in a thread, not {1}",
                          kMaxThreadElements, elements);
-  if (schedule.get("keep") == 1 && !onChip)
+  if (schedule.get("keep") != 0 && home == Home::Memory)
     return "0 in 'keep' for rows that do not fit on the chip";
   return "";
 }
@@ -230,10 +254,7 @@ std::string RowGeometry::follow(ScheduleAttr schedule) {
   segments = schedule.get("segments");
   passes = schedule.get("passes");
   blocks = llvm::divideCeil(llvm::divideCeil(numRows, rowsPerBlock), passes);
-  if (schedule.get("keep") == 0)
-    onChip = false;
-  else if (getNumVectors() > kWarpSize && !elementwise)
-    placeRows();
+  placeRows(schedule.get("keep"));
   sumsInBlock = rowsPerBlock > 1 && sumElements > 0 &&
                 sumElements * rowsPerBlock * 4 <= kSumBytes;
   return findFault(schedule);

@@ -66,6 +66,8 @@ public:
   /// with as many elements.
   RowLayout getLayout(int64_t length) const;
   int64_t getNumChunks(const RowLayout &layout) const;
+  /// True when every chunk has code of its own.
+  bool isUnrolled() const { return home == Home::Registers; }
   /// True when every thread's elements of chunk `chunk` lie in the row.
   bool isFull(const RowLayout &layout, int64_t chunk) const;
 
@@ -89,8 +91,11 @@ public:
   int64_t segments = 1;
   /// Rows that a slot goes through, one after the other.
   int64_t passes = 1;
-  /// A row is read once and stays on the chip; else every use reads it anew.
-  bool onChip = true;
+  /// Where a row is between its uses. What stays in registers, the last chunks
+  /// perhaps in shared memory, is code for each chunk; else chunks are those of
+  /// loops, and what ops make of a row is computed for every use.
+  enum class Home { Registers, Shared, Memory };
+  Home home = Home::Registers;
   /// A block adds up the sums of its slots before they leave it.
   bool sumsInBlock = false;
   /// Chunks that wait in shared memory rather than in registers, from number
@@ -110,7 +115,10 @@ private:
   /// have some: else few would compute it, with as many registers in all.
   void spread(RowLayout &layout) const;
   int64_t getNumVectors(const RowLayout &layout) const;
-  void placeRows();
+  void placeRows(int64_t keep);
+  bool placeRowsInRegisters();
+  bool placeRowsInShared();
+  int64_t getSharedLimit() const;
   std::string findFault(ScheduleAttr schedule) const;
 
   const GPUTarget &target;

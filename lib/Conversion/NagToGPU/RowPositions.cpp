@@ -127,7 +127,7 @@ RowThreads::Values RowThreads::forEachPosition(
     const RowLayout &layout, ValueRange inits,
     function_ref<Values(RowPosition &, ValueRange)> body) {
   int64_t chunks = geometry.getNumChunks(layout);
-  if (geometry.onChip || chunks == 1) {
+  if (geometry.isUnrolled() || chunks == 1) {
     Values carried(inits);
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
       carried = body(getPosition(layout, chunk), carried);

@@ -20,8 +20,9 @@ static constexpr int64_t kBaseRegisters = 64;
 static int64_t countRegisters(const RowGeometry &rows) {
   const RowLayout &widest = rows.getWidest();
   int64_t count = int64_t(rows.getWideRows().size()) + rows.getNumWideResults();
-  int64_t chunks = rows.onChip ? rows.getNumChunks(widest) : 1;
-  int64_t held = rows.heldBytes / 2 / rows.getBlock()[0];
+  int64_t chunks = rows.isUnrolled() ? rows.getNumChunks(widest) : 1;
+  int64_t held =
+      rows.isUnrolled() ? rows.heldBytes / 2 / rows.getBlock()[0] : 0;
   int64_t own = std::max<int64_t>(count * chunks * widest.width - held, 0);
   int64_t sums = llvm::divideCeil(rows.getNumSumElements(), rows.threadsPerRow);
   return kBaseRegisters + own + sums;
@@ -66,14 +67,14 @@ private:
 
 void RowCandidates::add(int64_t threads, int64_t rowsPerBlock, int64_t segments,
                         int64_t passes) {
-  for (int64_t keep : {1, 0}) {
+  for (int64_t keep : {1, 2, 0}) {
     int64_t values[] = {threads,  rowsPerBlock, rows.getWidest().width,
                         segments, passes,       keep};
     auto schedule = ScheduleAttr::get(context, ScheduleFamily::Rows, values);
     RowGeometry cut = rows;
     // What needs more registers than a thread can have is spilled.
     if (cut.follow(schedule).empty() &&
-        (keep == 0 || countRegisters(cut) <= kMaxRegisters))
+        (keep != 1 || countRegisters(cut) <= kMaxRegisters))
       schedules.insert(schedule);
   }
 }
@@ -169,7 +170,7 @@ static bool carriesOver(RowProgram &program) {
 /// True when rows are read once, by blocks that fit.
 static bool keepsRows(ScheduleAttr schedule, const RowGeometry &rows,
                       RowProgram &program, const GPUTarget &target) {
-  return schedule.get("keep") == 1 &&
+  return schedule.get("keep") != 0 &&
          RowGeometry(rows).follow(schedule).empty() &&
          std::isfinite(estimateRows(schedule, rows, program, target));
 }
@@ -181,7 +182,7 @@ bool nag::fitsRegisters(ScheduleAttr schedule, RowGeometry rows,
 }
 
 /// Rows that can be kept are not read again; then, registers that can be had
-/// are not spilled.
+/// are not spilled; then, what is made of rows is made once.
 SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
                                                 RowProgram &program,
                                                 const GPUTarget &target,
@@ -199,6 +200,8 @@ SmallVector<ScheduleAttr> nag::listRowSchedules(const RowGeometry &rows,
   keepThose(schedules, [&](ScheduleAttr schedule) {
     return fitsRegisters(schedule, rows, target);
   });
+  keepThose(schedules,
+            [](ScheduleAttr schedule) { return schedule.get("keep") != 2; });
   return schedules;
 }
 
@@ -327,8 +330,11 @@ static BlockWork describePass(const RowGeometry &rows,
   double warps = double(rows.getBlock()[0]) / kWarpSize;
   double lanes = std::log2(double(std::min(rows.threadsPerRow, kWarpSize)));
   double rowWarps = double(llvm::divideCeil(rows.threadsPerRow, kWarpSize));
-  // Rows that are not kept are read for every level of sums, and for results.
-  double reads = rows.onChip ? 1 : counts.levels + 1;
+  // For every level of sums, and for results, rows that are not kept are read,
+  // and what registers do not keep is computed.
+  double uses = counts.levels + 1;
+  double reads = rows.home == RowGeometry::Home::Memory ? uses : 1;
+  double rounds = rows.isUnrolled() ? 1 : uses;
   BlockWork work;
   work.globalBytes = double(rows.rowsPerBlock) / double(rows.segments) * reads *
                      counts.rowBytes;
@@ -339,13 +345,14 @@ static BlockWork describePass(const RowGeometry &rows,
   double perReduction = lanes * kLaneInstructions;
   if (rowWarps > 1)
     perReduction += rowWarps;
-  double perWarp = kRowInstructions + countElementInstructions(rows, counts) +
+  double perWarp = kRowInstructions +
+                   rounds * countElementInstructions(rows, counts) +
                    counts.reductions * perReduction;
   work.instructions = warps * perWarp;
   double reduction = lanes * kLaneCycles;
   if (rowWarps > 1)
     reduction += kWarpCycles + 2 * rowWarps;
-  work.waitCycles = kMemoryLatency * (rows.onChip ? 1 : reads * chunks) +
+  work.waitCycles = kMemoryLatency * (rows.isUnrolled() ? 1 : reads * chunks) +
                     counts.levels * reduction + perWarp * kIssueCycles;
   return work;
 }

@@ -131,7 +131,7 @@ void RowThreads::hoist() {
 
 void RowThreads::hoistElements(linalg::GenericOp op) {
   RowLayout layout = getIterationLayout(op);
-  if (layout.period > 0 || !geometry.onChip ||
+  if (layout.period > 0 || !geometry.isUnrolled() ||
       geometry.getNumChunks(layout) * layout.width > kHoistedElements)
     return;
   for (OpOperand *operand : op.getDpsInputOperands()) {
@@ -223,7 +223,7 @@ RowThreads::Values RowThreads::emitRow(Value rowIndex, ValueRange sums) {
   return emitResults(sums);
 }
 
-/// Loads the rows that fit into registers, before anything waits for other
+/// Loads the rows that stay on the chip, before anything waits for other
 /// threads.
 void RowThreads::loadRows() {
   for (const RowArgument &argument : program.getArguments()) {
@@ -238,7 +238,7 @@ void RowThreads::loadRows() {
     bool isHeld = llvm::any_of(geometry.held, [&](const auto &entry) {
       return entry.argument == argument.value;
     });
-    if (!geometry.onChip || !(isReadWhole || isHeld))
+    if (!isHeld && !(geometry.isUnrolled() && isReadWhole))
       continue;
     forEachPosition(layout, {}, [&](RowPosition &position, ValueRange) {
       if (findHeld(argument.value, position))

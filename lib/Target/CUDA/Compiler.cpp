@@ -120,7 +120,8 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
   // element or on the heads that lanes hold together, and only what others read
   // goes to memory.
   plan.laneColumns = 32;
-  plan.recomputeRows = true;
+  if (const GPUChip *chip = lookupGPUChip(options.kernels.chip))
+    plan.sharedBytes = GPUTarget{chip}.getSharedRowBytes();
   plan.keepProducts = false;
   plan.gatherRows = true;
   plan.prologues = true;

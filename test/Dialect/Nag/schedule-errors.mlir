@@ -61,8 +61,8 @@ func.func private @S4_split() attributes {nag.schedule = #nag.schedule<gemm, til
 
 // -----
 
-// expected-error@+1 {{expected integers from 0 to 1 in 'keep', but got 2}}
-func.func private @S4_keep() attributes {nag.schedule = #nag.schedule<rows, threads = 32, rows = 1, width = 8, keep = 2>}
+// expected-error@+1 {{expected integers from 0 to 2 in 'keep', but got 3}}
+func.func private @S4_keep() attributes {nag.schedule = #nag.schedule<rows, threads = 32, rows = 1, width = 8, keep = 3>}
 
 // -----
 

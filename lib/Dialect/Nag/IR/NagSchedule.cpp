@@ -44,7 +44,7 @@ static constexpr ScheduleField kRowsFields[] = {
     {"width", 1, 1, 32, /*isPowerOf2=*/true},
     {"segments", 1, 1, 1 << 20, /*isPowerOf2=*/false, /*isOptional=*/true},
     {"passes", 1, 1, 1 << 30, /*isPowerOf2=*/false, /*isOptional=*/true},
-    {"keep", 1, 0, 1, /*isPowerOf2=*/false, /*isOptional=*/true}};
+    {"keep", 1, 0, 2, /*isPowerOf2=*/false, /*isOptional=*/true}};
 
 namespace {
 struct FamilyInfo {

@@ -215,9 +215,9 @@ struct FusePass : nag::impl::NagFuseBase<FusePass> {
     // Where products keep their results, they run chunk by chunk, and sums over
     // other rows have other chunks.
     bool joinSums = joinProducts && multiTensor && !keepProducts;
-    FusionOptions options{joinProducts, joinSums,    keepProducts,  gatherRows,
-                          epilogues,    multiTensor, recomputeRows, remarks,
-                          tileColumns,  laneColumns, launchBytes,   chipBytes};
+    FusionOptions options{joinProducts, joinSums,    keepProducts, gatherRows,
+                          epilogues,    multiTensor, remarks,      tileColumns,
+                          laneColumns,  launchBytes, chipBytes,    sharedBytes};
     fuseKernels(graph, options);
     DenseMap<Value, Value> replaced;
     OpBuilder builder(block.getTerminator());

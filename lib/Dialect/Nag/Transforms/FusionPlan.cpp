@@ -258,11 +258,9 @@ StringRef FusionPlan::getObstacle(unsigned a, unsigned b) const {
   if (!obstacle.empty() || hasProducts(a) || hasProducts(b))
     return obstacle;
   KernelCost cost = getCost(graph, {a, b});
-  int64_t chipBytes =
-      cost.readBytes +
-      (options.recomputeRows ? cost.longestMadeBytes : cost.madeBytes);
-  return chipBytes > options.chipBytes ? "their rows do not fit on the chip"
-                                       : "";
+  bool fits = cost.readBytes + cost.madeBytes <= options.chipBytes ||
+              cost.storedBytes <= options.sharedBytes;
+  return fits ? "" : "their rows do not fit on the chip";
 }
 
 //===----------------------------------------------------------------------===//

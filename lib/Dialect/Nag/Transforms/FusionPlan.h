@@ -15,12 +15,12 @@ struct FusionOptions {
   bool gatherRows;
   bool epilogues;
   bool multiTensor;
-  bool recomputeRows;
   bool remarks;
   int64_t tileColumns;
   int64_t laneColumns;
   int64_t launchBytes;
   int64_t chipBytes;
+  int64_t sharedBytes;
 };
 
 /// Merges groups of `graph` as the cost model finds it cheaper.

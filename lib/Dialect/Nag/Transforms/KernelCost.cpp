@@ -6,12 +6,11 @@
 using namespace mlir;
 using namespace nag;
 
-/// Bytes of one row of `value` in the compute type.
-static int64_t getRowBytes(Value value) {
+/// Bytes of one row of `value` with elements of type `element`.
+static int64_t getRowBytes(Value value, Type element) {
   auto type = cast<RankedTensorType>(value.getType());
   int64_t width = type.getRank() == 0 ? 1 : type.getShape().back();
-  return width * getTypeBytes(RankedTensorType::get(
-                     {}, getComputeType(type.getElementType())));
+  return width * getTypeBytes(RankedTensorType::get({}, element));
 }
 
 KernelCost nag::getCost(const KernelGraph &graph, ArrayRef<unsigned> ids) {
@@ -33,13 +32,14 @@ KernelCost nag::getCost(const KernelGraph &graph, ArrayRef<unsigned> ids) {
       cost.bytes += getTypeBytes(value.getType());
     if (role != RowRole::Row)
       continue;
-    int64_t rowBytes = getRowBytes(value);
-    if (!writes.count(value)) {
-      cost.readBytes += rowBytes;
+    Type element = getElementTypeOrSelf(value.getType());
+    int64_t bytes = getRowBytes(value, getComputeType(element));
+    if (writes.count(value)) {
+      cost.madeBytes += bytes;
       continue;
     }
-    cost.madeBytes += rowBytes;
-    cost.longestMadeBytes = std::max(cost.longestMadeBytes, rowBytes);
+    cost.readBytes += bytes;
+    cost.storedBytes += getRowBytes(value, element);
   }
   for (auto &[value, role] : writes)
     if (graph.isReadOutside(value, ids))

@@ -13,8 +13,10 @@ struct KernelCost {
   /// Floating-point operations (CostOpInterface).
   int64_t flops = 0;
   /// Bytes of one row that stand on chip, in the compute type: rows from
-  /// memory, rows that one op makes for another, and the longest of these.
-  int64_t readBytes = 0, madeBytes = 0, longestMadeBytes = 0;
+  /// memory, and rows that one op makes for another.
+  int64_t readBytes = 0, madeBytes = 0;
+  /// The rows from memory as they stand there.
+  int64_t storedBytes = 0;
   int64_t launches = 0;
 };
 

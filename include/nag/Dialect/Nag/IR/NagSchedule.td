@@ -33,14 +33,14 @@ def Nag_ScheduleAttr : AttrDef<Nag_Dialect, "Schedule"> {
     | | `width` | elements of a row that a thread reads at once, at most |
     | | `segments` | blocks that share a row, of ops that work element by element |
     | | `passes` | rows that the same threads work on, one after the other |
-    | | `keep` | 1: what a row's sums and results both read stays on the chip; 0: it is read again |
+    | | `keep` | what a row's sums and results both read: 1: stays on the chip, in registers as far as they hold it; 2: stays in shared memory, and what ops make of it is computed for each of its readers; 0: is read again |
     | `row_parts` | `threads` | the block's threads, of a launch of several sets of rows, each with blocks of its own; they share them as the model of `rows` chooses |
 
     Constraints that hold for any kernel:
     - (S1) the family is one of these, and has these fields; `split_k`, `segments`, `passes` and `keep` are 1 where they do not stand;
     - (S2) the sizes of `tile`, `key_tile` and `query_tile` are powers of two up to 256, `warps` powers of two up to 32;
     - (S3) a block has at most 32 warps, and each warp a part of the tile;
-    - (S4) `stages` are 2 to 16, `split_k` 1 to 65535, `keep` 0 or 1;
+    - (S4) `stages` are 2 to 16, `split_k` 1 to 65535, `keep` 0 to 2;
     - (S5) `threads` of `rows` are a power of two up to 32 or a multiple of 32 up to 1024; several rows lie in a block only where each has up to 32
       threads; `threads` x `rows` is at most 1024, `width` a power of two up to 32;
     - (S6) `threads` of `row_parts` are a multiple of 32 up to 1024, those of `embedding_vjp` a power of two from 32 to 1024; `sort` is 0 or 1.

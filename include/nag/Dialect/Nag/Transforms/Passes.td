@@ -168,7 +168,9 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     their own. Reshapes, contiguous slices and constants stay outside: they cost nothing.
 
     What joins is what a cost model finds cheaper: bytes of memory traffic saved against `launch-bytes` per launch saved, as
-    long as the rows that a kernel holds on chip take no more than `chip-bytes`. It reads what the ops' interfaces say. With `remarks`,
+    long as the rows that a kernel holds on chip, those that it reads and those that one op makes for another, take no more than `chip-bytes`
+    in their compute types, or those that it reads no more than `shared-bytes` in the types of memory, where it can compute the others for each
+    of their uses. It reads what the ops' interfaces say. With `remarks`,
     it says what joined, what did not, and why.
 
     Products (RowProductOpInterface: nag.linear, nag.weight_grad) join as far as a target's emitter takes it:
@@ -220,7 +222,7 @@ def NagFuse : Pass<"nag-fuse", "::mlir::func::FuncOp"> {
     Option<"laneColumns", "lane-columns", "int64_t", "0", "Columns that lanes hold together, or powers of two from half as many on; 0: any">,
     Option<"launchBytes", "launch-bytes", "int64_t", "65536", "Memory traffic that costs as much as a launch">,
     Option<"chipBytes", "chip-bytes", "int64_t", "262144", "Bytes of rows that a kernel may hold on chip">,
-    Option<"recomputeRows", "recompute-rows", "bool", "false", "Of rows that ops make for others one at a time is on chip: they are computed anew">
+    Option<"sharedBytes", "shared-bytes", "int64_t", "0", "Bytes of the rows that a kernel may read where ops that make rows of them do so for every use">
   ];
 }
 
