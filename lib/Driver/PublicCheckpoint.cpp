@@ -292,6 +292,11 @@ llvm::Error nag::driver::exportWeights(const ExportOptions &options,
   auto file = SafetensorsFile::open(*path);
   if (!file)
     return file.takeError();
+  for (llvm::StringRef name : {output, configOutput})
+    if (llvm::sys::fs::equivalent(*path, name))
+      return makeError("{0}: expected another file to write than the "
+                       "checkpoint itself, whose moments would be lost",
+                       name);
   if (!file->lookup("transformer.wte.weight"))
     return makeError("{0}: tensor 'transformer.wte.weight': expected a model's "
                      "weights, but the file has no such tensor",

@@ -74,6 +74,7 @@ AtomicFile &AtomicFile::operator=(AtomicFile &&other) noexcept {
   std::swap(descriptor, other.descriptor);
   std::swap(path, other.path);
   std::swap(temporary, other.temporary);
+  std::swap(isInPlace, other.isInPlace);
   return *this;
 }
 
@@ -81,12 +82,25 @@ AtomicFile::~AtomicFile() {
   if (descriptor < 0)
     return;
   ::close(descriptor);
-  ::unlink(temporary.c_str());
+  if (!isInPlace)
+    ::unlink(temporary.c_str());
 }
 
 llvm::Expected<AtomicFile> AtomicFile::create(llvm::StringRef path) {
   AtomicFile file;
   file.path = path.str();
+  struct stat status;
+  bool exists = ::stat(file.path.c_str(), &status) == 0;
+  if (exists && S_ISDIR(status.st_mode))
+    return makeSystemError(path, "cannot write", EISDIR);
+  // A rename would take a device or a pipe away.
+  file.isInPlace = exists && !S_ISREG(status.st_mode);
+  if (file.isInPlace) {
+    file.descriptor = ::open(file.path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file.descriptor < 0)
+      return makeSystemError(path, "cannot open for writing", errno);
+    return file;
+  }
   file.temporary =
       llvm::formatv("{0}.{1}{2}", path, ::getpid(), temporarySuffix).str();
   file.descriptor = ::open(file.temporary.c_str(),
@@ -117,6 +131,11 @@ static llvm::Error syncFolder(llvm::StringRef path) {
 }
 
 llvm::Error AtomicFile::commit() {
+  if (isInPlace) {
+    if (::close(std::exchange(descriptor, -1)) != 0)
+      return makeSystemError(path, "cannot write", errno);
+    return llvm::Error::success();
+  }
   if (::fsync(descriptor) != 0)
     return makeSystemError(path, "cannot write", errno);
   int closed = ::close(std::exchange(descriptor, -1)), number = errno;

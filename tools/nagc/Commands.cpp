@@ -3,8 +3,6 @@
 
 #include "nag/Runtime/Files.h"
 
-#include "llvm/Support/FileSystem.h"
-
 using namespace llvm;
 using namespace nag;
 
@@ -21,13 +19,7 @@ static Error writeStandardOutput(StringRef text) {
   return Error::success();
 }
 
-/// A device or a pipe stays what it is; it must not be renamed over.
-static Error writeSpecialFile(StringRef path, StringRef text) {
-  auto file = runtime::AppendFile::open(path, /*keepBytes=*/0);
-  return file ? file->append(text) : file.takeError();
-}
-
-static Error writeRegularFile(StringRef path, StringRef text) {
+static Error writeNamedFile(StringRef path, StringRef text) {
   Expected<runtime::AtomicFile> file = runtime::AtomicFile::create(path);
   if (!file)
     return file.takeError();
@@ -43,7 +35,5 @@ Error nag::tool::writeFile(StringRef path,
   write(os);
   if (path == "-")
     return writeStandardOutput(text);
-  if (sys::fs::exists(path) && !sys::fs::is_regular_file(path))
-    return writeSpecialFile(path, text);
-  return writeRegularFile(path, text);
+  return writeNamedFile(path, text);
 }

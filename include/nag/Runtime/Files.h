@@ -33,7 +33,8 @@ private:
 
 /// Writes a file under a temporary name beside its own and gives it its name
 /// in commit(), after its data is on disk. Without commit() nothing remains
-/// and an earlier file of that name is untouched.
+/// and an earlier file of that name is untouched. Devices and pipes are written
+/// to as they are: a rename would put a file in their place.
 class AtomicFile {
 public:
   AtomicFile(AtomicFile &&other) noexcept { *this = std::move(other); }
@@ -58,6 +59,7 @@ private:
 
   int descriptor = -1;
   std::string path, temporary;
+  bool isInPlace = false;
 };
 
 /// Appends lines; each line reaches the file in one write.

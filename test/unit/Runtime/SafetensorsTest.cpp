@@ -3,7 +3,10 @@
 #include "TestUtilities.h"
 #include "llvm/Support/Endian.h"
 #include <csignal>
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 using namespace nag::runtime;
 
@@ -155,6 +158,24 @@ TEST_F(SafetensorsTest, FailedWritesLeaveTheEarlierFile) {
 TEST_F(SafetensorsTest, UnwritableFolder) {
   EXPECT_EQ(getText(writeSafetensors(getPath("no/a"), makeSources(), {})),
             getPath("no/a") + ": cannot create: No such file or directory");
+}
+
+TEST_F(SafetensorsTest, PipesAndFoldersStayWhatTheyAre) {
+  std::string pipe = getPath("pipe"), folder = getPath("folder");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  EXPECT_EQ(getText(writeSafetensors(pipe, makeSources(), {})), "");
+  char length[8];
+  EXPECT_EQ(::read(reader, length, sizeof length), 8);
+  ::close(reader);
+  struct stat status;
+  ASSERT_EQ(::stat(pipe.c_str(), &status), 0);
+  EXPECT_TRUE(S_ISFIFO(status.st_mode));
+
+  ASSERT_EQ(::mkdir(folder.c_str(), 0700), 0);
+  EXPECT_EQ(getText(writeSafetensors(folder, makeSources(), {})),
+            folder + ": cannot write: Is a directory");
+  EXPECT_EQ(listFolder("."), (std::vector<std::string>{"folder", "pipe"}));
 }
 
 TEST_F(SafetensorsTest, KillBetweenWriteAndRename) {
