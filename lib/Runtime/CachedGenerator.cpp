@@ -115,6 +115,15 @@ llvm::Error CachedGenerator::readLogits(const NamedBuffers &buffers,
 
 llvm::Error
 CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
+  if (int64_t(prefixes.size()) > batch)
+    return makeError("sequences: expected at most {0}, the program's batch, "
+                     "but got {1}",
+                     batch, prefixes.size());
+  for (auto [b, prefix] : llvm::enumerate(prefixes))
+    for (int32_t token : prefix)
+      if (llvm::Error failure = checkToken(b, token))
+        return failure;
+  isStarted = true;
   std::vector<int32_t> tokens(batch * prompt, 0);
   positions.assign(batch, 0);
   for (auto [b, prefix] : llvm::enumerate(prefixes)) {
@@ -144,12 +153,26 @@ CachedGenerator::start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> prefixes) {
   return llvm::Error::success();
 }
 
+/// The program would read memory that is not its own.
+llvm::Error CachedGenerator::checkToken(size_t sequence, int32_t token) const {
+  if (token >= 0 && token < vocabulary)
+    return llvm::Error::success();
+  return makeError("sequence {0}: expected a token below the vocabulary of "
+                   "{1}, but got {2}",
+                   sequence, vocabulary, token);
+}
+
 llvm::Error CachedGenerator::append(llvm::ArrayRef<int32_t> tokens) {
+  if (!isStarted)
+    return makeError("append: expected start before it, which makes the table "
+                     "of positions");
   std::vector<int32_t> ids(batch, 0), places(batch, 0);
   std::vector<int64_t> read(batch, -1);
   for (int64_t b = 0; b < batch; ++b) {
-    if (tokens[b] < 0)
+    if (tokens[b] == -1)
       continue;
+    if (llvm::Error failure = checkToken(b, tokens[b]))
+      return failure;
     if (positions[b] >= capacity)
       return makeError("sequence {0}: expected at most {1} tokens, the "
                        "capacity, but got one more",
@@ -274,11 +297,13 @@ llvm::Expected<bool> CachedGenerator::step(const Emit &emit) {
     if (!isReady(b))
       continue;
     Sequence &sequence = sequences[b];
-    int32_t token = sequence.sampler.sample(logits[b], sequence.drawn++);
-    sequence.history.push_back(token);
-    bool goesOn = emit(b, token);
+    auto token = sequence.sampler.sample(logits[b], sequence.drawn++);
+    if (!token)
+      return token.takeError();
+    sequence.history.push_back(*token);
+    bool goesOn = emit(b, *token);
     sequence.isDone =
-        !goesOn || token == chosen.stopToken || sequence.drawn == chosen.count;
+        !goesOn || *token == chosen.stopToken || sequence.drawn == chosen.count;
   }
   return true;
 }

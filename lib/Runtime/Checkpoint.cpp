@@ -6,6 +6,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include <cmath>
 
 using namespace nag::runtime;
 namespace fs = llvm::sys::fs;
@@ -194,8 +195,13 @@ nag::runtime::readTrainingState(const SafetensorsFile &file) {
   if (llvm::Error failure =
           readInteger(file, "data_fingerprint", state.dataFingerprint))
     return failure;
+  // Checkpoints of earlier versions have none.
   if (const std::string *flops = file.metadata("executed_flops"))
-    llvm::StringRef(*flops).getAsDouble(state.executedFlops);
+    if (llvm::StringRef(*flops).getAsDouble(state.executedFlops) ||
+        !std::isfinite(state.executedFlops) || state.executedFlops < 0)
+      return makeError("{0}: field 'executed_flops': expected a finite number "
+                       "of at least 0, but got '{1}'",
+                       file.path(), *flops);
   return state;
 }
 

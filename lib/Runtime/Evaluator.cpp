@@ -60,6 +60,9 @@ Evaluator::run(const Dataset &dataset, const EvaluatorOptions &options) const {
     if (options.afterBatch)
       if (llvm::Error failure = options.afterBatch())
         return failure;
+    if (!std::isfinite(*loss))
+      return makeError("validation: expected a finite loss, but got {0}",
+                       formatNumber(*loss));
     sum += *loss * double(counted);
     result.tokens += counted;
   }

@@ -42,14 +42,19 @@ static std::vector<int32_t> rankTokens(llvm::ArrayRef<double> logits,
   return order;
 }
 
-int32_t Sampler::sample(llvm::ArrayRef<double> logits, int64_t index) const {
+llvm::Expected<int32_t> Sampler::sample(llvm::ArrayRef<double> logits,
+                                        int64_t index) const {
   size_t count = options.temperature == 0 ? 1
                  : options.topK == 0
                      ? logits.size()
                      : std::min<size_t>(options.topK, logits.size());
   std::vector<int32_t> order = rankTokens(logits, count);
   double largest = logits[order.front()];
-  if (count == 1 || !std::isfinite(largest))
+  if (!std::isfinite(largest))
+    return makeError("token {0}: expected a finite logit, but got {1} and no "
+                     "other",
+                     index, formatNumber(largest));
+  if (count == 1)
     return order.front();
   std::vector<double> cumulative;
   double sum = 0;
@@ -158,9 +163,11 @@ llvm::Error Generator::generate(llvm::ArrayRef<int32_t> prompt, int64_t count,
   for (int64_t i = 0; i < count; ++i) {
     if (llvm::Error failure = computeLogits(history))
       return failure;
-    int32_t token = sampler.sample(logits, i);
-    history.push_back(token);
-    if (!emit(token))
+    llvm::Expected<int32_t> token = sampler.sample(logits, i);
+    if (!token)
+      return token.takeError();
+    history.push_back(*token);
+    if (!emit(*token))
       break;
   }
   return llvm::Error::success();

@@ -195,6 +195,8 @@ SPOILED_FOR_RESUME = {
     "step": (set_field("step", "-4"), "field 'step': expected an integer of at least 0, but got '-4'"),
     "seed": (set_field("seed", "9"), "field 'seed': expected 0, but got 9"),
     "data": (set_field("data_fingerprint", "9"), "field 'data_fingerprint': expected"),
+    "executed": (set_field("executed_flops", "-1"), "field 'executed_flops': expected a finite number of at least 0, but got '-1'"),
+    "executed words": (set_field("executed_flops", "many"), "field 'executed_flops': expected a finite number"),
 }
 
 
@@ -217,6 +219,27 @@ def test_evaluation_of_a_spoiled_checkpoint(copy, how, named):
     path = spoil(copy, how)
     result = nagc("eval", copy / "model.mlir", "--checkpoint", path, "--data", TEXT)
     assert_one_line(result, f"nagc eval: error: {path}: ", named)
+
+
+def test_weights_that_are_no_numbers(copy):
+    path = spoil(copy, lambda data: data[:8 + struct.unpack("<Q", data[:8])[0]] + b"\xff" * len(header_of(data)[1]))
+    model = copy / "model.mlir"
+    for option in ([], ["--json"], ["--mod-rate", 0.5]):
+        result = nagc("eval", model, "--checkpoint", path, "--data", TEXT, "--batches", 1, *option)
+        assert_one_line(result, "nagc eval: error: validation: expected a finite loss, but got ")
+        assert not result.stdout
+    for option in ([], ["--recompute"]):
+        result = nagc("generate", model, "--checkpoint", path, "--prompt", "a", "--tokens", 2, *option)
+        assert_one_line(result, "nagc generate: error: token 0: expected a finite logit, but got ")
+
+
+def test_export_onto_the_checkpoint_itself(copy):
+    path, = (copy / "run").glob("*.safetensors")
+    before = checkpoints(copy / "run")
+    for options in (["-o", path], ["-o", copy / "public.safetensors", "--config-out", path]):
+        result = nagc("export", copy / "run", *options)
+        assert_one_line(result, f"nagc export: error: {path}: expected another file to write than the checkpoint itself")
+    assert checkpoints(copy / "run") == before and not (copy / "public.safetensors").exists()
 
 
 def test_generation_from_a_spoiled_checkpoint(copy):
@@ -292,6 +315,9 @@ def test_full_disk(trained, tmp_path):
 def test_full_device_for_outputs(trained):
     assert_one_line(train(trained, "--steps", 2, "--log", "/dev/full"), "error: /dev/full: cannot write: No space left")
     assert_one_line(nagc("model", "-o", "/dev/full"), "nagc model: error: /dev/full: cannot write: No space left")
+    for options in (["-o", "/dev/full"], ["-o", "/dev/null", "--config-out", "/dev/full"]):
+        result = nagc("export", trained / "run", *options)
+        assert_one_line(result, "nagc export: error: /dev/full: cannot write: No space left")
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode), "a device must not become a file"
     for arguments in (["model"], ["flops", trained / "model.mlir"]):
         with open("/dev/full", "w") as full:

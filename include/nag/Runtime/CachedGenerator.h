@@ -74,13 +74,14 @@ public:
   // What they are made of, for callers that choose tokens by themselves.
 
   /// Reads the first tokens of every sequence, as many as "prefill" takes, and
-  /// forgets what was before. Sequences left out are idle.
+  /// forgets what was before. Sequences left out are idle. Fails on more than B
+  /// sequences and on tokens that are not below the vocabulary, as append does.
   llvm::Error start(llvm::ArrayRef<llvm::ArrayRef<int32_t>> sequences);
   /// Tokens of a sequence that were read.
   int64_t getPosition(size_t sequence) const { return positions[sequence]; }
-  /// Reads one more token of every sequence; negative: the sequence is idle.
-  /// Fails when a sequence would exceed the capacity, or when the tokens that
-  /// it has read left more keys and values than there is room for.
+  /// Reads one more token of every sequence; -1: the sequence is idle. Fails
+  /// before start, when a sequence would exceed the capacity, or when the
+  /// tokens that it has read left more keys and values than there is room for.
   llvm::Error append(llvm::ArrayRef<int32_t> tokens);
   /// The logits behind the last token read of a sequence.
   llvm::ArrayRef<double> getLogits(size_t sequence) const {
@@ -108,6 +109,7 @@ private:
   llvm::Error readLogits(const NamedBuffers &buffers, size_t sequence,
                          int64_t row);
   llvm::Error checkPrompts(llvm::ArrayRef<Tokens> prompts) const;
+  llvm::Error checkToken(size_t sequence, int32_t token) const;
   llvm::Error restart();
   bool shortenFullSequences();
   llvm::Error feed();
@@ -122,6 +124,8 @@ private:
   int64_t batch = 0, prompt = 0, capacity = 0;
   int64_t vocabulary = 0;
   bool hasTable = false;
+  /// Whether the buffers hold a table of positions and a cache.
+  bool isStarted = false;
   std::vector<int64_t> positions;
   std::vector<std::vector<double>> logits;
   std::vector<char> staging;

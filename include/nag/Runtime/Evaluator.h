@@ -28,6 +28,7 @@ public:
                                           const ParameterBuffers &weights,
                                           NamedBuffers &buffers);
 
+  /// Fails on a loss that is not finite.
   llvm::Expected<Evaluation> run(const Dataset &dataset,
                                  const EvaluatorOptions &options) const;
 

@@ -31,8 +31,9 @@ public:
       : options(chosen), random(chosen.seed, "sample") {}
 
   /// The token drawn at position `index`. `logits` holds at least one value;
-  /// ones that are not finite are never drawn unless there are no others.
-  int32_t sample(llvm::ArrayRef<double> logits, int64_t index) const;
+  /// ones that are not finite are never drawn. Fails where there are no others.
+  llvm::Expected<int32_t> sample(llvm::ArrayRef<double> logits,
+                                 int64_t index) const;
 
 private:
   SamplerOptions options;

@@ -21,18 +21,26 @@ SamplerOptions makeOptions(double temperature, int64_t topK,
 
 TEST(Sampler, GreedyTakesTheFirstLargest) {
   Sampler sampler(makeOptions(0, 0));
-  EXPECT_EQ(sampler.sample({1, 3, 2, 3}, 0), 1);
-  EXPECT_EQ(sampler.sample({1}, 5), 0);
+  EXPECT_EQ(take(sampler.sample({1, 3, 2, 3}, 0)), 1);
+  EXPECT_EQ(take(sampler.sample({1}, 5)), 0);
   double nan = NAN, infinity = std::numeric_limits<double>::infinity();
-  EXPECT_EQ(sampler.sample({nan, infinity, -5, -infinity}, 0), 2);
-  EXPECT_EQ(sampler.sample({nan, nan}, 0), 0);
+  EXPECT_EQ(take(sampler.sample({nan, infinity, -5, -infinity}, 0)), 2);
+}
+
+TEST(Sampler, RefusesLogitsOfWhichNoneIsFinite) {
+  for (double temperature : {0.0, 1.0}) {
+    Sampler sampler(makeOptions(temperature, 0));
+    EXPECT_EQ(getText(sampler.sample({NAN, INFINITY}, 3).takeError()),
+              "token 3: expected a finite logit, but got nan and no other");
+  }
 }
 
 TEST(Sampler, FollowsTheSoftmax) {
   Sampler sampler(makeOptions(2, 0));
   std::array<int, 3> counts = {};
   for (int64_t i = 0; i < 40000; ++i)
-    ++counts.at(sampler.sample({0, 2 * std::log(2.0), 2 * std::log(5.0)}, i));
+    ++counts.at(
+        take(sampler.sample({0, 2 * std::log(2.0), 2 * std::log(5.0)}, i)));
   EXPECT_NEAR(counts[0], 5000, 250);
   EXPECT_NEAR(counts[1], 10000, 350);
   EXPECT_NEAR(counts[2], 25000, 400);
@@ -42,11 +50,11 @@ TEST(Sampler, TopKDrawsFromTheLargest) {
   Sampler sampler(makeOptions(1, 2));
   std::array<int, 4> counts = {};
   for (int64_t i = 0; i < 1000; ++i)
-    ++counts.at(sampler.sample({1, 1, 2, 0}, i));
+    ++counts.at(take(sampler.sample({1, 1, 2, 0}, i)));
   EXPECT_EQ(counts[1] + counts[3], 0);
   EXPECT_GT(counts[0], 200);
   EXPECT_GT(counts[2], 600);
-  EXPECT_EQ(Sampler(makeOptions(1, 99)).sample({-1e30, 5}, 0), 1);
+  EXPECT_EQ(take(Sampler(makeOptions(1, 99)).sample({-1e30, 5}, 0)), 1);
 }
 
 TEST(Sampler, ChecksOptions) {
