@@ -62,7 +62,7 @@ createCPU(mlir::ModuleOp module, const ProgramOptions &options) {
     compile.training.function = options.differentiate;
   compile.training.recompute = options.recompute;
   compile.training.fuseHead = compile.pipeline.fuse = options.target.fuse;
-  compile.threads = options.target.threads;
+  compile.threads = int(options.target.threads);
   return cpu::createProgram(module, compile);
 }
 

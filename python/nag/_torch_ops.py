@@ -59,7 +59,7 @@ _MODULATE = """
       : ({rows}, {matrix}, {vector}, {vector}, {scalar}, {scalar}) -> {lane}"""
 _ROTATE = """
   %x = nag.make_stream %direction, %log_norm : {stream}
-  %y = nag.rotate %x, %branch, %gate {{eps = {option!r} : f64}} : ({stream}, {rows}, {lane}) -> {stream}
+  %y = nag.rotate %x, %branch, %gate {{eps = {option} : f64}} : ({stream}, {rows}, {lane}) -> {stream}
   %r = nag.direction %y : {stream}
   %s = nag.log_norm %y : {stream}"""
 _TAKE = """
@@ -68,13 +68,13 @@ _ROTATE_PART = _TAKE + """
   %norms, %other_norms = nag.take %log_norm, %indices, %offsets : ({lane}, {list}, {ends}) -> ({part_lane}, {lane})
   %gates, %other_gates = nag.take %gate, %indices, %offsets : ({lane}, {list}, {ends}) -> ({part_lane}, {lane})
   %x = nag.make_stream %rows, %norms : {part_stream}
-  %y = nag.rotate %x, %branch, %gates {{eps = {option!r} : f64}} : ({part_stream}, {part}, {part_lane}) -> {part_stream}
+  %y = nag.rotate %x, %branch, %gates {{eps = {option} : f64}} : ({part_stream}, {part}, {part_lane}) -> {part_stream}
   %turned = nag.direction %y : {part_stream}
   %turned_norms = nag.log_norm %y : {part_stream}
   %r = nag.put %turned, %rest, %indices, %offsets : ({part}, {rows}, {list}, {ends}) -> {rows}
   %s = nag.put %turned_norms, %other_norms, %indices, %offsets : ({part_lane}, {lane}, {list}, {ends}) -> {lane}"""
 _ROUTE = """
-  %indices, %offsets = nag.route %gate {{routing = #nag.routing<capacity, rate = {option!r}>}} : ({lane}) -> ({list}, {ends})"""
+  %indices, %offsets = nag.route %gate {{routing = #nag.routing<capacity, rate = {option}>}} : ({lane}) -> ({list}, {ends})"""
 _ROUTE_ABOVE = """
   %indices, %offsets = nag.route %gate dial %threshold {{routing = #nag.routing<threshold>}}
       : ({lane}, {scalar}) -> ({list}, {ends})"""
@@ -104,7 +104,8 @@ def text(op: Op, sizes: Sizes, element: str, option: float) -> str:
     returned = ", ".join(f'{types[kind]} {{nag.name = "out:{name}"}}' for name, kind in op.results.items())
     values = ", ".join(f"%{name}" for name in op.results)
     kinds = ", ".join(types[kind] for kind in op.results.values())
-    return (f"func.func @f({signature}) -> ({returned}) {{{op.body.format(option=option, **types)}\n"
+    body = op.body.format(option=format(option, ".16e"), **types)  # MLIR's numbers have a point, Python's 1e-05 has none
+    return (f"func.func @f({signature}) -> ({returned}) {{{body}\n"
             f"  return {values} : {kinds}\n}}\n")
 
 
@@ -143,6 +144,8 @@ class Call:
     def check(self) -> None:
         """Says in one line what does not fit the first tensor."""
         name, place, dtype = next(iter(self.op.inputs)), self.first.device, self.first.dtype
+        if not (math.isfinite(self.option) and self.option >= 0):
+            fail("eps", "a finite number of at least 0", self.option)
         if place.type not in _TARGETS:
             fail(name, f"a tensor on {' or '.join(_TARGETS)}", f"one on {place}")
         if dtype not in _TARGETS[place.type]:

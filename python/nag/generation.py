@@ -63,6 +63,7 @@ class Generator:
         values = [arguments.real("thresholds", x) for x in thresholds] if thresholds is not None else []
         self._core = _core.Generator.create(self.program._core, weights._core, values)
         self._has_logits = False
+        self._owner: object = None
 
     def tokens(self, prompt: Prompt) -> list[int]:
         """A prompt as tokens: text of a byte vocabulary, or tokens as they are."""
@@ -72,14 +73,22 @@ class Generator:
             return list(prompt.encode() if isinstance(prompt, str) else prompt)
         if not isinstance(prompt, (Sequence, np.ndarray)):
             raise ArgumentError(f"prompt: expected text or tokens, but got {prompt!r}")
-        return [arguments.whole("prompt", token) for token in prompt]
+        return [self._token("prompt", token) for token in prompt]
+
+    def _token(self, name: str, value: Any) -> int:
+        """A token of 32 bits; which of these the model has is checked where they are read."""
+        token = arguments.whole(name, value)
+        if not -2 ** 31 <= token < 2 ** 31:
+            raise ArgumentError(f"{name}: expected tokens below the vocabulary of {self.vocabulary}, but got {token}")
+        return token
 
     def stream(self, prompts: Prompt | Sequence[Prompt], *, tokens: int = 200, temperature: float = 1.0, top_k: int = 0,
                top_p: float = 1.0, seed: int = 0, stop: int | None = None) -> Iterator[list[tuple[int, int]]]:
         """Yields (sequence, token) pairs as they come, one list per step.
 
         Temperature 0 takes the likeliest token. `top_k` and `top_p` restrict the draw; the token `stop` ends a sequence.
-        Sequence n draws with the seed plus n, as it would alone.
+        Sequence n draws with the seed plus n, as it would alone. The sequences are the generator's own: once it begins
+        others (stream, generate or start), going on with these is an error.
         """
         if stop is not None and not 0 <= arguments.whole("stop", stop) < self.vocabulary:
             raise ArgumentError(f"stop: expected a token below the vocabulary of {self.vocabulary}, but got {stop}")
@@ -87,9 +96,12 @@ class Generator:
                          arguments.real("temperature", temperature), arguments.whole("top_k", top_k),
                          arguments.real("top_p", top_p), arguments.whole("seed", seed, 0), stop)
         self._has_logits = True
+        owner = self._owner = object()
         step: Any = self._core.step
         while (new := step()) is not None:
             yield new
+            if self._owner is not owner:
+                raise ArgumentError("stream: expected the sequences that it began, but the generator has begun others")
 
     def generate(self, prompts: Prompt | Sequence[Prompt], **options: Any) -> list[list[int]]:
         """The new tokens of every sequence; options as in stream."""
@@ -105,18 +117,18 @@ class Generator:
     def start(self, sequences: Sequence[Sequence[int]]) -> None:
         """Reads the first tokens, at most `prompt` of each, and forgets what was before."""
         self._core.start([self.tokens(s) for s in sequences])
-        self._has_logits = True
+        self._has_logits, self._owner = True, None
 
     def append(self, tokens: Sequence[int]) -> None:
         """Reads one more token of every sequence; -1 where a sequence waits."""
-        self._core.append([arguments.whole("tokens", token) for token in tokens])
-        self._has_logits = True
+        self._core.append([self._token("tokens", token) for token in tokens])
+        self._has_logits, self._owner = True, None
 
     def logits(self, sequence: int = 0) -> np.ndarray:
         """The logits behind the last token read of a sequence."""
         if not self._has_logits:
             raise ArgumentError("logits: expected start() or append() before, but got neither")
-        if not 0 <= sequence < self.batch:
+        if not 0 <= arguments.whole("sequence", sequence) < self.batch:
             raise ArgumentError(f"sequence: expected a number in [0, {self.batch}), but got {sequence}")
         return np.array(self._core.logits(sequence))
 

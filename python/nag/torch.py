@@ -8,15 +8,17 @@
 `RoutedNagResidual` lets tokens with small gates skip the branch. Tensors are f32, or f64 on the CPU, and are read and
 written in place, without copies. On a GPU the kernels are the compiler's PTX and run on torch's current stream, without
 waiting. The ops are opaque to torch.compile, pass gradcheck in f64, and compile once per number of rows, width, type and
-device. Second derivatives are not defined.
+device. Second derivatives and forward mode are not defined.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from . import _torch_ops as ops
 
@@ -31,20 +33,29 @@ class Stream(NamedTuple):
     log_norm: Tensor
 
 
+def _refuse_tangents(*tensors: Tensor) -> None:
+    """torch takes the tangents that come out of an opaque op to be zero: no result is better than a wrong one."""
+    if not torch.compiler.is_compiling() and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        ops.fail("nag.torch", "no tangent, as there is no forward mode", "one")
+
+
 def rotate(stream: Stream, branch: Tensor, gate: Tensor, eps: float = EPS) -> Stream:
     """Turns a stream towards a branch by the angle atan(gate) per row (eq. 10-17)."""
+    _refuse_tangents(*stream, branch, gate)
     return Stream(*ops.rotate(stream[0], stream[1], branch, gate, eps))
 
 
 def update(stream: Stream, branch: Tensor, weight: Tensor, bias: Tensor, coef: Tensor, beta: Tensor, alpha: Tensor,
            eps: float = EPS) -> tuple[Stream, Tensor]:
     """The whole update: the gate from the direction (eq. 13), then the rotation. Returns the stream and the gate."""
+    _refuse_tangents(*stream, branch, weight, bias, coef, beta, alpha)
     direction, log_norm, gate = ops.update(stream[0], stream[1], branch, weight, bias, coef, beta, alpha, eps)
     return Stream(direction, log_norm), gate
 
 
 def modulate(direction: Tensor, weight: Tensor, bias: Tensor, coef: Tensor, beta: Tensor, alpha: Tensor) -> Tensor:
     """The gate of every row (eq. 13)."""
+    _refuse_tangents(direction, weight, bias, coef, beta, alpha)
     return ops.modulate(direction, weight, bias, coef, beta, alpha, EPS)
 
 
@@ -92,6 +103,9 @@ class NagResidual(nn.Module):
     def __init__(self, width: int, index: int = 1, directions: int = 32, eps: float = EPS,
                  dtype: torch.dtype = torch.float32):
         super().__init__()
+        for name, number in (("width", width), ("index", index), ("directions", directions)):
+            if number < 1:
+                ops.fail(name, "1 or more", number)
         self.eps, self.scale = eps, 1.0
         self.m_down = nn.Linear(width, directions, dtype=dtype)
         bound = (3 / width) ** 0.5
@@ -123,6 +137,8 @@ class RoutedNagResidual(NagResidual):
         super().__init__(width, index, **options)
         if not 0 <= rate < 1:
             ops.fail("rate", "a number in [0, 1)", rate)
+        if threshold is not None and math.isnan(threshold):
+            ops.fail("threshold", "a number", threshold)
         self.rate, self.threshold = rate, threshold
 
     def forward(self, stream: Stream, branch: Callable[[Tensor, Tensor], Tensor]) -> tuple[Stream, Tensor]:
@@ -141,6 +157,7 @@ class RoutedNagResidual(NagResidual):
         positions = (indices % gate.shape[-1]).long().view(*gate.shape[:-1], -1)
         rows = rows.view(*positions.shape, rows.shape[-1])
         out = _check_branch(branch(rows, positions), rows).flatten(0, -2)
+        _refuse_tangents(*stream, out)
         return Stream(*ops.rotate_part(stream[0], stream[1], out, gate, indices, offsets, self.eps))
 
     def _by_threshold(self, stream: Stream, branch: Callable[[Tensor, Tensor], Tensor], gate: Tensor) -> Stream:
@@ -152,6 +169,7 @@ class RoutedNagResidual(NagResidual):
         rows = ops.take(stream[0], indices, offsets, 0.0)[:count]
         where = torch.stack(torch.unravel_index(indices[:count].long(), gate.shape), -1)
         out = nn.functional.pad(_check_branch(branch(rows, where), rows), (0, 0, 0, len(indices) - count))
+        _refuse_tangents(*stream, out)
         return Stream(*ops.rotate_part(stream[0], stream[1], out, gate, indices, offsets, self.eps))
 
 

@@ -174,7 +174,8 @@ def _list(paths: Paths) -> list[str]:
 
 _TARGET_OPTIONS = {"target", "device", "chip", "precision", "threads", "recompute", "schedule", "kernel_cache"}
 _RUN_OPTIONS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(("steps", "seed", "warmup", "alpha_warmup", "accumulate", "val_interval", "val_batches", "gate_interval",
+    "seed": lambda name, value: arguments.whole(name, value, 0),
+    **dict.fromkeys(("steps", "warmup", "alpha_warmup", "accumulate", "val_interval", "val_batches", "gate_interval",
                      "checkpoint_interval", "keep"), arguments.whole),
     **dict.fromkeys(("lr", "decay_floor", "clip", "flops_budget"), arguments.real),
     **dict.fromkeys(("checkpoint_dir", "log"), arguments.path), "resume": lambda name, value: bool(value)}

@@ -42,13 +42,15 @@ static nb::dlpack::dtype getDType(DType dtype) {
   llvm_unreachable("all element types are covered");
 }
 
-/// "f32", "i64", "u8"; DLPack's own code for what no program has.
+/// "f32", "i64", "u8"; of what no program has, "u32" or DLPack's own code.
 static std::string describe(nb::dlpack::dtype dtype) {
   for (DType known :
        {DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::I32,
         DType::I16, DType::I8, DType::U16, DType::U8, DType::Bool})
     if (getDType(known) == dtype)
       return nag::runtime::getName(known).str();
+  if (dtype.code == uint8_t(nb::dlpack::dtype_code::UInt) && dtype.lanes == 1)
+    return "u" + std::to_string(dtype.bits);
   return "type(" + std::to_string(dtype.code) + ", " +
          std::to_string(dtype.bits) + " bits)";
 }

@@ -68,7 +68,7 @@ static driver::TargetOptions readTarget(nb::dict values) {
        {"schedule", &driver::TargetOptions::schedule}};
   for (auto [name, field] : texts)
     options.*field = nb::cast<std::string>(values[name]);
-  options.threads = nb::cast<int>(values["threads"]);
+  options.threads = nb::cast<int64_t>(values["threads"]);
   if (nb::object cache = values["kernel_cache"]; !cache.is_none())
     options.kernelCache = nb::cast<std::string>(cache);
   check(options.check(), ErrorKind::Argument);

@@ -214,6 +214,19 @@ def test_stop_tokens_and_streams(generator):
     assert [sorted(s for s, _ in new) for new in stream] == [[0, 1]] * 3
 
 
+def test_streams_that_others_interrupt(generator):
+    """The sequences are the generator's: a stream does not go on with another's."""
+    greedy = [list(generator.stream(prompt, tokens=3, temperature=0)) for prompt in ([1, 2], [5])]
+    for begin in (lambda: next(generator.stream([5], tokens=3)), lambda: generator.generate([5], tokens=1),
+                  lambda: generator.start([[5]]), lambda: generator.append([5, -1, -1])):
+        stream = generator.stream([1, 2], tokens=3, temperature=0)
+        assert next(stream) == greedy[0][0]
+        begin()
+        with pytest.raises(nag.ArgumentError, match="stream: expected the sequences that it began"):
+            next(stream)
+    assert list(generator.stream([5], tokens=3, temperature=0)) == greedy[1]
+
+
 def test_full_caches_go_on(generator):
     tokens = generator.generate([1, 2, 3], tokens=60, temperature=0)[0]
     assert len(tokens) == 60
@@ -250,6 +263,13 @@ def started(generator):
     (lambda g: g.generate([[1]], stop="."), "stop: expected an integer, but got '.'"),
     (lambda g: g.generate([[1.5]]), "prompt: expected an integer, but got 1.5"),
     (lambda g: g.generate(7), "prompts: expected text, tokens or several of them, but got 7"),
+    (lambda g: g.generate([[2 ** 40]]), "prompt: expected tokens below the vocabulary of 61, but got 1099511627776"),
+    (lambda g: g.start([[1], [61]]), "sequence 1: expected a token below the vocabulary of 61, but got 61"),
+    (lambda g: g.start([[-1]]), "sequence 0: expected a token below the vocabulary of 61, but got -1"),
+    (lambda g: g.start([[1]] * 4), "sequences: expected at most 3, the program's batch, but got 4"),
+    (lambda g: started(g).append([61, -1, -1]), "sequence 0: expected a token below the vocabulary of 61, but got 61"),
+    (lambda g: started(g).append([-2, -1, -1]), "sequence 0: expected a token below the vocabulary of 61, but got -2"),
+    (lambda g: nag.Generator(nag.Model(**BASE), g.weights, threads=1).append([1]), "append: expected start before it"),
     (lambda g: g.generate([[1], 2]), "prompt: expected text or tokens, but got 2"),
     (lambda g: nag.Generator(nag.Model(**BASE), g.weights, threads=1).logits(), "expected start.. or append.. before"),
 ])

@@ -301,6 +301,7 @@ def read_only():
     ("tokens", np.zeros((2, 8), np.int64), "argument 'tokens': expected 2x8xi32, but got 2x8xi64"),
     ("tokens", np.zeros((8, 2), np.int32), "expected 2x8xi32, but got 8x2xi32"),
     ("tokens", np.zeros(16, np.int32), "expected 2x8xi32, but got 16xi32"),
+    ("tokens", np.zeros((2, 8), np.uint32), "expected 2x8xi32, but got 2x8xu32"),
     ("tokens", np.zeros((8, 2), np.int32).T, "expected a contiguous row-major array, but got strides (1, 2)"),
     ("tokens", np.zeros((2, 16), np.int32)[:, ::2], "expected a contiguous row-major array, but got strides (16, 2)"),
     ("tokens", [[0] * 8] * 2, "expected an array, but got list"),
@@ -356,6 +357,7 @@ def test_missing_arguments_and_functions(program, weights):
     ({"target": "cpu", "precision": "f8"}, "precision: expected f32"),
     ({"threads": -1}, "threads: expected a number in"),
     ({"recompute": "some"}, "recompute: expected none, cheap or all, but got 'some'"),
+    ({"threads": 10 ** 10}, "threads: expected a number in [1, 1024], but got '10000000000'"),
     ({"threads": "2"}, "threads: expected an integer, but got '2'"),
     ({"target": None}, "target: expected a string, but got None"),
     ({"generation": (1, 2)}, "generation: expected (batch, prompt, capacity), but got (1, 2)"),
@@ -484,7 +486,8 @@ def test_whole_runs(tmp_path):
     with pytest.raises(nag.ArgumentError, match="steps: expected a finite value of at least 1"):
         nag.train(model, text, steps=0)
     for option, value, message in (("steps", "5", "expected an integer, but got '5'"), ("lr", "x", "expected a number, but got 'x'"),
-                                   ("log", 3, "expected a path, but got 3"), ("steps", 2 ** 70, "expected an integer of 64 bits")):
+                                   ("log", 3, "expected a path, but got 3"), ("seed", -1, "expected at least 0, but got -1"),
+                                   ("steps", 2 ** 70, "expected an integer of 64 bits")):
         with pytest.raises(nag.ArgumentError, match=f"{option}: {message}"):
             nag.train(model, text, **{option: value})
     with pytest.raises(nag.Error, match="No such file"):

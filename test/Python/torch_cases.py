@@ -286,6 +286,43 @@ def test_bad_tensors(change, message):
         ops.update(*tensors, nt.EPS)
 
 
+@pytest.mark.parametrize("eps", [1e-5, 1e-6, 0.0, 1.0])
+def test_any_eps(eps):
+    """Python writes 1e-05 without the point that MLIR wants."""
+    r, s, f, w, b, p, beta, alpha = inputs((4,), dtype=torch.float64)
+    expected = plain_update(r, s, f, w, b, p, beta, alpha, eps)
+    for got, want in zip(ops.update(r, s, f, w, b, p, beta, alpha, eps), expected):
+        torch.testing.assert_close(got, want)
+    assert nt.RoutedNagResidual(16, rate=1e-5)(nt.encode(torch.randn(2, 4, 16)), lambda rows, _: rows)[1].shape == (2, 4)
+
+
+@pytest.mark.parametrize("eps", [-1.0, float("nan"), float("inf")])
+def test_eps_that_is_none(eps):
+    with pytest.raises(nag.ArgumentError, match="eps: expected a finite number of at least 0, but got"):
+        ops.update(*inputs((4,), dtype=torch.float32), eps)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"directions": 0}, "directions: expected 1 or more, but got 0"), ({"index": 0}, "index: expected 1 or more, but got 0"),
+    ({"rate": 1.0}, r"rate: expected a number in \[0, 1\), but got 1.0"),
+    ({"threshold": float("nan")}, "threshold: expected a number, but got nan")])
+def test_bad_modules(options, message):
+    with pytest.raises(nag.ArgumentError, match=message):
+        nt.RoutedNagResidual(16, **options)
+
+
+def test_forward_mode_is_refused():
+    """torch would take the tangents of ops without forward mode to be zero."""
+    residual, x = nt.NagResidual(16), torch.randn(4, 16)
+    routed = nt.RoutedNagResidual(16, rate=0.5)
+    for turn in (lambda f: residual(nt.encode(x), f)[0].direction,
+                 lambda f: routed(nt.encode(f), lambda rows, _: rows)[0].direction):
+        with pytest.raises(nag.ArgumentError, match="expected no tangent, as there is no forward mode"):
+            torch.func.jvp(turn, (x,), (torch.randn(4, 16),))
+        with torch.autograd.forward_ad.dual_level(), pytest.raises(nag.ArgumentError, match="expected no tangent"):
+            turn(torch.autograd.forward_ad.make_dual(x, x))
+
+
 def arrays_for(function, seed=0):
     """Random inputs; rows of the direction have rms 1, and two sequences execute three and two tokens."""
     rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ struct TargetOptions {
   /// written to.
   std::optional<std::string> kernelCache;
   /// Threads of the host program; 0: one per processor.
-  int threads = 0;
+  int64_t threads = 0;
   /// JSON file of schedules that override those chosen for the chip
   /// (-nag-assign-schedules); empty: none.
   std::string schedule;
