@@ -60,6 +60,12 @@ func.func @sum(%x: tensor<100x16xf32>) -> tensor<f32> {
 
 // -----
 
+// What stands elsewhere has no ops to convert.
+// CHECK: func.func private @elsewhere(!nag.stream<2x8x16xf32>)
+func.func private @elsewhere(!nag.stream<2x8x16xf32>)
+
+// -----
+
 // bf16 rows are computed in f32 and rounded once.
 // CHECK-LABEL: func.func @half
 // CHECK: arith.extf %{{.*}} : bf16 to f32

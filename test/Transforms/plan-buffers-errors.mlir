@@ -16,8 +16,15 @@ func.func private @f(%x: tensor<8xf32>) -> tensor<8xf32> {
 
 // -----
 
-// expected-error @+1 {{expected a tensor of static shape as argument 0, but got 'f32'}}
+// expected-error @+1 {{expected a tensor of static shape, with elements, as argument 0, but got 'f32'}}
 func.func @scalar(%x: f32) {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{expected a tensor of static shape, with elements, as argument 1, but got 'tensor<4x0xf32>'}}
+func.func @empty(%x: tensor<4xf32>, %w: tensor<4x0xf32>) {
   return
 }
 

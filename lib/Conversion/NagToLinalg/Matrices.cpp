@@ -10,9 +10,9 @@ using namespace nag;
 
 Value nag::asMatrix(OpBuilder &builder, Location loc, Value tensor) {
   auto type = cast<RankedTensorType>(tensor.getType());
-  int64_t width = type.getShape().back();
-  return reshapeTo(builder, loc, tensor,
-                   {type.getNumElements() / width, width});
+  ArrayRef<int64_t> shape = type.getShape();
+  int64_t rows = ShapedType::getNumElements(shape.drop_back());
+  return reshapeTo(builder, loc, tensor, {rows, shape.back()});
 }
 
 Value nag::zeros(OpBuilder &builder, Location loc, Value destination) {

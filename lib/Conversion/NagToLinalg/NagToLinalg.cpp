@@ -87,6 +87,8 @@ struct ConvertNagToLinalgPass
     config.enableFolding(false).setRegionSimplificationLevel(
         GreedySimplifyRegionLevel::Disabled);
     WalkResult result = getOperation()->walk([&](func::FuncOp function) {
+      if (function.isExternal())
+        return WalkResult::advance();
       // Products first: what overwrites their results can then see where they
       // stand.
       IRRewriter rewriter(function.getContext());

@@ -177,6 +177,14 @@ func.func @rms_norm_vjp_c4_factor(%x: tensor<2x8x64xf32>, %i: tensor<2x8x4xf32>)
 
 // -----
 
+func.func @gain_c2_empty(%x: tensor<2x8x64xf32>, %g: tensor<0xf32>) {
+  // expected-error @+1 {{(C2) expected the length of 'gain' to divide 64, but got 0}}
+  %y = nag.gain %x, %g : (tensor<2x8x64xf32>, tensor<0xf32>) -> tensor<2x8x64xf32>
+  return
+}
+
+// -----
+
 func.func @gain_c2(%x: tensor<2x8x64xf32>, %g: tensor<24xf32>) {
   // expected-error @+1 {{(C2) expected the length of 'gain' to divide 64, but got 24}}
   %y = nag.gain %x, %g : (tensor<2x8x64xf32>, tensor<24xf32>) -> tensor<2x8x64xf32>

@@ -91,6 +91,18 @@ func.func @block_c6(%x: !nag.stream<2x8x16xf32>, %w: tensor<4x16xf32>, %v: tenso
 
 // -----
 
+func.func @block_eps_that_is_no_float(%x: !nag.stream<2x8x16xf32>, %w: tensor<4x16xf32>, %v: tensor<4xf32>, %a: tensor<f32>) {
+  // expected-error @+1 {{'nag.block' op attribute 'eps' failed to satisfy constraint: 64-bit float attribute}}
+  %y, %g = nag.block %x gate(%w, %v, %v, %a, %a) attributes {eps = 0x7FF8000000000000}
+      : !nag.stream<2x8x16xf32>, tensor<4x16xf32>, tensor<4xf32>, tensor<4xf32>, tensor<f32>, tensor<f32> {
+  ^bb0(%r: tensor<2x8x16xf32>):
+    nag.yield %r : tensor<2x8x16xf32>
+  }
+  return
+}
+
+// -----
+
 func.func @block_c7(%x: !nag.stream<2x8x16xf32>, %w: tensor<4x16xf32>, %v: tensor<4xf32>, %a: tensor<f32>) {
   // expected-error @+1 {{(C7) expected a finite 'eps' of 0 or more, but got -1.0}}
   %y, %g = nag.block %x gate(%w, %v, %v, %a, %a) attributes {eps = -1.0}

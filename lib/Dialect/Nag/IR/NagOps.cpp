@@ -79,7 +79,13 @@ ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
        parser.parseRParen()))
     return failure();
   SmallVector<Type> types;
+  SMLoc attributesLoc = parser.getCurrentLocation();
   if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
+      failed(verifyInherentAttrs(result.name, result.attributes,
+                                 [&] {
+                                   return parser.emitError(attributesLoc)
+                                          << "'nag.block' op ";
+                                 })) ||
       parser.parseColonTypeList(types) ||
       parser.resolveOperands(operands, types, loc, result.operands))
     return failure();

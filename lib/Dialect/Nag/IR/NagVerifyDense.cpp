@@ -185,7 +185,8 @@ LogicalResult RmsNormVJPOp::verify() {
 static LogicalResult verifyGain(Operation *op, Value input, Value gain) {
   if (failed(expectRank(op, "C1", "gain", 1, gain)))
     return failure();
-  return expectTrue(op, "C2", widthOf(input) % widthOf(gain) == 0,
+  bool divides = widthOf(gain) > 0 && widthOf(input) % widthOf(gain) == 0;
+  return expectTrue(op, "C2", divides,
                     "the length of 'gain' to divide " + Twine(widthOf(input)),
                     Twine(widthOf(gain)));
 }

@@ -75,8 +75,9 @@ static LogicalResult verifyTensors(func::FuncOp function, TypeRange types,
                                    StringRef kind) {
   for (auto [index, type] : llvm::enumerate(types))
     if (auto tensor = dyn_cast<RankedTensorType>(type);
-        !tensor || !tensor.hasStaticShape())
-      return function.emitOpError("expected a tensor of static shape as ")
+        !tensor || !tensor.hasStaticShape() || tensor.getNumElements() == 0)
+      return function.emitOpError("expected a tensor of static shape, with "
+                                  "elements, as ")
              << kind << " " << index << ", but got " << type;
   return success();
 }
