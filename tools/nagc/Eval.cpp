@@ -99,6 +99,9 @@ static Error checkUse() {
 static Expected<int> run() {
   if (Error error = checkUse())
     return error;
+  if (modExempt < 0)
+    return make_error<tool::UsageError>(
+        "--mod-exempt: expected 0 or more, but got '" + Twine(modExempt) + "'");
   if (batches < 0)
     return make_error<tool::UsageError>(
         "--batches: expected 0 or more, but got '" + Twine(batches) + "'");

@@ -45,8 +45,10 @@ Expected<driver::TargetOptions> SessionOptions::getTarget() const {
   options.fuse = fuse;
   if (kernelCache.getNumOccurrences())
     options.kernelCache = kernelCache;
+  options.threads = threads;
   // 0 stands for the default, which is not to be asked for.
-  options.threads = threads.getNumOccurrences() && threads < 1 ? -1 : threads;
+  if (threads.getNumOccurrences() && threads == 0)
+    return make_error<UsageError>("--threads: expected 1 or more, but got '0'");
   if (Error error = options.check())
     return make_error<UsageError>("--" + toString(std::move(error)));
   return options;

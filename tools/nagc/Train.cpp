@@ -156,7 +156,25 @@ static void printSummary(const runtime::TrainingResult &result) {
   outs() << '\n';
 }
 
+/// Values that getOptions would take for options that were not given.
+static Error checkUse() {
+  if (checkpointFolder.getNumOccurrences() && checkpointFolder.empty())
+    return make_error<tool::UsageError>(
+        "--checkpoint-dir: expected a folder, but got ''");
+  if (!flopsBudget.getNumOccurrences())
+    return Error::success();
+  if (steps.getNumOccurrences())
+    return make_error<tool::UsageError>(
+        "--flops-budget: expected no --steps with it, which it stands for");
+  if (flopsBudget == 0)
+    return make_error<tool::UsageError>(
+        "--flops-budget: expected more than 0, but got '0'");
+  return Error::success();
+}
+
 static Expected<int> run() {
+  if (Error error = checkUse())
+    return error;
   TrainerOptions options = getOptions();
   if (Error error = options.check())
     return make_error<tool::UsageError>(toString(std::move(error)));
