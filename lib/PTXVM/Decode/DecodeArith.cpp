@@ -194,6 +194,10 @@ void Decoder::decodeMinMax() {
     op = isMin ? Op::MinNan : Op::MaxNan;
   if (xorsign)
     op = isMin ? Op::MinXorsign : Op::MaxXorsign;
+  bool takesRelu = type == Type::S32 || type == Type::S16x2;
+  if (relu && takesRelu && !propagate && !xorsign)
+    return finishBinary(isMin ? Op::MinRelu : Op::MaxRelu, type,
+                        InstructionClass::Integer);
   if ((propagate && xorsign) || (relu && !isHalf(type)))
     return fail("unsupported combination of modifiers");
   if (isFloat(type)) {

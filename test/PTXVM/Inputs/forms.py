@@ -460,6 +460,8 @@ def integer_forms():
     result.append(Form(ops("add.sat.s32", 2), "s32 s32", "s32", lambda a, b: clamp(s(a) + s(b))))
     result.append(Form(ops("sub.sat.s32", 2), "s32 s32", "s32", lambda a, b: clamp(s(a) - s(b))))
     result.append(Form(ops("mad.hi.sat.s32", 3), "s32 s32 s32", "s32", lambda a, b, c: clamp((s(a) * s(b) >> 32) + s(c))))
+    result.append(Form(ops("min.relu.s32", 2), "s32 s32", "s32", lambda a, b: max(min(s(a), s(b)), 0)))
+    result.append(Form(ops("max.relu.s32", 2), "s32 s32", "s32", lambda a, b: max(s(a), s(b), 0)))
     for kind, n in (("u32", lambda a: a & 0xffffff), ("s32", lambda a: signed(a & 0xffffff, 24))):
         result.append(Form(ops(f"mul24.lo.{kind}", 2), f"{kind} {kind}", kind, lambda a, b, n=n: mask(n(a) * n(b), 32)))
         result.append(Form(ops(f"mul24.hi.{kind}", 2), f"{kind} {kind}", kind,
@@ -468,7 +470,8 @@ def integer_forms():
                            lambda a, b, c, n=n: mask(n(a) * n(b) + c, 32)))
     for kind in ("u16x2", "s16x2"):
         n = (lambda a: signed(a, 16)) if kind[0] == "s" else (lambda a: a)
-        for name, compute in (("add", lambda a, b: a + b), ("min", min), ("max", max)):
+        relu = [("min.relu", lambda a, b: max(min(a, b), 0)), ("max.relu", lambda a, b: max(a, b, 0))] if kind[0] == "s" else []
+        for name, compute in (("add", lambda a, b: a + b), ("min", min), ("max", max), *relu):
             result.append(Form(ops(f"{name}.{kind}", 2), f"{kind} {kind}", kind,
                                packed(lambda a, b, f=compute, n=n: mask(f(n(a), n(b)), 16))))
     return result + dot_forms()

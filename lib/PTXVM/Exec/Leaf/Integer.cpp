@@ -115,6 +115,11 @@ struct MinOp {
 struct MaxOp {
   template <typename T> static T apply(T a, T b) { return a > b ? a : b; }
 };
+template <typename OpT> struct Relu {
+  template <typename T> static T apply(T a, T b) {
+    return MaxOp::apply(OpT::apply(a, b), T(0));
+  }
+};
 struct AddSatOp {
   template <typename T> static T apply(T a, T b) {
     using W = typename Wider<T>::type;
@@ -347,6 +352,10 @@ Handler selectPacked(const LeafQuery &q) {
     return packedFor<MinOp>(q.type);
   case Op::Max:
     return packedFor<MaxOp>(q.type);
+  case Op::MinRelu:
+    return q.type == Type::S16x2 ? packed<Relu<MinOp>, int16_t> : nullptr;
+  case Op::MaxRelu:
+    return q.type == Type::S16x2 ? packed<Relu<MaxOp>, int16_t> : nullptr;
   default:
     return nullptr;
   }
@@ -374,6 +383,10 @@ Handler selectInteger(const LeafQuery &q) {
     return binaryFor<MinOp>(q.type);
   case Op::Max:
     return binaryFor<MaxOp>(q.type);
+  case Op::MinRelu:
+    return q.type == Type::S32 ? binary<Relu<MinOp>, int32_t> : nullptr;
+  case Op::MaxRelu:
+    return q.type == Type::S32 ? binary<Relu<MaxOp>, int32_t> : nullptr;
   case Op::AddSat:
     return q.type == Type::S32 ? binary<AddSatOp, int32_t> : nullptr;
   case Op::SubSat:

@@ -30,6 +30,8 @@ enum class Op : uint8_t {
   Rem,
   Min,
   Max,
+  MinRelu, // of s32 and s16x2, not below 0
+  MaxRelu,
   Abs,
   Neg,
   Sad,
