@@ -13,3 +13,11 @@ func.func @stream(%x: !nag.stream<2x8x16xf32>, %f: tensor<2x8x16xf32>, %g: tenso
   %y = nag.rotate %x, %f, %g : (!nag.stream<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x8xf32>) -> !nag.stream<2x8x16xf32>
   return %y : !nag.stream<2x8x16xf32>
 }
+
+// -----
+
+func.func @no_columns(%x: tensor<8x0xf32>, %w: tensor<4x0xf32>) -> tensor<8x4xf32> {
+  // expected-error @+1 {{expected tensors with elements, but got 'tensor<8x0xf32>'}}
+  %y = nag.linear %x, %w : (tensor<8x0xf32>, tensor<4x0xf32>) -> tensor<8x4xf32>
+  return %y : tensor<8x4xf32>
+}

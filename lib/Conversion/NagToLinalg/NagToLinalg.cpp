@@ -89,6 +89,8 @@ struct ConvertNagToLinalgPass
     WalkResult result = getOperation()->walk([&](func::FuncOp function) {
       if (function.isExternal())
         return WalkResult::advance();
+      if (verifySizes(function).wasInterrupted())
+        return WalkResult::interrupt();
       // Products first: what overwrites their results can then see where they
       // stand.
       IRRewriter rewriter(function.getContext());
@@ -137,6 +139,24 @@ private:
              llvm::reverse(function.getFunctionBody().front())))
       if (isa<MakeStreamOp, DirectionOp, LogNormOp>(op) && op.use_empty())
         rewriter.eraseOp(&op);
+  }
+
+  /// Rows without elements have no loops.
+  static WalkResult verifySizes(func::FuncOp function) {
+    auto isEmpty = [](Type type) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      return tensor && tensor.hasStaticShape() && tensor.getNumElements() == 0;
+    };
+    return function.walk([&](Operation *op) -> WalkResult {
+      if (!isa_and_nonnull<NagDialect>(op->getDialect()))
+        return WalkResult::advance();
+      for (TypeRange types :
+           {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())})
+        for (Type type : llvm::make_filter_range(types, isEmpty))
+          return op->emitOpError("expected tensors with elements, but got ")
+                 << type;
+      return WalkResult::advance();
+    });
   }
 
   static WalkResult verifyConverted(func::FuncOp function) {
