@@ -2,10 +2,12 @@
 #include "nag/Driver/Model.h"
 
 #include "nag/Dialect/Nag/IR/NagDialect.h"
+#include "nag/Dialect/Nag/Transforms/HostSignature.h"
 #include "nag/Dialect/Nag/Transforms/InspectionPasses.h"
 #include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
 #include "nag/Driver/Diagnostics.h"
 #include "nag/Model/Build.h"
+#include "nag/Runtime/Errors.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
@@ -16,6 +18,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
+#include <cstring>
 
 using namespace llvm;
 using namespace nag;
@@ -121,30 +124,39 @@ std::optional<int64_t> Model::getVocabulary() const {
 
 //===- Arguments that are indices -----------------------------------------===//
 
-/// The name of the argument that a value is; empty for other values.
-static StringRef getArgumentName(mlir::Value value) {
+/// The range of the argument that a value is; nothing for other values.
+static std::optional<IndexRange> rangeOf(mlir::Value value, int64_t limit,
+                                         std::optional<int64_t> ignored) {
   auto argument = dyn_cast<mlir::BlockArgument>(value);
   auto function =
       argument
           ? dyn_cast<mlir::func::FuncOp>(argument.getOwner()->getParentOp())
           : nullptr;
-  auto name = function ? function.getArgAttrOfType<mlir::StringAttr>(
-                             argument.getArgNumber(), kNameAttrName)
-                       : nullptr;
-  return name ? name.getValue() : StringRef();
+  if (!function)
+    return std::nullopt;
+  unsigned index = argument.getArgNumber();
+  bool isNamed = function.getArgAttr(index, kNameAttrName) != nullptr;
+  return IndexRange{isNamed ? "" : function.getName().str(),
+                    getArgumentBufferName(function, index), limit, ignored};
 }
 
 std::vector<IndexRange> Model::getIndexRanges() const {
   std::vector<IndexRange> ranges;
   auto add = [&](mlir::Value value, int64_t limit,
                  std::optional<int64_t> ignored) {
-    StringRef name = getArgumentName(value);
-    if (!name.empty())
-      ranges.push_back({name.str(), limit, ignored});
+    if (auto range = rangeOf(value, limit, ignored))
+      ranges.push_back(std::move(*range));
   };
   auto addTargets = [&](auto loss) {
     add(loss.getTargets(), loss.getVocab(),
         static_cast<int32_t>(loss.getIgnoreIndex()));
+  };
+  auto addPlaces = [&](auto op, mlir::Value all) {
+    ArrayRef<int64_t> shape =
+        cast<mlir::RankedTensorType>(all.getType()).getShape();
+    add(op.getIndices(), shape[0] * shape[1], -1);
+    add(op.getOffsets(), op.getIndices().getType().getDimSize(0) + 1,
+        std::nullopt);
   };
   module.get().walk([&](mlir::Operation *op) {
     TypeSwitch<mlir::Operation *>(op)
@@ -152,9 +164,38 @@ std::vector<IndexRange> Model::getIndexRanges() const {
           add(look.getTokens(), look.getTable().getType().getDimSize(0),
               std::nullopt);
         })
+        .Case<EmbeddingVJPOp>([&](EmbeddingVJPOp look) {
+          add(look.getTokens(), look.getRows(), std::nullopt);
+        })
+        .Case<TakeOp>([&](TakeOp take) { addPlaces(take, take.getSource()); })
+        .Case<PutOp>([&](PutOp put) { addPlaces(put, put.getRest()); })
         .Case<CrossEntropyOp, TokenLossOp, HeadLossOp>(addTargets);
   });
   return ranges;
+}
+
+Error nag::driver::checkIndices(ArrayRef<IndexRange> ranges, StringRef function,
+                                const runtime::TensorInfo &argument,
+                                const void *data) {
+  if (argument.dtype != runtime::DType::I32)
+    return Error::success();
+  function.consume_back(".gradients");
+  // The data may lie anywhere.
+  std::vector<int32_t> values(runtime::getNumElements(argument.shape));
+  std::memcpy(values.data(), data, argument.getByteSize());
+  for (const IndexRange &range : ranges) {
+    if (range.argument != argument.name ||
+        (!range.function.empty() && range.function != function))
+      continue;
+    for (int32_t value : values)
+      if ((value < 0 || value >= range.limit) && value != range.ignored)
+        return runtime::makeError(
+            "argument '{0}': expected numbers in [0, {1}){2}, but got {3}",
+            argument.name, range.limit,
+            range.ignored ? formatv(" or {0}", *range.ignored).str() : "",
+            value);
+  }
+  return Error::success();
 }
 
 //===- Compiling ----------------------------------------------------------===//

@@ -82,28 +82,13 @@ Call nag::python::bindCall(const Program &program, const std::string &function,
   return call;
 }
 
-/// Fails where a host array of indices holds one that is none.
-static llvm::Error checkIndices(const TensorInfo &info, const void *data,
-                                const driver::IndexRange &range) {
-  llvm::ArrayRef<int32_t> values(static_cast<const int32_t *>(data),
-                                 runtime::getNumElements(info.shape));
-  for (int32_t value : values)
-    if ((value < 0 || value >= range.limit) && value != range.ignored)
-      return runtime::makeError(
-          "argument '{0}': expected numbers in [0, {1}){2}, but got {3}",
-          info.name, range.limit,
-          range.ignored ? llvm::formatv(" or {0}", *range.ignored).str() : "",
-          value);
-  return llvm::Error::success();
-}
-
 void Call::checkIndices() const {
   const runtime::Program &program = state->get();
-  for (const driver::IndexRange &range : state->indexRanges)
-    for (auto [info, data] :
-         llvm::zip(program.lookup(function)->arguments, arguments))
-      if (info.name == range.argument && info.dtype == runtime::DType::I32)
-        check(::checkIndices(info, data, range), ErrorKind::Argument);
+  for (auto [info, data] :
+       llvm::zip(program.lookup(function)->arguments, arguments))
+    if (info.access != TensorInfo::Access::Write)
+      check(driver::checkIndices(state->indexRanges, function, info, data),
+            ErrorKind::Argument);
 }
 
 void Call::run(std::optional<uintptr_t> stream) const {

@@ -13,6 +13,7 @@ import stat
 import struct
 import subprocess
 
+import numpy as np
 import pytest
 
 import harness
@@ -324,6 +325,32 @@ def test_full_device_for_outputs(trained):
             command = [harness.build_folder() / "bin" / "nagc", *arguments]
             result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
         assert_one_line(result, "error: standard output: cannot write: No space left")
+
+
+def save_tensors(path, arrays):
+    header, data = {}, b""
+    for name, array in arrays.items():
+        header[name] = {"dtype": {"i": "I32", "f": "F32"}[array.dtype.kind], "shape": array.shape,
+                        "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def test_indices_of_a_called_function(tmp_path):
+    """By an argument's name or, where it has none, its place; in the derivative too."""
+    body = """(%t: tensor<3xi32>{name}, %e: tensor<5x2xf32>) -> tensor<3x2xf32> {
+      %y = nag.embedding %t, %e : (tensor<3xi32>, tensor<5x2xf32>) -> tensor<3x2xf32>
+      return %y : tensor<3x2xf32>
+    }"""
+    module = tmp_path / "f.mlir"
+    module.write_text("func.func @f" + body.replace("{name}", "") + "\nfunc.func @g" + body.replace("{name}", ' {nag.name = "t"}'))
+    for call, name in (("f", "arg0"), ("g", "t"), ("f.gradients", "arg0")):
+        inputs = {name: np.array([0, 5, 1], np.int32), "arg1": np.ones((5, 2), np.float32), "cotangent:0": np.ones((3, 2), np.float32)}
+        save_tensors(tmp_path / "in", inputs)
+        result = nagc("run", module, "--differentiate", "f", "--call", f"{call}:{tmp_path}/in:{tmp_path}/out")
+        assert_one_line(result, f"nagc run: error: {tmp_path}/in: argument '{name}': expected numbers in [0, 5), but got 5")
+        assert not (tmp_path / "out").exists()
 
 
 def test_read_only_folder(copy, open_folder):

@@ -338,6 +338,26 @@ def test_tokens_are_looked_at_before_every_call(program, weights):
         by_hand.call("f", rows=np.array([4, 5, 1], np.int32), table=table)
 
 
+@pytest.mark.parametrize("op, name, value, message", [
+    ("take", "indices", [0, 99, -1], r"argument 'indices': expected numbers in \[0, 8\) or -1, but got 99"),
+    ("take", "offsets", [0, 2, 4], r"argument 'offsets': expected numbers in \[0, 4\), but got 4"),
+    ("put", "indices", [0, -2, -1], r"argument 'indices': expected numbers in \[0, 8\) or -1, but got -2"),
+    ("put", "offsets", [0, -1, 2], r"argument 'offsets': expected numbers in \[0, 4\), but got -1")])
+def test_places_of_rows_are_looked_at_too(op, name, value, message):
+    module = nag.ModuleBuilder()
+    f = module.function("f", rows="tensor<3x4xf32>", all="tensor<2x4x4xf32>", indices="tensor<3xi32>", offsets="tensor<3xi32>")
+    operands = [f.rows, f.all] if op == "put" else [f.all]
+    types = ["tensor<3x4xf32>", "tensor<2x4x4xf32>"] if op == "take" else ["tensor<2x4x4xf32>"]
+    results = f.op(f"nag.{op}", *operands, f.indices, f.offsets, results=types)
+    f.returns(y=results[0] if op == "take" else results)
+    arrays = {"rows": np.ones((3, 4), np.float32), "all": np.ones((2, 4, 4), np.float32),
+              "indices": np.array([1, 6, -1], np.int32), "offsets": np.array([0, 1, 2], np.int32)}
+    program = module.build().compile(threads=1)
+    assert program.call("f", **arrays)["y"][..., 0].sum() >= 2
+    with pytest.raises(nag.ArgumentError, match=message):
+        program.call("f", **{**arrays, name: np.array(value, np.int32)})
+
+
 def test_missing_arguments_and_functions(program, weights):
     arguments = loss_arguments(weights)
     del arguments["targets"]

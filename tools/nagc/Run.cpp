@@ -105,7 +105,23 @@ static Error writeResults(runtime::Device &device, const FunctionInfo &function,
   return runtime::writeSafetensors(path, tensors, {});
 }
 
-static Error runCall(runtime::Program &program, const Call &call) {
+/// Kernels do not look at what they index with.
+static Error checkInput(ArrayRef<driver::IndexRange> ranges, StringRef function,
+                        const SafetensorsFile &file,
+                        const TensorInfo &argument) {
+  if (argument.access == TensorInfo::Access::Write)
+    return Error::success();
+  auto entry = findInput(file, argument);
+  if (!entry)
+    return entry.takeError();
+  if (Error error = driver::checkIndices(ranges, function, argument,
+                                         (*entry)->data.data()))
+    return createStringError(file.path() + ": " + toString(std::move(error)));
+  return Error::success();
+}
+
+static Error runCall(runtime::Program &program, const Call &call,
+                     ArrayRef<driver::IndexRange> ranges) {
   const FunctionInfo *function = program.lookup(call.function);
   if (!function)
     return createStringError("expected a function of the program, but got '" +
@@ -116,6 +132,8 @@ static Error runCall(runtime::Program &program, const Call &call) {
   std::vector<Buffer> buffers;
   SmallVector<void *> arguments;
   for (const TensorInfo &argument : function->arguments) {
+    if (Error error = checkInput(ranges, call.function, *file, argument))
+      return error;
     auto buffer = makeBuffer(program.device(), *file, argument);
     if (!buffer)
       return buffer.takeError();
@@ -135,11 +153,12 @@ static Expected<int> run() {
       return call.takeError();
     parsed.push_back(std::move(*call));
   }
-  auto program = session.compile(differentiated);
+  std::vector<driver::IndexRange> ranges;
+  auto program = session.compile(differentiated, ranges);
   if (!program)
     return program.takeError();
   for (const Call &call : parsed)
-    if (Error error = runCall(**program, call))
+    if (Error error = runCall(**program, call, ranges))
       return error;
   return tool::kDone;
 }

@@ -80,7 +80,8 @@ Expected<std::unique_ptr<Model>> SessionOptions::open(Purpose purpose) const {
 }
 
 Expected<std::unique_ptr<runtime::Program>>
-SessionOptions::compile(StringRef differentiated) const {
+SessionOptions::compile(StringRef differentiated,
+                        std::vector<driver::IndexRange> &ranges) const {
   auto chosen = getTarget();
   if (!chosen)
     return chosen.takeError();
@@ -90,6 +91,7 @@ SessionOptions::compile(StringRef differentiated) const {
   driver::CompileOptions options;
   options.target = *chosen;
   options.differentiate = differentiated.str();
+  ranges = (*model)->getIndexRanges();
   return (*model)->compile(options);
 }
 

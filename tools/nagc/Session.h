@@ -52,9 +52,11 @@ public:
   /// Reads the model and sets up the chosen target.
   llvm::Expected<std::unique_ptr<Model>> open(Purpose purpose) const;
   /// Reads any module and compiles all its functions, and the derivative of
-  /// `differentiated` unless that is empty.
+  /// `differentiated` unless that is empty. `ranges` become those of arguments
+  /// that are indices.
   llvm::Expected<std::unique_ptr<runtime::Program>>
-  compile(llvm::StringRef differentiated) const;
+  compile(llvm::StringRef differentiated,
+          std::vector<driver::IndexRange> &ranges) const;
 
 private:
   llvm::Expected<driver::TargetOptions> getTarget() const;

@@ -22,15 +22,25 @@ struct CompileOptions : ProgramOptions {
 };
 
 /// The numbers that an argument of integers may hold: rows of a table, classes
-/// of a loss. Kernels that are given others read memory that is not theirs.
+/// of a loss, places of taken rows. Kernels that are given others read and
+/// write memory that is not theirs.
 struct IndexRange {
-  /// The argument's name, in whatever function it stands.
+  /// The function, which its derivative's arguments follow; empty: any one, as
+  /// the argument has a name of its own (nag.name).
+  std::string function;
   std::string argument;
   /// Exclusive; the lowest is 0.
   int64_t limit = 0;
   /// A number that is not looked up.
   std::optional<int64_t> ignored;
 };
+
+/// Fails where a host array for an argument of `function` holds a number that
+/// is none of these: "argument 'tokens': expected numbers in [0, 64), but got
+/// 64".
+llvm::Error checkIndices(llvm::ArrayRef<IndexRange> ranges,
+                         llvm::StringRef function,
+                         const runtime::TensorInfo &argument, const void *data);
 
 /// A verified module in a context of its own. Several models live side by side;
 /// one model may be used by several threads.
@@ -56,7 +66,7 @@ public:
   /// say.
   std::optional<int64_t> getVocabulary() const;
 
-  /// What tokens and targets may be, as the ops that read them say.
+  /// What arguments that are indices may hold, as the ops that read them say.
   std::vector<IndexRange> getIndexRanges() const;
 
   /// True when compile() can derive @norms, the residual's norms by depth
