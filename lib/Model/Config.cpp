@@ -218,8 +218,11 @@ static double estimateOperations(const ModelConfig &c) {
 
 Error ConfigBuilder::checkRouting(const ModelConfig &c) const {
   if (!c.isRouted()) {
-    for (StringRef key : {"mod_rate", "mod_aux", "mod_warmup", "mod_ramp"})
-      if (origins.contains(key) && lookupField(key)->read(c) != json::Value(0))
+    const ModelConfig unrouted;
+    for (StringRef key :
+         {"mod_rate", "mod_kv", "mod_aux", "mod_warmup", "mod_ramp"})
+      if (origins.contains(key) &&
+          lookupField(key)->read(c) != lookupField(key)->read(unrouted))
         return fail(key, "expected mod_policy threshold, capacity or rate with "
                          "it, but got none");
     return Error::success();

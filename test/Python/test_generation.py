@@ -19,7 +19,7 @@ FORMS = {"nag": {}, "prenorm": {"residual": "prenorm"}, "swiglu, learned norm": 
 
 def weights_of(model):
     """Weights with enough in them that every part of the graph shows."""
-    config = model.config.replace(mod_policy="none", mod_rate=0.0, mod_exempt=None)
+    config = model.config.replace(mod_policy="none", mod_rate=0.0, mod_kv="all", mod_exempt=None)
     weights = nag.Trainer(nag.Model(config), seed=4, threads=1).weights
     for name, array in weights.items():
         if name.endswith("coef") or name.endswith("bias") or name == "g_log_encode":
