@@ -88,12 +88,10 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
       same place is written. By default for ops that work element by element, make no rows, or may overwrite the operand.
     }], "bool", "readsInPlace", (ins "unsigned":$index), "", [{
       auto op = ::llvm::cast<::nag::RowwiseOpInterface>($_op.getOperation());
-      bool makesRows = false, mayOverwrite = false;
-      for (unsigned result = 0; result < op->getNumResults(); ++result) {
-        makesRows |= op.getResultRole(result) == ::nag::RowRole::Row;
+      bool mayOverwrite = false;
+      for (unsigned result = 0; result < op->getNumResults(); ++result)
         mayOverwrite |= op.getSharedOperand(result) == index;
-      }
-      return !makesRows || mayOverwrite || op.getColumnSpan() == 1;
+      return !op.makesRows() || mayOverwrite || op.getColumnSpan() == 1;
     }]>,
     InterfaceMethod<[{
       The operand, one index per row, that names the rows of Indexed operands and results. None by default.
@@ -106,6 +104,15 @@ def RowwiseOpInterface : OpInterface<"RowwiseOpInterface"> {
       unspecified. None by default: all rows count.
     }], "std::optional<unsigned>", "getOffsetsOperand", (ins), "", "return std::nullopt;">
   ];
+  let extraClassDeclaration = [{
+    /// True when a result has the role `Row`.
+    bool makesRows() {
+      for (unsigned result = 0; result < (*this)->getNumResults(); ++result)
+        if (getResultRole(result) == ::nag::RowRole::Row)
+          return true;
+      return false;
+    }
+  }];
 }
 
 def RowSpaceOpInterface : OpInterface<"RowSpaceOpInterface"> {

@@ -312,20 +312,19 @@ LaunchWork EmbeddingModel::describeRows(int64_t threads) const {
 
 /// For each digit its counts, with their sums by the last block, and the moves.
 void EmbeddingModel::addSort(SmallVectorImpl<LaunchWork> &launches) const {
-  constexpr int64_t chunk = 256, digitBits = 8;
-  double chunks = std::ceil(double(table.positions) / chunk);
+  double chunks = std::ceil(double(table.positions) / kSortChunk);
   auto add = [&]() -> LaunchWork & {
     LaunchWork &work = launches.emplace_back();
-    work.needs = {chunk, 0, kRegisters};
+    work.needs = {kSortChunk, 0, kRegisters};
     BlockWork &part = work.parts.emplace_back();
     part.blocks = chunks;
-    part.steps = chunk;
+    part.steps = kSortChunk;
     part.waitCycles = kCacheLatency;
-    part.instructions = 4.0 * double(chunk) / kWarpLanes;
+    part.instructions = 4.0 * double(kSortChunk) / kWarpLanes;
     return work;
   };
   int64_t bits = std::max<int64_t>(llvm::Log2_64_Ceil(table.rows), 1);
-  for (int64_t bit = 0; bit < bits; bit += digitBits) {
+  for (int64_t bit = 0; bit < bits; bit += kSortDigitBits) {
     add().tailCycles += 2 * kMemoryLatency * chunks;
     add();
   }

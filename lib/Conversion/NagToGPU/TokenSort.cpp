@@ -9,12 +9,9 @@ using namespace nag;
 
 using Values = KernelCode::Values;
 
-/// Positions of a block, its threads, and the values of a digit.
-static constexpr int64_t kChunk = 256;
-static constexpr int64_t kDigitBits = 8;
 /// Stands for the digit of a position behind the end.
 static constexpr int64_t kNoDigit = -1;
-static constexpr int64_t kWarpSize = 32, kWarps = kChunk / kWarpSize;
+static constexpr int64_t kWarpSize = 32, kWarps = kSortChunk / kWarpSize;
 
 namespace {
 /// One digit's part of the sort: how often each chunk of positions has each
@@ -24,9 +21,9 @@ class DigitPass {
 public:
   DigitPass(KernelLowering &lowering, int64_t positions, int64_t firstBit)
       : kernel(lowering), count(positions), bit(firstBit),
-        chunks(llvm::divideCeil(positions, kChunk)),
+        chunks(llvm::divideCeil(positions, kSortChunk)),
         counts(kernel.allocateScratch(
-            MemRefType::get({kChunk * chunks}, getI32()))) {}
+            MemRefType::get({kSortChunk * chunks}, getI32()))) {}
 
   Type getI32() { return kernel.getHostBuilder().getI32Type(); }
   /// A null `positions` is 0, 1, 2, ...
@@ -35,7 +32,7 @@ public:
 
 private:
   std::string name(StringRef step) const {
-    return (step + llvm::Twine(bit / kDigitBits)).str();
+    return (step + llvm::Twine(bit / kSortDigitBits)).str();
   }
   void countDigits(Value tokens);
   void sumCounts(KernelCode &code, Value buffer);
@@ -56,7 +53,8 @@ Value DigitPass::shareDigit(KernelCode &code, Value tokens, Value position,
                             Value digits) {
   Value last = code.constant(count - 1);
   Value token = code.loadAt(getI32(), tokens, code.smaller(position, last));
-  Value digit = code.bitAnd(code.shiftRight(token, bit), (1 << kDigitBits) - 1);
+  Value digit =
+      code.bitAnd(code.shiftRight(token, bit), (1 << kSortDigitBits) - 1);
   digit =
       code.select(code.less(position, count), digit, code.constant(kNoDigit));
   code.store(digit, code.offset(digits, code.mul(code.threadIndex(), 4)), 4);
@@ -83,13 +81,13 @@ Value DigitPass::countEqual(KernelCode &code, Value digits, Value end,
 void DigitPass::countDigits(Value tokens) {
   DeviceFunction device =
       kernel.createLaunch(name("count"), {tokens, counts}, {chunks, 1, 1},
-                          {kChunk, 1, 1}, kChunk * sizeof(int32_t));
+                          {kSortChunk, 1, 1}, kSortChunk * sizeof(int32_t));
   KernelCode code(device.builder);
   Value thread = code.threadIndex(), chunk = code.blockIndex();
   Value digits = code.dynamicShared();
-  Value position = code.add(code.mul(chunk, kChunk), thread);
+  Value position = code.add(code.mul(chunk, kSortChunk), thread);
   shareDigit(code, device.arguments[0], position, digits);
-  Value equal = countEqual(code, digits, code.constant(kChunk), thread);
+  Value equal = countEqual(code, digits, code.constant(kSortChunk), thread);
   code.storeAt(equal, device.arguments[1],
                code.add(code.mul(thread, chunks), chunk));
   emitInLastBlock(code, digits, code.constant(0), /*counters=*/1,
@@ -137,13 +135,13 @@ void DigitPass::sumCounts(KernelCode &code, Value buffer) {
 /// earlier chunks, and earlier positions of the chunk.
 void DigitPass::move(ValueRange buffers) {
   DeviceFunction device =
-      kernel.createLaunch(name("move"), buffers, {chunks, 1, 1}, {kChunk, 1, 1},
-                          kChunk * sizeof(int32_t));
+      kernel.createLaunch(name("move"), buffers, {chunks, 1, 1},
+                          {kSortChunk, 1, 1}, kSortChunk * sizeof(int32_t));
   KernelCode code(device.builder);
   ArrayRef<Value> arguments = device.arguments;
   Value thread = code.threadIndex(), chunk = code.blockIndex();
   Value digits = code.dynamicShared();
-  Value place = code.add(code.mul(chunk, kChunk), thread);
+  Value place = code.add(code.mul(chunk, kSortChunk), thread);
   Value digit = shareDigit(code, arguments[0], place, digits);
   Value rank = countEqual(code, digits, thread, digit);
   code.ifTrue(code.less(place, count), [&] {
@@ -175,7 +173,7 @@ SortedTokens nag::sortTokens(KernelLowering &kernel, Value tokens,
   };
   Value positions;
   int64_t bits = std::max<int64_t>(llvm::Log2_64_Ceil(rows), 1);
-  for (int64_t bit = 0; bit < bits; bit += kDigitBits) {
+  for (int64_t bit = 0; bit < bits; bit += kSortDigitBits) {
     Value sortedTokens = allocate(count), sortedPositions = allocate(count);
     DigitPass(kernel, count, bit)
         .run(tokens, positions, sortedTokens, sortedPositions);

@@ -8,6 +8,10 @@
 
 namespace nag {
 
+/// Positions of a block of the sort, its threads, and the values of a digit.
+inline constexpr int64_t kSortChunk = 256;
+inline constexpr int64_t kSortDigitBits = 8;
+
 /// Buffers of i32 in scratch memory.
 struct SortedTokens {
   /// [N]: the tokens in their order, and the positions of each, of equal tokens

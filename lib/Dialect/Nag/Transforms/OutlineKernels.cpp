@@ -149,10 +149,7 @@ private:
       return false;
     if (reader == last)
       return true;
-    bool makesRows = false;
-    for (unsigned result = 0; result < reader->getNumResults(); ++result)
-      makesRows |= reader.getResultRole(result) == RowRole::Row;
-    return !makesRows && reader->isBeforeInBlock(last);
+    return !reader.makesRows() && reader->isBeforeInBlock(last);
   }
 
   /// True when `writer` reads `value` once, and others before `last` writes.
