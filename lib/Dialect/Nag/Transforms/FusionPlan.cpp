@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "FusionPlan.h"
+#include "FusionRules.h"
 #include "KernelBuilder.h"
 #include "KernelCost.h"
 #include "nag/Dialect/Nag/Transforms/HostOps.h"
-#include "nag/Dialect/Nag/Transforms/Prologues.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -15,7 +15,8 @@ namespace {
 class FusionPlan {
 public:
   FusionPlan(KernelGraph &kernelGraph, const FusionOptions &fusionOptions)
-      : graph(kernelGraph), options(fusionOptions) {}
+      : graph(kernelGraph), options(fusionOptions),
+        rules(kernelGraph, fusionOptions) {}
 
   void run() {
     joinConversions();
@@ -23,14 +24,16 @@ public:
       joinProductsOfOneOperand();
     if (options.joinProducts || options.epilogues)
       joinAll([&](unsigned a, unsigned b) {
-        return hasProducts(a) != hasProducts(b) || bothSummed(a, b);
+        return rules.hasProducts(a) != rules.hasProducts(b) ||
+               rules.bothSummed(a, b);
       });
     joinAll([&](unsigned a, unsigned b) {
       // Products that only share a weight stay apart: their results would all
       // be in memory at a time.
-      if (hasProducts(a) && hasProducts(b))
-        return bothSummed(a, b);
-      return options.epilogues || (!hasProducts(a) && !hasProducts(b));
+      if (rules.hasProducts(a) && rules.hasProducts(b))
+        return rules.bothSummed(a, b);
+      return options.epilogues ||
+             (!rules.hasProducts(a) && !rules.hasProducts(b));
     });
     if (options.joinSums)
       joinSums();
@@ -47,16 +50,6 @@ public:
 private:
   using Filter = function_ref<bool(unsigned, unsigned)>;
 
-  bool hasProducts(unsigned id) const {
-    return !graph.getGroup(id).products.empty();
-  }
-  bool bothSummed(unsigned a, unsigned b) const;
-  StringRef getObstacle(unsigned a, unsigned b) const;
-  StringRef getProductObstacle(unsigned a, unsigned b) const;
-  bool awaitsOtherSum(const KernelGroup &terms, const KernelGroup &adder) const;
-  bool isHeld(int64_t span, int64_t columns) const;
-  StringRef getEpilogueObstacle(const KernelGroup &group) const;
-
   void joinConversions();
   void joinConversion(unsigned id, Operation *neighbour);
   void joinProductsOfOneOperand();
@@ -66,10 +59,6 @@ private:
   void joinIndependent();
   void joinRoutes();
   void joinPuts();
-  bool addsToPut(unsigned reader, unsigned writer) const;
-  bool haveOpInCommon(unsigned a, unsigned b) const;
-  bool isTableAtStart(unsigned a, unsigned b) const;
-  StringRef getIndependentObstacle(unsigned a, unsigned b) const;
   std::string getSignature(unsigned id) const;
 
   void merge(unsigned into, unsigned other);
@@ -77,27 +66,8 @@ private:
 
   KernelGraph &graph;
   const FusionOptions &options;
+  const FusionRules rules;
 };
-
-/// Two products that one kernel may hold: the same op with the same attributes.
-bool isSameKind(Operation *a, Operation *b) {
-  return a->getName() == b->getName() && a->getAttrs() == b->getAttrs();
-}
-
-/// The rows that several products may share: a tensor, or the rows of it that
-/// indices name.
-std::pair<Value, Value> getSharedRows(const KernelGraph &graph,
-                                      Operation *product) {
-  auto op = cast<RowProductOpInterface>(product);
-  Value operand = product->getOperand(op.getSharedRowOperand());
-  if (Operation *producer = operand.getDefiningOp();
-      producer && graph.isPrologue(producer))
-    operand = findPrologue(operand).source;
-  auto take = findTake(operand);
-  if (take)
-    return {take.getSource(), take.getIndices()};
-  return {operand, Value()};
-}
 
 /// True when one reads what the other writes.
 bool isLinked(const KernelGroup &left, const KernelGroup &right) {
@@ -109,163 +79,7 @@ bool isLinked(const KernelGroup &left, const KernelGroup &right) {
   return reads(left, right) || reads(right, left);
 }
 
-/// True when both hold products that sum over rows, of different tensors.
-bool sumsOtherRows(const KernelGraph &graph, const KernelGroup &left,
-                   const KernelGroup &right) {
-  if (left.products.empty() || right.products.empty())
-    return false;
-  auto product = cast<RowProductOpInterface>(left.products.front());
-  return product.getResultRole(0) == RowRole::Sum &&
-         getSharedRows(graph, product) !=
-             getSharedRows(graph, right.products.front());
-}
-
-/// True when `id` waits for a kernel that `other` does not wait for.
-bool needsOthers(const KernelGraph &graph, unsigned id, unsigned other) {
-  SetVector<unsigned> known = graph.getProducers(other);
-  return llvm::any_of(graph.getProducers(id), [&](unsigned producer) {
-    return !graph.getGroup(producer).isHost && !known.contains(producer);
-  });
-}
-
-/// The length of the longest rows that `op` reads.
-int64_t countColumns(RowwiseOpInterface op) {
-  int64_t columns = 1;
-  for (OpOperand &operand : op->getOpOperands())
-    if (op.getOperandRole(operand.getOperandNumber()) == RowRole::Row)
-      columns = std::max(
-          columns,
-          cast<RankedTensorType>(operand.get().getType()).getShape().back());
-  return columns;
-}
-
-/// True when a product of `group` loads what `other` writes.
-bool productReads(const KernelGroup &group, const KernelGroup &other) {
-  auto reads = [&](Operation *op) {
-    return llvm::any_of(op->getOperands(), [&](Value operand) {
-      return other.writes.count(operand);
-    });
-  };
-  return llvm::any_of(group.products, reads) ||
-         llvm::any_of(group.ops, [&](Operation *op) {
-           return !isa<TakeOp>(op) && isLoaded(group, op) && reads(op);
-         });
-}
-
 } // namespace
-
-//===----------------------------------------------------------------------===//
-// What may join
-//===----------------------------------------------------------------------===//
-
-/// True when one holds products and the sum of their results with another's,
-/// perhaps widened.
-bool FusionPlan::bothSummed(unsigned a, unsigned b) const {
-  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
-  auto sums = [](const KernelGroup &sum, const KernelGroup &terms) {
-    return llvm::any_of(sum.ops, [&](Operation *op) {
-      return isSumOp(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
-               return terms.writes.count(operand) ||
-                      terms.writes.count(skipWidening(operand));
-             });
-    });
-  };
-  return sums(left, right) || sums(right, left);
-}
-
-/// True when lanes hold `span` columns of a product's sums together, of a row
-/// of `columns`.
-bool FusionPlan::isHeld(int64_t span, int64_t columns) const {
-  if (options.laneColumns == 0 ||
-      (span == columns && span <= options.laneColumns))
-    return true;
-  return llvm::isPowerOf2_64(span) && 2 * span >= options.laneColumns;
-}
-
-/// Why the row-wise ops of `group` cannot run on a tile of a product.
-StringRef FusionPlan::getEpilogueObstacle(const KernelGroup &group) const {
-  for (Operation *op : group.ops) {
-    auto rowwise = dyn_cast<RowwiseOpInterface>(op);
-    if (!rowwise || isLoaded(group, op))
-      continue;
-    if (!isSumOp(op) && !options.epilogues)
-      return "products take no row-wise ops";
-    if (isSumOp(op) && !options.joinProducts && !options.epilogues)
-      return "products take no sums";
-    int64_t span = rowwise.getColumnSpan();
-    // Where rows go is no matter of their columns.
-    if (options.gatherRows && isa<PutOp>(op))
-      span = 1;
-    if (span > 1 && !isHeld(span, countColumns(rowwise)))
-      return "lanes do not hold as many columns as it needs together";
-    if (span == 0 || span > options.tileColumns)
-      return "it needs more columns than a tile of the product has";
-    for (unsigned index = 0; index < op->getNumResults(); ++index)
-      if (rowwise.getResultRole(index) == RowRole::Sum)
-        return "it sums over all rows";
-  }
-  return "";
-}
-
-/// True when `adder` adds to the sum over rows of `terms` a later one over
-/// other rows, whose products run in a kernel of their own.
-bool FusionPlan::awaitsOtherSum(const KernelGroup &terms,
-                                const KernelGroup &adder) const {
-  if (terms.products.empty())
-    return false;
-  Operation *product = terms.products.back();
-  auto isLater = [&](Value operand) {
-    Operation *other = skipWidening(operand).getDefiningOp();
-    std::optional<unsigned> id = other ? graph.findGroup(other) : std::nullopt;
-    return id && sumsOtherRows(graph, terms, graph.getGroup(*id)) &&
-           product->isBeforeInBlock(graph.getGroup(*id).products.front());
-  };
-  return llvm::any_of(adder.ops, [&](Operation *op) {
-    return isSumOp(op) &&
-           llvm::any_of(op->getOperands(),
-                        [&](Value operand) {
-                          return terms.writes.count(skipWidening(operand));
-                        }) &&
-           llvm::any_of(op->getOperands(), isLater);
-  });
-}
-
-StringRef FusionPlan::getProductObstacle(unsigned a, unsigned b) const {
-  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
-  if (left.products.empty() && right.products.empty())
-    return "";
-  if (productReads(left, right) || productReads(right, left))
-    return "a product would wait within its kernel";
-  if (!left.products.empty() && !right.products.empty() &&
-      (!options.joinProducts ||
-       !isSameKind(left.products.front(), right.products.front())))
-    return "their products are of two kinds";
-  // Terms of one sum over rows, chunk by chunk: each ends its chunk.
-  if (sumsOtherRows(graph, left, right))
-    return "they sum over other rows";
-  if (awaitsOtherSum(left, right) || awaitsOtherSum(right, left))
-    return "the sum waits for a later chunk's term";
-  StringRef obstacle = getEpilogueObstacle(left);
-  return obstacle.empty() ? getEpilogueObstacle(right) : obstacle;
-}
-
-StringRef FusionPlan::getObstacle(unsigned a, unsigned b) const {
-  if (graph.getGroup(a).isHost || graph.getGroup(b).isHost)
-    return "one belongs to the host program";
-  StringRef obstacle = getProductObstacle(a, b);
-  if (obstacle.empty())
-    obstacle = graph.getObstacle(a, b);
-  if (!obstacle.empty() || hasProducts(a) || hasProducts(b))
-    return obstacle;
-  KernelCost cost = getCost(graph, {a, b});
-  bool fits = cost.readBytes + cost.madeBytes <= options.chipBytes ||
-              cost.storedBytes <= options.sharedBytes;
-  return fits ? "" : "their rows do not fit on the chip";
-}
-
-//===----------------------------------------------------------------------===//
-// What joins
-//===----------------------------------------------------------------------===//
 
 void FusionPlan::merge(unsigned into, unsigned other) {
   if (options.remarks) {
@@ -281,8 +95,8 @@ void FusionPlan::merge(unsigned into, unsigned other) {
 void FusionPlan::joinConversion(unsigned id, Operation *neighbour) {
   std::optional<unsigned> other =
       neighbour ? graph.findGroup(neighbour) : std::nullopt;
-  if (other && *other != id && !hasProducts(*other) &&
-      graph.getGroup(*other).rows > 0 && getObstacle(id, *other).empty())
+  if (other && *other != id && !rules.hasProducts(*other) &&
+      graph.getGroup(*other).rows > 0 && rules.getObstacle(id, *other).empty())
     merge(*other, id);
 }
 
@@ -303,14 +117,14 @@ void FusionPlan::joinConversions() {
 /// Products that read the same rows, each with a weight of its own.
 void FusionPlan::joinProductsOfOneOperand() {
   for (unsigned id : graph.getGroups()) {
-    if (graph.getGroup(id).ops.empty() || !hasProducts(id))
+    if (graph.getGroup(id).ops.empty() || !rules.hasProducts(id))
       continue;
     Operation *product = graph.getGroup(id).products.front();
     for (unsigned other : graph.getNeighbours(id))
-      if (hasProducts(other) &&
+      if (rules.hasProducts(other) &&
           getSharedRows(graph, graph.getGroup(other).products.front()) ==
               getSharedRows(graph, product) &&
-          getObstacle(id, other).empty())
+          rules.getObstacle(id, other).empty())
         merge(id, other);
   }
 }
@@ -329,7 +143,7 @@ bool FusionPlan::joinBest(unsigned id, Filter filter) {
     // Without traffic saved they have nothing to do with one another.
     if (savings.bytes <= 0 ||
         savings.getTotal(options.launchBytes) <= bestBytes ||
-        !getObstacle(id, other).empty())
+        !rules.getObstacle(id, other).empty())
       continue;
     best = other;
     bestBytes = savings.getTotal(options.launchBytes);
@@ -368,31 +182,11 @@ std::string FusionPlan::getSignature(unsigned id) const {
   return text;
 }
 
-StringRef FusionPlan::getIndependentObstacle(unsigned a, unsigned b) const {
-  const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
-  if (left.isHost || right.isHost || hasProducts(a) || hasProducts(b) ||
-      left.rows == 0 || right.rows == 0)
-    return "one is not row-wise";
-  bool sameRows = left.rows == right.rows && graph.haveOneCount(a, b);
-  // Queries of executed tokens and keys of all read the same tables.
-  bool sharesTables =
-      options.gatherRows && !sameRows && getSavings(graph, a, b).bytes > 0;
-  if (!sharesTables && needsOthers(graph, a, b) && needsOthers(graph, b, a))
-    return "what one reads would wait in memory for the other";
-  StringRef unrelated = graph.getObstacleOfIndependent(a, b);
-  if (!unrelated.empty())
-    return unrelated;
-  if (!sameRows || left.rows == KernelGroup::kMixedRows)
-    return "";
-  // Rows of the same ops are worked on one after the other.
-  return haveOpInCommon(a, b) ? graph.getObstacle(a, b) : getObstacle(a, b);
-}
-
 /// Products that sum over rows, of whatever tensors: those wait in memory for
 /// the last of them, one layer's at a time.
 void FusionPlan::joinSums() {
   auto isSum = [&](unsigned id) {
-    if (graph.getGroup(id).ops.empty() || !hasProducts(id))
+    if (graph.getGroup(id).ops.empty() || !rules.hasProducts(id))
       return false;
     Operation *product = graph.getGroup(id).products.front();
     return cast<RowProductOpInterface>(product).getResultRole(0) ==
@@ -410,15 +204,15 @@ void FusionPlan::joinIndependent() {
   SmallVector<unsigned> ids = graph.getGroups();
   llvm::StringMap<SmallVector<unsigned>> kinds;
   for (unsigned id : ids)
-    if (!hasProducts(id) && !graph.getGroup(id).isHost)
+    if (!rules.hasProducts(id) && !graph.getGroup(id).isHost)
       kinds[getSignature(id)].push_back(id);
   auto isFree = [&](unsigned a, unsigned b) {
     return !graph.getGroup(a).ops.empty() && !graph.getGroup(b).ops.empty() &&
-           getIndependentObstacle(a, b).empty();
+           rules.getIndependentObstacle(a, b).empty();
   };
   // The same ops over whatever rows, in program order.
   for (unsigned id : ids) {
-    if (graph.getGroup(id).ops.empty() || hasProducts(id) ||
+    if (graph.getGroup(id).ops.empty() || rules.hasProducts(id) ||
         graph.getGroup(id).isHost)
       continue;
     std::string signature = getSignature(id);
@@ -435,8 +229,8 @@ void FusionPlan::joinIndependent() {
           ((graph.getGroup(id).rows > 1 &&
             graph.getGroup(id).rows == graph.getGroup(other).rows &&
             graph.haveOneCount(id, other)) ||
-           haveOpInCommon(id, other) || isTableAtStart(id, other) ||
-           isTableAtStart(other, id)))
+           rules.haveOpInCommon(id, other) || rules.isTableAtStart(id, other) ||
+           rules.isTableAtStart(other, id)))
         merge(id, other);
   if (!options.gatherRows)
     return;
@@ -456,7 +250,7 @@ void FusionPlan::joinRoutes() {
     if (!route)
       continue;
     for (unsigned producer : graph.getProducers(id))
-      if (hasProducts(producer) &&
+      if (rules.hasProducts(producer) &&
           graph.getGroup(producer).writes.count(route.getScores()) &&
           !graph.dependsThroughOthers(id, producer)) {
         merge(producer, id);
@@ -465,58 +259,15 @@ void FusionPlan::joinRoutes() {
   }
 }
 
-/// True when products of `reader`, all of whose rows count, are added to what
-/// those of `writer` put, and the two have nothing else to do with one another.
-bool FusionPlan::addsToPut(unsigned reader, unsigned writer) const {
-  const KernelGroup &adds = graph.getGroup(reader),
-                    &puts = graph.getGroup(writer);
-  if (adds.products.empty() || puts.products.empty() || adds.offsets ||
-      !adds.counts.empty() || !puts.counts.empty() ||
-      !llvm::all_of(
-          llvm::concat<Operation *const>(adds.products, puts.products),
-          llvm::IsaPred<LinearOp>) ||
-      graph.getProducers(writer).contains(reader) ||
-      graph.dependsThroughOthers(reader, writer))
-    return false;
-  Value put;
-  for (auto &[value, role] : adds.reads)
-    if (puts.writes.count(value)) {
-      if (put || !value.getDefiningOp<PutOp>() || role != RowRole::Row)
-        return false;
-      put = value;
-    }
-  auto readsRow = [&](Operation *user) {
-    return !llvm::is_contained(adds.ops, user) || isSumOp(user);
-  };
-  return put && llvm::all_of(put.getUsers(), readsRow) &&
-         !adds.reads.count(put.getDefiningOp<PutOp>().getRest());
-}
-
 /// Products that are added to what others put: their blocks wait for those of
 /// the same launch, but only before they store.
 void FusionPlan::joinPuts() {
   for (unsigned writer : graph.getGroups())
     for (unsigned reader : graph.getNeighbours(writer))
-      if (addsToPut(reader, writer)) {
+      if (rules.addsToPut(reader, writer)) {
         merge(writer, reader);
         break;
       }
-}
-
-/// True when `a` reads nothing and `b` nothing that a kernel makes.
-bool FusionPlan::isTableAtStart(unsigned a, unsigned b) const {
-  return graph.getGroup(a).reads.empty() && !needsOthers(graph, b, a);
-}
-
-/// True when both hold a row-wise op of the same name.
-bool FusionPlan::haveOpInCommon(unsigned a, unsigned b) const {
-  return llvm::any_of(graph.getGroup(a).ops, [&](Operation *op) {
-    return isa<RowwiseOpInterface>(op) &&
-           !op->hasTrait<OpTrait::Elementwise>() &&
-           llvm::any_of(graph.getGroup(b).ops, [&](Operation *other) {
-             return op->getName() == other->getName();
-           });
-  });
 }
 
 /// Says of each kernel why it reads what another writes from memory.
@@ -528,7 +279,7 @@ void FusionPlan::explainApart() {
       if (other < id || graph.getGroup(other).isHost)
         continue;
       int64_t bytes = getSavings(graph, id, other).bytes;
-      StringRef obstacle = getObstacle(id, other);
+      StringRef obstacle = rules.getObstacle(id, other);
       if (bytes > 0 && !obstacle.empty())
         graph.getGroup(id).ops.front()->emitRemark()
             << "kept '" << getKernelName(graph.getGroup(id)) << "' and '"
