@@ -1,158 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // GEMM tiles multiplied on tensor cores: mma.sync m16n8k16 on bf16 and m16n8k8
-// on tf32 operands, with f32 sums. Fragments as in the PTX ISA, "Matrix
-// Fragments for mma.m16n8k16 with floating point type" and "mma.m16n8k8".
-#include "Gemm.h"
+// on tf32 operands, with f32 sums.
+#include "GemmFragments.h"
 #include "MatrixCode.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace nag;
 using namespace nag::gemm;
 
-/// Both units multiply 16 rows of A and 8 of B, 32 bytes of k at a time.
-static constexpr int64_t kRowsA = 16, kRowsB = 8, kStepBytes = 32;
-/// One load of fragments: 16 rows of an operand by one step of k, as four
-/// matrices of 8 rows by 16 bytes.
-static constexpr int64_t kLoadRows = 16;
-
-namespace {
-/// How the four matrices of a load follow one another: for A rows first, for B
-/// k first, so that the registers are in the order of mma.sync.
-enum class MatrixOrder { RowsFirst, DepthFirst };
-
-/// Loads one operand's fragments for one warp.
-class FragmentLoader {
-public:
-  FragmentLoader(ThreadCode &owner, const Operand &operand, Unit arithmetic,
-                 int64_t rows, int64_t depth, int64_t warpRow,
-                 MatrixOrder order, Value sharedStart, Value warp, Value lane);
-
-  /// The four registers of 16 rows and the k of one step.
-  SmallVector<Value> load(Value base, int64_t row, int64_t step);
-  /// Runs the operand's prologue on registers of loads, if it is for them.
-  void change(MutableArrayRef<Value> registers);
-  Value getBase(Value slot) { return code.offset(shared, slot); }
-
-private:
-  void placeMatrixRows(Value warpRow, Value lane);
-  void placeElements(Value warpRow, Value lane);
-  SmallVector<Value> loadElements(Value base, int64_t row, int64_t step);
-  Value roundToTF32(Value bits);
-  void round(MutableArrayRef<Value> registers);
-
-  ThreadCode &code;
-  SharedTile tile;
-  Unit unit;
-  bool kContiguous;
-  MatrixOrder order;
-  int64_t elementBytes;
-  Value shared, threadOffset;
-  /// What is computed of each element; null for nothing.
-  std::shared_ptr<const Epilogue> prologue;
-};
-} // namespace
-
-FragmentLoader::FragmentLoader(ThreadCode &owner, const Operand &operand,
-                               Unit arithmetic, int64_t rows, int64_t depth,
-                               int64_t warpRows, MatrixOrder matrixOrder,
-                               Value sharedStart, Value warp, Value lane)
-    : code(owner), tile(getSharedTile(operand, rows, depth, arithmetic)),
-      unit(arithmetic), kContiguous(operand.kContiguous), order(matrixOrder),
-      elementBytes(operand.getElementBytes()), shared(sharedStart) {
-  if (changesFragments(operand, unit))
-    prologue = operand.prologue;
-  Value warpRow = code.mul(warp, warpRows);
-  if (!kContiguous && unit == Unit::TF32)
-    placeElements(warpRow, lane);
-  else
-    placeMatrixRows(warpRow, lane);
-}
-
-/// Lane l gives ldmatrix row l % 8 of matrix l / 8.
-void FragmentLoader::placeMatrixRows(Value warpRow, Value lane) {
-  Value matrix = code.div(lane, 8), inMatrix = code.rem(lane, 8);
-  Value low = code.bitAnd(matrix, 1), high = code.shiftRight(matrix, 1);
-  bool rowsFirst = order == MatrixOrder::RowsFirst;
-  Value rowHalf = code.mul(rowsFirst ? low : high, 8);
-  Value depthHalf = rowsFirst ? high : low;
-  if (kContiguous) {
-    Value line = code.add(warpRow, code.add(inMatrix, rowHalf));
-    threadOffset = tile.getThreadOffset(code, line, code.mul(depthHalf, 16));
-    return;
-  }
-  Value line = code.add(inMatrix, code.mul(depthHalf, 8));
-  Value row = code.add(warpRow, rowHalf);
-  threadOffset = tile.getThreadOffset(code, line, code.mul(row, elementBytes));
-}
-
-/// Lane l holds row l / 4 and k l % 4 of each matrix.
-void FragmentLoader::placeElements(Value warpRow, Value lane) {
-  Value row = code.add(warpRow, code.div(lane, 4));
-  threadOffset = tile.getThreadOffset(code, code.rem(lane, 4),
-                                      code.mul(row, elementBytes));
-}
-
-SmallVector<Value> FragmentLoader::loadElements(Value base, int64_t row,
-                                                int64_t step) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  SmallVector<Value> values;
-  for (int64_t matrix = 0; matrix < 4; ++matrix) {
-    bool rowsFirst = order == MatrixOrder::RowsFirst;
-    int64_t rowHalf = rowsFirst ? matrix % 2 : matrix / 2;
-    int64_t depthHalf = rowsFirst ? matrix / 2 : matrix % 2;
-    Value pointer =
-        tile.getPointer(code, base, threadOffset, 8 * step + 4 * depthHalf,
-                        (row + 8 * rowHalf) * elementBytes);
-    values.push_back(code.load(builder.getI32Type(), pointer, elementBytes));
-  }
-  return values;
-}
-
-Value FragmentLoader::roundToTF32(Value bits) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  Value number = arith::BitcastOp::create(builder, builder.getF32Type(), bits);
-  return NVVM::ConvertFloatToTF32Op::create(builder, builder.getI32Type(),
-                                            number, NVVM::FPRoundingMode::RNA);
-}
-
-SmallVector<Value> FragmentLoader::load(Value base, int64_t row, int64_t step) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  int64_t stepLines = kStepBytes / elementBytes;
-  SmallVector<Value> values;
-  if (!kContiguous && unit == Unit::TF32)
-    values = loadElements(base, row, step);
-  else if (kContiguous)
-    values = loadMatrices(
-        builder,
-        tile.getPointer(code, base, threadOffset, row, step * kStepBytes),
-        /*transposed=*/false);
-  else
-    values = loadMatrices(builder,
-                          tile.getPointer(code, base, threadOffset,
-                                          step * stepLines, row * elementBytes),
-                          /*transposed=*/true);
-  if (!prologue)
-    round(values);
-  return values;
-}
-
-void FragmentLoader::round(MutableArrayRef<Value> registers) {
-  if (unit == Unit::TF32)
-    for (Value &bits : registers)
-      bits = roundToTF32(bits);
-}
-
-void FragmentLoader::change(MutableArrayRef<Value> registers) {
-  if (!prologue)
-    return;
-  for (Value &bits : registers)
-    bits = changeFragment(code, *prologue, unit, bits);
-  round(registers);
-}
+/// Rows of A and of B that both units multiply at a time.
+static constexpr int64_t kRowsA = 16, kRowsB = 8;
 
 namespace {
 class TensorCoreMultiplier : public Multiplier {
@@ -179,6 +38,8 @@ private:
     Value slot;
     int64_t number;
   };
+  /// `factors` are the registers of loads: of all rows of A, then of the rows
+  /// of B, which are columns of the product.
   void multiplyStep(MutableArrayRef<Value> sums, MutableArrayRef<Value> factors,
                     std::optional<Step> next);
   void loadRows(MutableArrayRef<Value> factors, int64_t row, const Step &step);
@@ -223,10 +84,6 @@ TensorCoreMultiplier::TensorCoreMultiplier(ThreadCode &owner,
       b(code, problem.b, unit, schedule.tileN, schedule.tileK, warpN,
         MatrixOrder::DepthFirst, sharedB, place.warpN, place.lane),
       stageStart(sharedA), warpsN(schedule.warpsN) {}
-
-/// A load's registers among a step's factors: those of all rows of A, then of
-/// the rows of B, which are columns of the product.
-static constexpr int64_t kLoadRegisters = 4;
 
 void TensorCoreMultiplier::loadRows(MutableArrayRef<Value> factors, int64_t row,
                                     const Step &step) {
