@@ -48,6 +48,16 @@ func.func @parts_of_sums(%dy: tensor<4096x256xf32>, %x: tensor<4096x256xf32>, %o
   return %0 : tensor<256x256xf32>
 }
 
+// Others are done while the last block of a tile adds up: where the whole sum is not longer than that, it is not split.
+// CHECK-LABEL: func.func @last_blocks
+// CHECK:         nag.weight_grad {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [64, 64, 32], warps = [2, 2], stages = 4>}
+func.func @last_blocks(%dy: tensor<1024x512xbf16>, %x: tensor<1024x512xbf16>, %out: tensor<512x512xf32>)
+    -> tensor<512x512xf32> attributes {nag.kernel} {
+  %y = nag.weight_grad %dy, %x : (tensor<1024x512xbf16>, tensor<1024x512xbf16>) -> tensor<512x512xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<512x512xf32>, tensor<512x512xf32>) -> tensor<512x512xf32>
+  return %0 : tensor<512x512xf32>
+}
+
 // Of terms that are counted at run time, as many parts as before for the quarter that is expected; others end at once.
 // CHECK-LABEL: func.func @expected_terms
 // CHECK:         nag.weight_grad {{.*}}{nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 32>}

@@ -297,3 +297,15 @@ def test_thresholds_for_a_rate(tmp_path):
 
     kept = count("capacity")
     assert kept == count("threshold", "--mod-rate", 0.5) < 0.6 * count("threshold", "--mod-rate", 0)
+
+
+def test_equal_gates_skip_together(tmp_path):
+    """Before attention, gates know but the token. Of two tokens, about as frequent, all of one skip or nobody: what is closer to the rate."""
+    sizes = dict(layers=1, width=32, heads=2, seq=128, batch=2, vocab=2, mod_exempt=0, mod_policy="threshold", mod_kv="routed")
+    nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in sizes.items()), "-o", tmp_path / "routed.mlir")
+
+    def count(rate):
+        kernels = json.loads(nagc("profile", tmp_path / "routed.mlir", "--function", "loss", "--json", "--mod-rate", rate))["kernels"]
+        return next(k["flops"] for k in kernels if k["name"] == "attention_kernel")
+
+    assert count(0) == count(0.1) > 2 * count(0.4)
