@@ -26,6 +26,12 @@ static constexpr std::pair<llvm::StringLiteral, llvm::StringLiteral>
                   {"sequence_len", "seq"},     {"vocab_size", "vocab"},
                   {"window_pattern", "window"}};
 
+/// Keys of ours that change what weights mean and that no shape tells. They
+/// stand in an object of their own, where nag-nanochat does not look.
+static constexpr llvm::StringLiteral ownKeys = "nag";
+static constexpr llvm::StringLiteral ownNames[] = {
+    "eps", "mlp", "qk_norm", "qk_scale", "rope_base", "tied"};
+
 //===- Reading ------------------------------------------------------------===//
 
 namespace {
@@ -114,15 +120,17 @@ static llvm::Expected<json::Object> readKeys(llvm::StringRef path) {
   std::optional<json::Object> object = parseJsonObject((*buffer)->getBuffer());
   if (!object)
     return makeError("{0}: expected a JSON object of model keys", path);
+  json::Object renamed;
   if (const json::Value *nested = object->get("model_config")) {
     const json::Object *inner = nested->getAsObject();
     if (!inner)
       return makeError("{0}: model_config: expected an object, but got {1}",
                        path, *nested);
+    if (const json::Object *own = object->getObject(ownKeys))
+      renamed = *own;
     json::Object copy = *inner;
     object = std::move(copy);
   }
-  json::Object renamed;
   for (const auto &[key, value] : *object) {
     llvm::StringRef old = key;
     auto known = llvm::find_if(
@@ -257,6 +265,19 @@ llvm::Error nag::driver::importWeights(const ImportOptions &options,
 
 //===- Exporting ----------------------------------------------------------===//
 
+/// Those keys of ours in which a model is not as importing takes it to be.
+static json::Object findOwnKeys(const json::Object &config) {
+  model::ConfigBuilder builder;
+  llvm::cantFail(builder.setPreset("nanochat", "export"));
+  json::Object assumed = model::toJSON(llvm::cantFail(builder.finish()));
+  json::Object own;
+  for (llvm::StringRef name : ownNames)
+    if (const json::Value *value = config.get(name);
+        value && *value != *assumed.get(name))
+      own[name] = *value;
+  return own;
+}
+
 static llvm::Error writeConfig(const SafetensorsFile &file,
                                llvm::StringRef output) {
   const std::string *text = file.metadata("config");
@@ -271,10 +292,11 @@ static llvm::Error writeConfig(const SafetensorsFile &file,
   for (const auto &[theirs, ours] : keyNames)
     if (const json::Value *value = config->get(ours))
       keys[theirs] = *value;
+  json::Object whole{{"model_config", std::move(keys)}};
+  if (json::Object own = findOwnKeys(*config); !own.empty())
+    whole[ownKeys] = std::move(own);
   std::string body =
-      llvm::formatv("{0:2}\n", json::Value(json::Object{
-                                   {"model_config", std::move(keys)}}))
-          .str();
+      llvm::formatv("{0:2}\n", json::Value(std::move(whole))).str();
   auto created = AtomicFile::create(output);
   if (!created)
     return created.takeError();

@@ -157,6 +157,24 @@ def test_round_trip_is_bit_exact(public, tmp_path):
     assert json.loads((tmp_path / "meta.json").read_text())["model_config"] == META["model_config"]
 
 
+@pytest.mark.parametrize("settings", [("mlp=gelu", "tied=true", "rope_base=500"), ("mlp=swiglu", "qk_norm=none", "eps=1e-3"),
+                                      ("qk_norm=learned", "qk_scale=0.5"), ("window=3",)], ids=" ".join)
+def test_what_no_shape_tells_survives(tmp_path, settings):
+    """Activations, norms and constants: the exported keys alone give the same model again."""
+    text = tmp_path / "text"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 50)
+    sizes = ("layers=2", "width=32", "heads=2", "kv_heads=1", "seq=16", "batch=2", "project_std=0.3")
+    nagc("model", "-o", tmp_path / "m.mlir", *(x for s in (*sizes, *settings) for x in ("--set", s)))
+    nagc("train", tmp_path / "m.mlir", "--data", text, "--steps", 1, "--val-interval", 0, "--checkpoint-dir", tmp_path / "run")
+    nagc("export", tmp_path / "run", "-o", tmp_path / "public.safetensors", "--config-out", tmp_path / "meta.json")
+    nagc("import", tmp_path / "public.safetensors", "--config", tmp_path / "meta.json", "--set", "batch=2", "-o", tmp_path / "back")
+    before = nagc("eval", tmp_path / "m.mlir", "--checkpoint", tmp_path / "run", "--data", text, "--json")
+    after = nagc("eval", tmp_path / "back" / "model.mlir", "--checkpoint", tmp_path / "back" / "weights.safetensors",
+                 "--data", text, "--json")
+    assert before == after
+    assert json.loads((tmp_path / "meta.json").read_text())["model_config"].keys() == META["model_config"].keys()
+
+
 def test_bfloat16_round_trip(public, tmp_path):
     folder, state = public
     halves = {name: np.asarray(x.view(np.uint32) >> 16, np.uint16) for name, x in state.items()}
