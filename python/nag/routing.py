@@ -65,7 +65,8 @@ class Routing:
         if not self.is_routed or self.thresholds is None:
             return
         offsets = self._get(results["offsets"])
-        self.shares = 1.0 - offsets[:, -1] / np.prod(results["gates"].shape[1:])
+        tokens = next(a.shape for a in self._program.function("gradients").arguments if a.name == "tokens")
+        self.shares = 1.0 - offsets[:, -1] / np.prod(tokens)
         age = step - self.warmup
         if age < 1:
             return

@@ -59,6 +59,18 @@ def test_thresholds_follow_the_gates(trainer, tmp_path):
     assert again.routing.thresholds.tobytes() == trainer.routing.thresholds.tobytes()
 
 
+def test_steps_on_a_device_are_the_hosts():
+    """Thresholds and shares follow gates that lie on the device."""
+    config = {**TINY, "width": 16, "heads": 1, "seq": 8, "batch": 1, **RATE}
+    host, device = (nag.Trainer(nag.Model(**config), **target) for target in ({"threads": 1}, {"target": "cuda", "device": "vm"}))
+    for tokens, targets in batches(3):
+        steps = [t.step(tokens[:1, :8].copy(), targets[:1, :8].copy()) for t in (host, device)]
+        assert steps[0].loss == pytest.approx(steps[1].loss, rel=1e-5)
+        assert (host.routing.shares == device.routing.shares).all()
+        assert np.allclose(host.routing.thresholds, device.routing.thresholds, rtol=1e-4)
+    assert (host.routing.thresholds > 0).all()
+
+
 def test_what_cannot_be_trained_or_read(trainer, tmp_path):
     with pytest.raises(nag.ArgumentError, match="mod_policy: expected capacity or rate to train with, but got threshold"):
         nag.Trainer(nag.Model(**TINY, mod_policy="threshold"), threads=1)
