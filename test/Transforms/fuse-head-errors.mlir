@@ -3,7 +3,7 @@
 
 // OPTION: no such option chunks
 
-// What is not a head and its loss stays: a product with the weight transposed, one token, a log-sum-exp that is read, products that others read.
+// What is not a head and its loss stays: a product with the weight transposed, one token or none, a log-sum-exp that is read, products that others read.
 // CHECK-NOT: nag.head_loss
 func.func @transposed(%x: tensor<4x16xf32>, %w: tensor<16x32xf32>, %t: tensor<4xi32>) -> tensor<4xf32> {
   %0 = nag.linear %x, %w {transpose_weight} : (tensor<4x16xf32>, tensor<16x32xf32>) -> tensor<4x32xf32>
@@ -14,6 +14,11 @@ func.func @one_token(%x: tensor<16xf32>, %w: tensor<32x16xf32>, %t: tensor<i32>)
   %0 = nag.linear %x, %w : (tensor<16xf32>, tensor<32x16xf32>) -> tensor<32xf32>
   %losses, %lse = nag.token_loss %0, %t {vocab = 32} : (tensor<32xf32>, tensor<i32>) -> (tensor<f32>, tensor<f32>)
   return %losses : tensor<f32>
+}
+func.func @no_tokens(%x: tensor<0x16xf32>, %w: tensor<32x16xf32>, %t: tensor<0xi32>) -> tensor<0xf32> {
+  %0 = nag.linear %x, %w : (tensor<0x16xf32>, tensor<32x16xf32>) -> tensor<0x32xf32>
+  %losses, %lse = nag.token_loss %0, %t {vocab = 32} : (tensor<0x32xf32>, tensor<0xi32>) -> (tensor<0xf32>, tensor<0xf32>)
+  return %losses : tensor<0xf32>
 }
 func.func @lse(%x: tensor<4x16xf32>, %w: tensor<32x16xf32>, %t: tensor<4xi32>) -> tensor<4xf32> {
   %0 = nag.linear %x, %w : (tensor<4x16xf32>, tensor<32x16xf32>) -> tensor<4x32xf32>

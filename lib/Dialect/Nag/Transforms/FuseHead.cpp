@@ -28,6 +28,9 @@ static void fuseLoss(TokenLossOp loss, PatternRewriter &rewriter) {
   if (!linear || !products.hasOneUse() || linear.getTransposeWeight() ||
       linear.getInput().getType().getRank() < 2)
     return;
+  // No rows make no chunk of them.
+  if (linear.getInput().getType().getNumElements() == 0)
+    return;
   FloatAttr factor =
       temper ? temper.getFactorAttr() : rewriter.getF64FloatAttr(1);
   Value losses = HeadLossOp::create(
