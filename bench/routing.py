@@ -217,9 +217,11 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads that wait for others take processor time too")
     parser.add_argument("--machine-only", action="store_true", help="leave the CPU out")
     parser.add_argument("--no-machine", action="store_true", help="leave the PTX machine out")
+    parser.add_argument("--machine-batch", type=int, default=MACHINE["batch"], help="sequences on the PTX machine")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of products on the PTX machine")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    MACHINE["batch"] = options.machine_batch
     os.environ.update(NAG_BUILD=options.build, OMP_NUM_THREADS=str(options.threads))
     with tempfile.TemporaryDirectory() as folder:
         variants = [] if options.machine_only else build(Path(folder), options.seq, options.batch, options.kv)

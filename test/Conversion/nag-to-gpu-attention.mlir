@@ -1,4 +1,5 @@
 // RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s
+// RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s --check-prefix=REGISTERS
 // RUN: nag-opt %s --nag-gpu-kernels | FileCheck %s --check-prefix=DEVICE
 
 // One block per tile of queries, head and sequence: 2 tiles of 64, 4 heads, 2 sequences.
@@ -43,3 +44,14 @@ func.func @backward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: ten
 // DEVICE: llvm.nvvm.ex2.approx
 // DEVICE-NOT: atomic
 // DEVICE: llvm.func @backward_delta(
+
+// On tensor cores a block of 256 threads leaves registers for a second one; f32 products have all that there are.
+// REGISTERS: gpu.func @forward({{.*}}nvvm.minctasm = 1 : i32
+// REGISTERS: gpu.func @two_blocks({{.*}}nvvm.minctasm = 2 : i32
+func.func @two_blocks(%q: tensor<2x256x128xbf16>, %o: tensor<2x256x128xbf16>, %lse: tensor<2x4x256xf32>) attributes {nag.kernel} {
+  %r, %s = nag.attention %q, %q, %q {heads = 4, kv_heads = 4, nag.schedule = #nag.schedule<attention, tile = [128, 64], warps = 8>}
+      : (tensor<2x256x128xbf16>, tensor<2x256x128xbf16>, tensor<2x256x128xbf16>) -> (tensor<2x256x128xbf16>, tensor<2x4x256xf32>)
+  %0 = bufferization.materialize_in_destination %r in %o : (tensor<2x256x128xbf16>, tensor<2x256x128xbf16>) -> tensor<2x256x128xbf16>
+  %1 = bufferization.materialize_in_destination %s in %lse : (tensor<2x4x256xf32>, tensor<2x4x256xf32>) -> tensor<2x4x256xf32>
+  return
+}

@@ -127,6 +127,8 @@ def test_other_kernels_meet_few_bank_conflicts(outcome):
 @pytest.mark.parametrize("chip", ["sm_80", "sm_90a"])
 def test_registers_suffice(chip, tmp_path):
     cases = [((1, 256, 2, 1, head_dim, None), element) for head_dim, element in ((64, "f32"), (64, "bf16"), (128, "bf16"))]
+    # Tiles of 128 queries, and heads that are padded.
+    cases += [((4, 1024, 8, 4, 64, None), "bf16"), ((2, 256, 4, 2, 24, 100), "bf16"), ((2, 256, 4, 2, 40, 100), "bf16")]
     module = tmp_path / "module.mlir"
     module.write_text("".join(attention_text(case, f"f{number}") for number, case in enumerate(cases)))
     run([build_folder() / "bin/nagc", "compile", module, "--target", "cuda", "--chip", chip, "--emit", "ptx", "-o", tmp_path])

@@ -58,7 +58,8 @@ struct BlockNeeds {
   int64_t registers;
 };
 /// How many such blocks a multiprocessor holds at once; 0 where it holds none.
-/// Registers come in 256 per warp, shared memory in 128 bytes.
+/// Registers come in 256 per warp and are there for a multiple of four warps,
+/// shared memory comes in 128 bytes (CUDA occupancy calculator).
 int64_t countResidentBlocks(const GPUChip &chip, const BlockNeeds &needs);
 
 } // namespace nag

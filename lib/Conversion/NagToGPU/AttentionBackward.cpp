@@ -248,12 +248,13 @@ static void emitGrad(KernelLowering &kernel, const Sizes &sizes,
                      ValueRange operands,
                      function_ref<int64_t(const TileSchedule &)> countBlocks,
                      ScheduleAttr schedule) {
-  auto tiling = createSchedule(sizes, needs,
-                               TileSizes::from(schedule, (suffix + "_").str()));
+  auto tile = TileSizes::from(schedule, (suffix + "_").str());
+  auto tiling = createSchedule(sizes, needs, tile);
   DeviceFunction device = kernel.createLaunch(
       suffix, operands, {countBlocks(*tiling), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
-  useAllRegisters(device.function);
+  shareRegisters(device.function,
+                 countBlocksTogether(kernel.getTarget(), sizes, needs, tile));
   auto code = tiling->create(device.builder);
   Kernel(*code, *tiling, device.arguments).build();
 }

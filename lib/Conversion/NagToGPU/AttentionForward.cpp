@@ -158,15 +158,17 @@ void ForwardKernel::storeResults(const State &state) {
 
 void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
                             const Forward &buffers, ScheduleAttr schedule) {
-  auto tiling = createSchedule(sizes, getForwardNeeds(sizes),
-                               TileSizes::from(schedule, ""));
+  TileNeeds needs = getForwardNeeds(sizes);
+  TileSizes tile = TileSizes::from(schedule, "");
+  auto tiling = createSchedule(sizes, needs, tile);
   Values operands{buffers.query, buffers.key, buffers.value, buffers.result,
                   buffers.lse};
   llvm::append_range(operands, buffers.route);
   DeviceFunction device = kernel.createLaunch(
       "", operands, {countQueryTiles(sizes, tiling->getRows()), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
-  useAllRegisters(device.function);
+  shareRegisters(device.function,
+                 countBlocksTogether(kernel.getTarget(), sizes, needs, tile));
   auto code = tiling->create(device.builder);
   ForwardKernel(*code, *tiling, device.arguments).build();
 }

@@ -13,7 +13,12 @@ static constexpr int64_t kWarpSize = 32;
 /// next tile, where it was copied ahead.
 static constexpr double kStartCycles = 1000, kStepCycles = 300;
 /// Registers besides those of products and sums.
-static constexpr int64_t kOtherRegisters = 56;
+static constexpr int64_t kOtherRegisters = 72;
+/// The same for heads of `depth` elements: long ones have more operands and
+/// addresses, as the assembler's counts show.
+static int64_t countOtherRegisters(int64_t depth) {
+  return kOtherRegisters + std::max<int64_t>(0, depth - 64) * 3 / 8;
+}
 /// Instructions for a weight: its exponent, mask, maximum and sums.
 static constexpr double kWeightInstructions = 10;
 
@@ -40,6 +45,27 @@ static std::string findSharedFault(int64_t bytes, const GPUChip &chip) {
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
+
+BlockNeeds attention::getBlockNeeds(const Sizes &sizes, const TileNeeds &needs,
+                                    const TileSizes &tile) {
+  auto schedule = createSchedule(sizes, needs, tile);
+  int64_t threads = schedule->getThreads();
+  int64_t depth =
+      fitsTensorCores(sizes) ? llvm::alignTo(sizes.headDim, 16) : sizes.headDim;
+  int64_t held = tile.rows *
+                 (needs.rowTiles * tile.columns + needs.sums * depth) / threads;
+  return {threads, schedule->getSharedBytes(),
+          std::min<int64_t>(255, countOtherRegisters(depth) + held)};
+}
+
+int64_t attention::countBlocksTogether(const GPUTarget &target,
+                                       const Sizes &sizes,
+                                       const TileNeeds &needs,
+                                       const TileSizes &tile) {
+  if (!fitsTensorCores(sizes))
+    return 1;
+  return countResidentBlocks(*target.chip, getBlockNeeds(sizes, needs, tile));
+}
 
 namespace {
 /// A launch of an op: the prefix of its fields, and what it keeps.
@@ -192,15 +218,9 @@ BlockWork TiledModel::describeStep(const TiledLaunch &launch,
 
 LaunchWork TiledModel::describe(const TiledLaunch &launch,
                                 const TileSizes &tile) const {
-  auto schedule = createSchedule(sizes, launch.needs, tile);
   double depth = double(sizes.headDim);
-  int64_t held = tile.rows *
-                 (launch.needs.rowTiles * tile.columns +
-                  launch.needs.sums * sizes.headDim) /
-                 schedule->getThreads();
   LaunchWork work;
-  work.needs = {schedule->getThreads(), schedule->getSharedBytes(),
-                std::min<int64_t>(255, kOtherRegisters + held)};
+  work.needs = getBlockNeeds(sizes, launch.needs, tile);
   BlockWork &blocks = work.parts.emplace_back(describeStep(launch, tile));
   int64_t sequences = sizes.routesKeys ? 1 : sizes.batch;
   blocks.blocks =

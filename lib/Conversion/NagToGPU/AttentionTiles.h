@@ -173,6 +173,14 @@ std::unique_ptr<TileSchedule> createTensorCoreSchedule(const Sizes &sizes,
 std::unique_ptr<TileSchedule> createSchedule(const Sizes &sizes,
                                              const TileNeeds &needs,
                                              const TileSizes &tile);
+/// What its blocks ask of a multiprocessor: of registers, a few for what is not
+/// products or sums.
+BlockNeeds getBlockNeeds(const Sizes &sizes, const TileNeeds &needs,
+                         const TileSizes &tile);
+/// Blocks that a multiprocessor is to hold at once: as many as the needs allow.
+/// Where multiply-adds are the limit, more would not help: one.
+int64_t countBlocksTogether(const GPUTarget &target, const Sizes &sizes,
+                            const TileNeeds &needs, const TileSizes &tile);
 /// What is expected of sizes that a kernel cannot have, but for memory; empty
 /// where it can have them.
 std::string findFault(const Sizes &sizes, const TileNeeds &needs,

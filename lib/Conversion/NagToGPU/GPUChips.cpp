@@ -54,7 +54,7 @@ int64_t nag::countResidentBlocks(const GPUChip &chip, const BlockNeeds &needs) {
       std::min(chip.maxBlocks, chip.maxThreads / (warps * kWarpSize));
   if (needs.registers > 0) {
     int64_t perWarp = alignTo(needs.registers * kWarpSize, 256);
-    blocks = std::min(blocks, chip.registers / perWarp / warps);
+    blocks = std::min(blocks, chip.registers / perWarp / 4 * 4 / warps);
   }
   int64_t shared = alignTo(needs.sharedBytes + chip.reservedSharedBytes, 128);
   return std::min(blocks, chip.sharedBytes / shared);

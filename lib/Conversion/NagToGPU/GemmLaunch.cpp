@@ -138,6 +138,6 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
     return product.epilogue.getSpan() != 0;
   });
   if (spansRows)
-    useAllRegisters(device.function);
+    shareRegisters(device.function, /*blocks=*/1);
   buildProducts(device, products, schedule, numBuffers, blocks);
 }

@@ -173,8 +173,8 @@ void KernelCode::storeAt(Value value, Value buffer, Value index) {
   store(value, place(type, buffer, index), type.getIntOrFloatBitWidth() / 8);
 }
 
-void nag::useAllRegisters(gpu::GPUFuncOp function) {
+void nag::shareRegisters(gpu::GPUFuncOp function, int64_t blocks) {
   Builder attributes(function.getContext());
   function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                    attributes.getI32IntegerAttr(1));
+                    attributes.getI32IntegerAttr(blocks));
 }

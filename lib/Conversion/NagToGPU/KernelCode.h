@@ -66,9 +66,10 @@ private:
   mlir::Value place(mlir::Type type, mlir::Value buffer, mlir::Value index);
 };
 
-/// Lets the device function's threads have as many registers as there are: the
-/// assembler otherwise saves some for blocks beside it, and spills.
-void useAllRegisters(mlir::gpu::GPUFuncOp function);
+/// Lets the device function's threads have as many registers as `blocks` of its
+/// blocks on a multiprocessor leave them, no fewer: the assembler otherwise
+/// saves some for more blocks, and spills, or takes a few too many for as many.
+void shareRegisters(mlir::gpu::GPUFuncOp function, int64_t blocks);
 
 } // namespace nag
 
