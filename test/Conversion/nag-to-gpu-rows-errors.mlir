@@ -38,3 +38,12 @@ func.func @scores(%g: tensor<2x8xf64>, %i: tensor<12xi32>, %o: tensor<3xi32>) ->
   %3 = bufferization.materialize_in_destination %1 in %o : (tensor<3xi32>, tensor<3xi32>) -> tensor<3xi32>
   return %2, %3 : tensor<12xi32>, tensor<3xi32>
 }
+
+// -----
+
+func.func @no_columns(%x: tensor<8x0xf32>, %out: tensor<8x0xf32>) -> tensor<8x0xf32> attributes {nag.kernel} {
+  // expected-error@+1 {{'nag.rms_norm' op expected tensors with elements, but got 'tensor<8x0xf32>'}}
+  %y = nag.rms_norm %x : (tensor<8x0xf32>) -> tensor<8x0xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<8x0xf32>, tensor<8x0xf32>) -> tensor<8x0xf32>
+  return %0 : tensor<8x0xf32>
+}

@@ -29,17 +29,25 @@ static std::pair<Value, Value> unpackStream(OpBuilder &builder, Value stream) {
           LogNormOp::create(builder, stream.getLoc(), stream)};
 }
 
+/// Fails where `op` cannot be in the kernel of what makes the stream that it
+/// reads.
+static LogicalResult verifyStream(Operation &op, Value stream) {
+  if (isa<DirectionOp, LogNormOp, RowwiseOpInterface>(op) &&
+      isa_and_nonnull<MakeStreamOp, RowwiseOpInterface>(stream.getDefiningOp()))
+    return success();
+  return op.emitOpError("expected kernels to be formed after "
+                        "-nag-split-streams, but got an operand of type ")
+         << stream.getType();
+}
+
 /// Gives each stream operand of `op` a nag.make_stream of its own.
 static LogicalResult isolateStreamOperands(Operation &op) {
   OpBuilder builder(&op);
   for (OpOperand &operand : op.getOpOperands()) {
-    auto type = dyn_cast<StreamType>(operand.get().getType());
-    if (!type)
+    if (!isa<StreamType>(operand.get().getType()))
       continue;
-    if (!isa<RowwiseOpInterface>(op) || isa<BlockArgument>(operand.get()))
-      return op.emitOpError("expected kernels to be formed after "
-                            "-nag-split-streams, but got an operand of type ")
-             << type;
+    if (failed(verifyStream(op, operand.get())))
+      return failure();
     auto [direction, logNorm] = unpackStream(builder, operand.get());
     operand.set(MakeStreamOp::create(builder, op.getLoc(), direction, logNorm));
   }
@@ -56,6 +64,8 @@ static LogicalResult isolateStreams(Block &block) {
         return failure();
       continue;
     }
+    if (failed(verifyStream(op, op.getOperand(0))))
+      return failure();
     if (auto pair = op.getOperand(0).getDefiningOp<MakeStreamOp>()) {
       op.getResult(0).replaceAllUsesWith(
           isa<DirectionOp>(op) ? pair.getDirection() : pair.getLogNorm());
