@@ -124,9 +124,22 @@ std::optional<int64_t> Model::getVocabulary() const {
 
 //===- Arguments that are indices -----------------------------------------===//
 
+namespace {
+struct ArgumentRange {
+  IndexRange range;
+  bool isNamed; // by nag.name
+
+  bool agreesWith(const ArgumentRange &other) const {
+    return range.argument != other.range.argument ||
+           (isNamed && other.isNamed && range.limit == other.range.limit &&
+            range.ignored == other.range.ignored);
+  }
+};
+} // namespace
+
 /// The range of the argument that a value is; nothing for other values.
-static std::optional<IndexRange> rangeOf(mlir::Value value, int64_t limit,
-                                         std::optional<int64_t> ignored) {
+static std::optional<ArgumentRange> rangeOf(mlir::Value value, int64_t limit,
+                                            std::optional<int64_t> ignored) {
   auto argument = dyn_cast<mlir::BlockArgument>(value);
   auto function =
       argument
@@ -136,12 +149,27 @@ static std::optional<IndexRange> rangeOf(mlir::Value value, int64_t limit,
     return std::nullopt;
   unsigned index = argument.getArgNumber();
   bool isNamed = function.getArgAttr(index, kNameAttrName) != nullptr;
-  return IndexRange{isNamed ? "" : function.getName().str(),
-                    getArgumentBufferName(function, index), limit, ignored};
+  return ArgumentRange{{function.getName().str(),
+                        getArgumentBufferName(function, index), limit, ignored},
+                       isNamed};
+}
+
+/// Lets names speak for any function where all that have them agree.
+static std::vector<IndexRange>
+shareNames(const std::vector<ArgumentRange> &ranges) {
+  std::vector<IndexRange> shared;
+  for (const ArgumentRange &own : ranges) {
+    IndexRange &range = shared.emplace_back(own.range);
+    if (own.isNamed && llvm::all_of(ranges, [&](const ArgumentRange &other) {
+          return own.agreesWith(other);
+        }))
+      range.function.clear();
+  }
+  return shared;
 }
 
 std::vector<IndexRange> Model::getIndexRanges() const {
-  std::vector<IndexRange> ranges;
+  std::vector<ArgumentRange> ranges;
   auto add = [&](mlir::Value value, int64_t limit,
                  std::optional<int64_t> ignored) {
     if (auto range = rangeOf(value, limit, ignored))
@@ -171,7 +199,7 @@ std::vector<IndexRange> Model::getIndexRanges() const {
         .Case<PutOp>([&](PutOp put) { addPlaces(put, put.getRest()); })
         .Case<CrossEntropyOp, TokenLossOp, HeadLossOp>(addTargets);
   });
-  return ranges;
+  return shareNames(ranges);
 }
 
 Error nag::driver::checkIndices(ArrayRef<IndexRange> ranges, StringRef function,

@@ -353,6 +353,23 @@ def test_indices_of_a_called_function(tmp_path):
         assert not (tmp_path / "out").exists()
 
 
+def test_indices_where_functions_disagree(tmp_path):
+    """A name that stands for rows of two tables is each function's own."""
+    body = """(%t: tensor<3xi32> {nag.name = "t"}, %e: tensor<Rx2xf32>) -> tensor<3x2xf32> {
+      %y = nag.embedding %t, %e : (tensor<3xi32>, tensor<Rx2xf32>) -> tensor<3x2xf32>
+      return %y : tensor<3x2xf32>
+    }"""
+    module = tmp_path / "f.mlir"
+    module.write_text("".join(f"func.func @f{rows}" + body.replace("R", str(rows)) + "\n" for rows in (5, 7)))
+    for rows in (5, 7):
+        save_tensors(tmp_path / "in", {"t": np.array([0, 5, 1], np.int32), "arg1": np.ones((rows, 2), np.float32)})
+        result = nagc("run", module, "--call", f"f{rows}:{tmp_path}/in:{tmp_path}/out")
+        if rows == 5:
+            assert_one_line(result, f"nagc run: error: {tmp_path}/in: argument 't': expected numbers in [0, 5), but got 5")
+        else:
+            assert result.returncode == 0, result.stderr
+
+
 def test_read_only_folder(copy, open_folder):
     shutil.copytree(copy, open_folder / "copy")
     folder = open_folder / "copy"

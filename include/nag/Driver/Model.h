@@ -25,8 +25,7 @@ struct CompileOptions : ProgramOptions {
 /// of a loss, places of taken rows. Kernels that are given others read and
 /// write memory that is not theirs.
 struct IndexRange {
-  /// The function, which its derivative's arguments follow; empty: any one, as
-  /// the argument has a name of its own (nag.name).
+  /// The function, which its derivative's arguments follow; empty: any one.
   std::string function;
   std::string argument;
   /// Exclusive; the lowest is 0.
@@ -67,6 +66,8 @@ public:
   std::optional<int64_t> getVocabulary() const;
 
   /// What arguments that are indices may hold, as the ops that read them say.
+  /// A name (nag.name) says the same in every function, those that compile()
+  /// derives among them, unless the module's own disagree.
   std::vector<IndexRange> getIndexRanges() const;
 
   /// True when compile() can derive @norms, the residual's norms by depth

@@ -33,7 +33,9 @@ static constexpr int64_t kMaxRegisters = 255;
 /// Registers that a thread may have in a block of so many.
 static int64_t getRegisterLimit(const RowGeometry &rows,
                                 const GPUTarget &target) {
-  return std::min(kMaxRegisters, target.chip->registers / rows.getBlock()[0]);
+  // They are there for a multiple of four warps.
+  int64_t threads = llvm::alignTo(rows.getBlock()[0], 4 * kWarpSize);
+  return std::min(kMaxRegisters, target.chip->registers / threads);
 }
 
 namespace {
