@@ -19,6 +19,18 @@ RowPart nag::resolveStreamPart(Value stream, unsigned index) {
   return {stream, index};
 }
 
+LogicalResult nag::verifyHasElements(Operation *op) {
+  for (TypeRange types :
+       {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())})
+    for (Type type : types) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      if (tensor && tensor.hasStaticShape() && tensor.getNumElements() == 0)
+        return op->emitOpError("expected tensors with elements, but got ")
+               << type;
+    }
+  return success();
+}
+
 RankedTensorType nag::getRowsType(RankedTensorType type, RowRole role,
                                   int64_t numRows) {
   if (role == RowRole::Sum)

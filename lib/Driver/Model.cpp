@@ -208,20 +208,23 @@ Error nag::driver::checkIndices(ArrayRef<IndexRange> ranges, StringRef function,
   if (argument.dtype != runtime::DType::I32)
     return Error::success();
   function.consume_back(".gradients");
-  // The data may lie anywhere.
-  std::vector<int32_t> values(runtime::getNumElements(argument.shape));
-  std::memcpy(values.data(), data, argument.getByteSize());
+  int64_t count = runtime::getNumElements(argument.shape);
   for (const IndexRange &range : ranges) {
     if (range.argument != argument.name ||
         (!range.function.empty() && range.function != function))
       continue;
-    for (int32_t value : values)
+    for (int64_t i = 0; i < count; ++i) {
+      // The data may lie anywhere.
+      int32_t value;
+      std::memcpy(&value, static_cast<const char *>(data) + i * sizeof(value),
+                  sizeof(value));
       if ((value < 0 || value >= range.limit) && value != range.ignored)
         return runtime::makeError(
             "argument '{0}': expected numbers in [0, {1}){2}, but got {3}",
             argument.name, range.limit,
             range.ignored ? formatv(" or {0}", *range.ignored).str() : "",
             value);
+    }
   }
   return Error::success();
 }

@@ -74,7 +74,6 @@ AtomicFile &AtomicFile::operator=(AtomicFile &&other) noexcept {
   std::swap(descriptor, other.descriptor);
   std::swap(path, other.path);
   std::swap(temporary, other.temporary);
-  std::swap(isInPlace, other.isInPlace);
   return *this;
 }
 
@@ -82,7 +81,7 @@ AtomicFile::~AtomicFile() {
   if (descriptor < 0)
     return;
   ::close(descriptor);
-  if (!isInPlace)
+  if (!isInPlace())
     ::unlink(temporary.c_str());
 }
 
@@ -94,8 +93,7 @@ llvm::Expected<AtomicFile> AtomicFile::create(llvm::StringRef path) {
   if (exists && S_ISDIR(status.st_mode))
     return makeSystemError(path, "cannot write", EISDIR);
   // A rename would take a device or a pipe away.
-  file.isInPlace = exists && !S_ISREG(status.st_mode);
-  if (file.isInPlace) {
+  if (exists && !S_ISREG(status.st_mode)) {
     file.descriptor = ::open(file.path.c_str(), O_WRONLY | O_CLOEXEC);
     if (file.descriptor < 0)
       return makeSystemError(path, "cannot open for writing", errno);
@@ -131,7 +129,7 @@ static llvm::Error syncFolder(llvm::StringRef path) {
 }
 
 llvm::Error AtomicFile::commit() {
-  if (isInPlace) {
+  if (isInPlace()) {
     if (::close(std::exchange(descriptor, -1)) != 0)
       return makeSystemError(path, "cannot write", errno);
     return llvm::Error::success();

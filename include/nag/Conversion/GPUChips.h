@@ -57,9 +57,13 @@ struct BlockNeeds {
   /// Per thread; 0 where they are not known.
   int64_t registers;
 };
+/// Registers that a thread of a block alone on a multiprocessor may have, if
+/// instructions could name as many: they are there for a multiple of four
+/// warps.
+int64_t countThreadRegisters(const GPUChip &chip, int64_t blockThreads);
 /// How many such blocks a multiprocessor holds at once; 0 where it holds none.
-/// Registers come in 256 per warp and are there for a multiple of four warps,
-/// shared memory comes in 128 bytes (CUDA occupancy calculator).
+/// Registers come in 256 per warp, likewise for a multiple of four warps, and
+/// shared memory in 128 bytes (CUDA occupancy calculator).
 int64_t countResidentBlocks(const GPUChip &chip, const BlockNeeds &needs);
 
 } // namespace nag

@@ -49,6 +49,9 @@ struct RowOutput {
 mlir::RankedTensorType getRowsType(mlir::RankedTensorType type, RowRole role,
                                    int64_t numRows);
 
+/// Fails on operands and results without elements: rows of none have no loops.
+mlir::LogicalResult verifyHasElements(mlir::Operation *op);
+
 /// A run of row-wise ops of one block, in order, that can share one pass over
 /// their rows.
 class RowGroup {

@@ -58,8 +58,9 @@ private:
   AtomicFile() = default;
 
   int descriptor = -1;
+  /// Without a temporary name, the file is written in place.
   std::string path, temporary;
-  bool isInPlace = false;
+  bool isInPlace() const { return temporary.empty(); }
 };
 
 /// Appends lines; each line reaches the file in one write.

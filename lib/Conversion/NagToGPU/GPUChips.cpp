@@ -10,6 +10,8 @@ using namespace nag;
 
 static constexpr int64_t kKiB = 1024;
 static constexpr int64_t kWarpSize = 32;
+/// Warps that get registers together.
+static constexpr int64_t kWarpGroup = 4;
 
 static constexpr GPUChip kChips[] = {{"sm_80", 163 * kKiB, 164 * kKiB, kKiB,
                                       65536, 2048, 32, 108, 64, 1024, 512},
@@ -48,13 +50,19 @@ bool nag::runsOn(StringRef chip, const GPUDevice &device) {
   return number(chip) <= number(device.chip);
 }
 
+int64_t nag::countThreadRegisters(const GPUChip &chip, int64_t blockThreads) {
+  return chip.registers /
+         int64_t(alignTo(blockThreads, kWarpGroup * kWarpSize));
+}
+
 int64_t nag::countResidentBlocks(const GPUChip &chip, const BlockNeeds &needs) {
   int64_t warps = divideCeil(needs.threads, kWarpSize);
   int64_t blocks =
       std::min(chip.maxBlocks, chip.maxThreads / (warps * kWarpSize));
   if (needs.registers > 0) {
     int64_t perWarp = alignTo(needs.registers * kWarpSize, 256);
-    blocks = std::min(blocks, chip.registers / perWarp / 4 * 4 / warps);
+    blocks = std::min(blocks, chip.registers / perWarp / kWarpGroup *
+                                  kWarpGroup / warps);
   }
   int64_t shared = alignTo(needs.sharedBytes + chip.reservedSharedBytes, 128);
   return std::min(blocks, chip.sharedBytes / shared);

@@ -41,17 +41,12 @@ static LogicalResult verifyOperands(Operation *op) {
   }
   for (TypeRange types :
        {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())})
-    for (Type type : types) {
+    for (Type type : types)
       if (getElementTypeOrSelf(type).isF64())
         return op->emitOpError("expected f32, bf16 or integers on the GPU, but "
                                "got ")
                << type;
-      auto tensor = dyn_cast<RankedTensorType>(type);
-      if (tensor && tensor.hasStaticShape() && tensor.getNumElements() == 0)
-        return op->emitOpError("expected tensors with elements, but got ")
-               << type;
-    }
-  return success();
+  return verifyHasElements(op);
 }
 
 FailureOr<std::unique_ptr<RowProgram>>

@@ -33,9 +33,8 @@ static constexpr int64_t kMaxRegisters = 255;
 /// Registers that a thread may have in a block of so many.
 static int64_t getRegisterLimit(const RowGeometry &rows,
                                 const GPUTarget &target) {
-  // They are there for a multiple of four warps.
-  int64_t threads = llvm::alignTo(rows.getBlock()[0], 4 * kWarpSize);
-  return std::min(kMaxRegisters, target.chip->registers / threads);
+  return std::min(kMaxRegisters,
+                  countThreadRegisters(*target.chip, rows.getBlock()[0]));
 }
 
 namespace {

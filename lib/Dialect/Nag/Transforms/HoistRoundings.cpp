@@ -178,12 +178,9 @@ static Value findCarriedRounding(RepeatOp repeat, Operation *end,
 /// Nobody behind `repeat` rounds what it has rounded already.
 static void useCarriedRoundings(RepeatOp repeat, func::FuncOp layer) {
   Operation *end = layer.front().getTerminator();
-  for (auto [index, last] : llvm::enumerate(repeat.getCarryResults())) {
-    Value rounded = findCarriedRounding(repeat, end, index);
-    if (!rounded)
-      continue;
-    replaceRoundings(last, rounded);
-  }
+  for (auto [index, last] : llvm::enumerate(repeat.getCarryResults()))
+    if (Value rounded = findCarriedRounding(repeat, end, index))
+      replaceRoundings(last, rounded);
 }
 
 namespace {

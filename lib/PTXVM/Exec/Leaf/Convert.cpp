@@ -61,7 +61,7 @@ uint64_t clampToInteger(double value, unsigned bits, bool isSigned,
 template <typename F, typename D>
 void floatToInteger(LaneState &w, const Inst &i, uint32_t mask) {
   const typename F::type *a = w.at<typename F::type>(i.src[0]);
-  bool isSigned = isSignedType(targetType(i)), flush = i.flush;
+  bool isSigned = isSignedInt(targetType(i)), flush = i.flush;
   unsigned bits = bitsOf(targetType(i));
   constexpr bool isWide = sizeof(typename F::type) == 8;
   uint64_t width = isSigned ? ~0ull : ~0ull >> (64 - bits);
@@ -215,18 +215,8 @@ void halvesToBytes(LaneState &w, const Inst &i, uint32_t mask) {
 }
 
 template <typename F> Handler floatTo(unsigned size) {
-  switch (size) {
-  case 1:
-    return floatToInteger<F, uint8_t>;
-  case 2:
-    return floatToInteger<F, uint16_t>;
-  case 4:
-    return floatToInteger<F, uint32_t>;
-  case 8:
-    return floatToInteger<F, uint64_t>;
-  default:
-    return nullptr;
-  }
+  return byBytes(size,
+                 [](auto t) { return floatToInteger<F, TypeOf<decltype(t)>>; });
 }
 template <typename F> Handler fromFloat(const LeafQuery &q) {
   switch (q.type) {

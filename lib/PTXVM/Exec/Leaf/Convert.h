@@ -4,6 +4,7 @@
 #ifndef PTXVM_EXEC_LEAF_CONVERT_H
 #define PTXVM_EXEC_LEAF_CONVERT_H
 
+#include "Dispatch.h"
 #include "Formats.h"
 
 namespace ptxvm::PTXVM_ISA {
@@ -21,28 +22,7 @@ inline RoundTo roundingOf(const Inst &i) {
                                       : static_cast<RoundTo>(i.rounding);
 }
 
-inline bool isSignedType(Type type) {
-  return type == Type::S8 || type == Type::S16 || type == Type::S32 ||
-         type == Type::S64;
-}
-inline unsigned bitsOf(Type type) {
-  switch (type) {
-  case Type::B8:
-  case Type::U8:
-  case Type::S8:
-    return 8;
-  case Type::B16:
-  case Type::U16:
-  case Type::S16:
-    return 16;
-  case Type::B32:
-  case Type::U32:
-  case Type::S32:
-    return 32;
-  default:
-    return 64;
-  }
-}
+inline unsigned bitsOf(Type type) { return 8 * sizeOf(type); }
 
 /// Conversions of integers, for selectConvert; sizes are those of the
 /// registers.

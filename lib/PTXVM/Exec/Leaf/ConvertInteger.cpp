@@ -32,7 +32,7 @@ template <typename S, typename D>
 void integerToInteger(LaneState &w, const Inst &i, uint32_t mask) {
   const S *a = w.at<S>(i.src[0]);
   Type from = sourceType(i), to = targetType(i);
-  bool fromSigned = isSignedType(from), toSigned = isSignedType(to);
+  bool fromSigned = isSignedInt(from), toSigned = isSignedInt(to);
   unsigned fromBits = bitsOf(from), toBits = bitsOf(to);
   D *dst = w.at<D>(i.dst);
   if (i.flags & leaf::saturate)
@@ -73,7 +73,7 @@ double integerToDouble(uint64_t value, bool isSigned) {
 template <typename S>
 void integerToFloat(LaneState &w, const Inst &i, uint32_t mask) {
   const S *a = w.at<S>(i.src[0]);
-  bool isSigned = isSignedType(sourceType(i));
+  bool isSigned = isSignedInt(sourceType(i));
   unsigned bits = bitsOf(sourceType(i));
   auto value = [=](unsigned l) { return extend(a[l], bits, isSigned); };
   auto asSigned = [=](unsigned l) { return static_cast<int64_t>(value(l)); };
@@ -104,18 +104,8 @@ void integerToFloat(LaneState &w, const Inst &i, uint32_t mask) {
 }
 
 template <typename S> Handler integerTo(unsigned size) {
-  switch (size) {
-  case 1:
-    return integerToInteger<S, uint8_t>;
-  case 2:
-    return integerToInteger<S, uint16_t>;
-  case 4:
-    return integerToInteger<S, uint32_t>;
-  case 8:
-    return integerToInteger<S, uint64_t>;
-  default:
-    return nullptr;
-  }
+  return byBytes(
+      size, [](auto t) { return integerToInteger<S, TypeOf<decltype(t)>>; });
 }
 
 } // namespace
@@ -123,18 +113,10 @@ template <typename S> Handler integerTo(unsigned size) {
 Handler selectIntegerConvert(const LeafQuery &q) {
   bool toFloat = q.type == Type::F16 || q.type == Type::BF16 ||
                  q.type == Type::F32 || q.type == Type::F64;
-  switch (q.srcSize) {
-  case 1:
-    return toFloat ? integerToFloat<uint8_t> : integerTo<uint8_t>(q.dstSize);
-  case 2:
-    return toFloat ? integerToFloat<uint16_t> : integerTo<uint16_t>(q.dstSize);
-  case 4:
-    return toFloat ? integerToFloat<uint32_t> : integerTo<uint32_t>(q.dstSize);
-  case 8:
-    return toFloat ? integerToFloat<uint64_t> : integerTo<uint64_t>(q.dstSize);
-  default:
-    return nullptr;
-  }
+  return byBytes(q.srcSize, [&](auto t) {
+    using S = TypeOf<decltype(t)>;
+    return toFloat ? integerToFloat<S> : integerTo<S>(q.dstSize);
+  });
 }
 
 } // namespace ptxvm::PTXVM_ISA

@@ -50,6 +50,22 @@ template <unsigned Sizes, typename Fn> Handler byInteger(Type type, Fn make) {
   return nullptr;
 }
 
+/// The same for the unsigned type of so many bytes, 1 to 8.
+template <typename Fn> Handler byBytes(unsigned size, Fn make) {
+  switch (size) {
+  case 1:
+    return make(Tag<uint8_t>());
+  case 2:
+    return make(Tag<uint16_t>());
+  case 4:
+    return make(Tag<uint32_t>());
+  case 8:
+    return make(Tag<uint64_t>());
+  default:
+    return nullptr;
+  }
+}
+
 /// The same for the unsigned type of the size of `type`.
 template <unsigned Sizes, typename Fn> Handler bySize(Type type, Fn make) {
   switch (sizeOf(type)) {

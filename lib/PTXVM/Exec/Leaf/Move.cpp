@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // mov, selp, slct, pack, unpack and predicate logic (PTX ISA 9.0, section
 // 9.7.9).
-#include "Leaf.h"
+#include "Dispatch.h"
 
 namespace ptxvm::PTXVM_ISA {
 namespace {
@@ -96,31 +96,13 @@ template <typename T, typename S> Handler unpackPieces() {
   return nullptr;
 }
 template <typename S> Handler unpackFrom(unsigned pieceSize) {
-  switch (pieceSize) {
-  case 1:
-    return unpackPieces<uint8_t, S>();
-  case 2:
-    return unpackPieces<uint16_t, S>();
-  case 4:
-    return unpackPieces<uint32_t, S>();
-  case 8:
-    return unpackPieces<uint64_t, S>();
-  default:
-    return nullptr;
-  }
+  return byBytes(pieceSize,
+                 [](auto t) { return unpackPieces<TypeOf<decltype(t)>, S>(); });
 }
 
 template <typename C> Handler selectSignFor(Type type) {
-  switch (sizeOf(type)) {
-  case 2:
-    return selectSign<uint16_t, C>;
-  case 4:
-    return selectSign<uint32_t, C>;
-  case 8:
-    return selectSign<uint64_t, C>;
-  default:
-    return nullptr;
-  }
+  return bySize<2 | 4 | 8>(
+      type, [](auto t) { return selectSign<TypeOf<decltype(t)>, C>; });
 }
 
 } // namespace
@@ -129,20 +111,9 @@ Handler selectMove(const LeafQuery &q) {
   unsigned size = sizeOf(q.type);
   switch (q.op) {
   case Op::Move:
-    switch (size) {
-    case 1:
-      return move<uint8_t>;
-    case 2:
-      return move<uint16_t>;
-    case 4:
-      return move<uint32_t>;
-    case 8:
-      return move<uint64_t>;
-    case 16:
-      return move<Wide>;
-    default:
-      return nullptr;
-    }
+    return size == 16 ? move<Wide> : byBytes(size, [](auto t) {
+      return move<TypeOf<decltype(t)>>;
+    });
   case Op::Select:
     return size == 2   ? select<uint16_t>
            : size == 4 ? select<uint32_t>
