@@ -152,6 +152,8 @@ def count_passes(folder, precision, layers=1, rate=None, **settings):
     profile = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))
     passes = [k for k in profile["kernels"] if not k["name"].startswith(OPTIMIZER)]
     counts = {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes) for key in COUNTS}
+    if "executed_shares" in profile:
+        counts["executed"] = np.mean(profile["executed_shares"])
     for key in ("bytes_requested", "bytes_unique"):
         counts[key] += profile["copies"]["bytes"]
     return counts
@@ -176,7 +178,8 @@ def count_keys_and_values(folder, precision, one):
 
 def machine_rows(folder, precision, rates=RATES):
     """Counts of one layer's kernels on the PTX machine, against the dense layer's: what a second dense layer adds to the first, and
-    what routing adds to that or saves of it. The share that a bar allows: 1 - rate, but all of what keys and values cost with kv = all."""
+    what routing adds to that or saves of it. The share that a bar allows: 1 - rate, or the share of tokens that reached the thresholds (of
+    those with equal scores, all or none do), but all of what keys and values cost with kv = all."""
     one, two = (count_passes(folder, precision, layers) for layers in (1, 2))
     dense = {key: two[key] - one[key] for key in COUNTS}
     parts = count_keys_and_values(folder, precision, one)
@@ -189,7 +192,8 @@ def machine_rows(folder, precision, rates=RATES):
         at = dict(rate=rate) if policy == "threshold" else {}
         routed = count_passes(folder, precision, **settings, **at)
         counts = {key: dense[key] + routed[key] - one[key] for key in COUNTS}
-        kept = {key: 1.0 - rate + rate * whole[kv][part] for key, part in measure.items()}
+        executed = routed.get("executed", 1.0 - rate)
+        kept = {key: executed + (1.0 - executed) * whole[kv][part] for key, part in measure.items()}
         yield dict(name=f"{policy} {rate:.1%}, kv {kv}", rate=rate, launches=counts["launches"],
                    more_per_sub_layer=(counts["launches"] - dense["launches"]) / 2,
                    **{key: dict(share=counts[key] / dense[key], bar=kept[key]) for key in COUNTS[1:]})

@@ -54,12 +54,12 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
     return target;
   }
 
-  /// What outlining noted on arguments (nag.shares, nag.updates, nag.row_count)
-  /// has been used; LLVM IR has no place for it.
+  /// What outlining noted on arguments (nag.shares, nag.updates,
+  /// nag.carries, nag.row_count) has been used; LLVM IR has no place for it.
   static void dropNotes(LLVM::LLVMFuncOp kernel) {
     for (unsigned index = 0; index < kernel.getNumArguments(); ++index)
-      for (StringRef note :
-           {kSharesAttrName, kUpdatesAttrName, kRowCountAttrName})
+      for (StringRef note : {kSharesAttrName, kUpdatesAttrName,
+                             kCarriesAttrName, kRowCountAttrName})
         kernel.removeArgAttr(index, note);
   }
 

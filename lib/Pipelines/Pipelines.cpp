@@ -82,6 +82,7 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   manager.addPass(createNagOutlineKernels(outline));
   NagPlanBuffersOptions plan;
   plan.report = options.report;
+  plan.carryRows = options.fuse && options.gatherRows;
   manager.addPass(createNagPlanBuffers(plan));
 }
 

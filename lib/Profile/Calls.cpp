@@ -66,6 +66,20 @@ static std::vector<float> findThresholds(std::vector<float> gates, size_t count,
   return thresholds;
 }
 
+/// Of each sub-layer's `gates` the share that reaches its threshold.
+static std::vector<double> countReaching(ArrayRef<float> gates,
+                                         ArrayRef<float> thresholds) {
+  size_t tokens = gates.size() / thresholds.size();
+  std::vector<double> shares;
+  for (float threshold : thresholds) {
+    auto reaches = [&](float gate) { return !(std::abs(gate) < threshold); };
+    shares.push_back(double(count_if(gates.take_front(tokens), reaches)) /
+                     double(tokens));
+    gates = gates.drop_front(tokens);
+  }
+  return shares;
+}
+
 Error Thresholds::set(runtime::Device &device, const TensorInfo &argument,
                       const Buffer &buffer) {
   bool isScale = argument.name == "gate_scale";
@@ -83,9 +97,11 @@ Error Thresholds::adapt(runtime::Device &device, const TensorInfo &argument,
   std::vector<float> gates(runtime::getNumElements(argument.shape));
   Error error =
       device.copyToHost(gates.data(), buffer.get(), argument.getByteSize());
-  if (!error)
-    values = findThresholds(std::move(gates), values.size(), *rate);
-  return error;
+  if (error)
+    return error;
+  executedShares = countReaching(gates, values);
+  values = findThresholds(std::move(gates), values.size(), *rate);
+  return Error::success();
 }
 
 Expected<Call> Call::prepare(runtime::Program &program, StringRef name,

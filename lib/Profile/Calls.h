@@ -15,11 +15,15 @@ struct Thresholds {
   std::optional<double> rate;
   std::vector<float> values;
   size_t rounds = 0;
+  /// Of each sub-layer the share of gates that reached its threshold in the
+  /// last call.
+  std::vector<double> executedShares;
 
   /// Thresholds are for gates that no warm-up scales.
   llvm::Error set(runtime::Device &device, const runtime::TensorInfo &argument,
                   const runtime::Buffer &buffer);
-  /// Takes over those that the rate makes of the `gates` in the buffer.
+  /// Takes over those that the rate makes of the `gates` in the buffer, and
+  /// notes what the call's own did.
   llvm::Error adapt(runtime::Device &device,
                     const runtime::TensorInfo &argument,
                     const runtime::Buffer &buffer);

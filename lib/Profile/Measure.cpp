@@ -377,12 +377,14 @@ Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
     return compiled.takeError();
   if (profile.functions.empty())
     profile.functions = chooseFunctions(**compiled);
-  Thresholds thresholds{options.skipRate, {}};
+  Thresholds thresholds;
+  thresholds.rate = options.skipRate;
   if (options.device == "vm") {
     auto counters = count(**compiled, profile, recorder, thresholds);
     if (!counters)
       return counters.takeError();
     recorder.finish(*counters);
+    profile.executedShares = thresholds.executedShares;
     return profile;
   }
   if (Error error = settle(**compiled, profile, recorder, thresholds))
@@ -396,5 +398,6 @@ Expected<Profile> nag::profile::measure(mlir::ModuleOp program,
   if (Error failed = joinErrors(std::move(error), recorder.takeError()))
     return failed;
   recorder.finish({});
+  profile.executedShares = thresholds.executedShares;
   return profile;
 }

@@ -150,6 +150,8 @@ json::Value nag::profile::toJSON(const Profile &profile) {
                       {"kernels", std::move(kernels)},
                       {"copies", describe(profile.copies)},
                       {"totals", describeTotals(profile)}};
+  if (!profile.executedShares.empty())
+    result["executed_shares"] = json::Array(profile.executedShares);
   if (profile.isTimed())
     result["timed_device"] = profile.timedDevice;
   else

@@ -55,6 +55,26 @@ func.func @split(%dy: tensor<512x32xf32>, %x: tensor<512x32xf32>, %out: tensor<3
   return %0 : tensor<32x32xf32>
 }
 
+// Of terms that are counted at run time there may be one part: the block stores its sums, and no part of them.
+// CHECK-LABEL: func.func @counted
+func.func @counted(%dy: tensor<512x32xf32>, %x: tensor<1x512x32xf32>, %i: tensor<512xi32>, %o: tensor<2xi32> {nag.row_count},
+                   %out: tensor<32x32xf32>) -> tensor<32x32xf32>
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [32, 32, 16], warps = [2, 1], stages = 3, split_k = 4>} {
+  %r, %rest = nag.take %x, %i, %o : (tensor<1x512x32xf32>, tensor<512xi32>, tensor<2xi32>) -> (tensor<512x32xf32>, tensor<1x512x32xf32>)
+  %y = nag.weight_grad %dy, %r : (tensor<512x32xf32>, tensor<512x32xf32>) -> tensor<32x32xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<32x32xf32>, tensor<32x32xf32>) -> tensor<32x32xf32>
+  return %0 : tensor<32x32xf32>
+}
+
+// The warps of a tile that lie behind the last column only copy tiles for others.
+// CHECK-LABEL: func.func @narrow
+func.func @narrow(%x: tensor<64x64xf32>, %w: tensor<32x64xf32>, %out: tensor<64x32xf32>) -> tensor<64x32xf32>
+    attributes {nag.kernel, nag.schedule = #nag.schedule<gemm, tile = [64, 64, 16], warps = [4, 2], stages = 3>} {
+  %y = nag.linear %x, %w : (tensor<64x64xf32>, tensor<32x64xf32>) -> tensor<64x32xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<64x32xf32>, tensor<64x32xf32>) -> tensor<64x32xf32>
+  return %0 : tensor<64x32xf32>
+}
+
 // Row-wise ops on the sums: one launch; the activation's input is stored since
 // it leaves the kernel, the activation is not.
 // CHECK-LABEL: func.func @fused
@@ -184,6 +204,25 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // CHECK:         scf.if %[[IS_LAST]]
 // CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
 // CHECK:         scf.for
+
+// CHECK-LABEL: gpu.func @counted
+// CHECK:         %[[PARTS:.*]] = arith.minsi %{{.*}}, %c4_i32
+// CHECK:         scf.for
+// CHECK:         %[[ONE:.*]] = arith.cmpi ult, %[[PARTS]], %c2_i32
+// CHECK-NEXT:    scf.if %[[ONE]] {
+// CHECK-NOT:       atomicrmw
+// CHECK:         %[[MORE:.*]] = arith.cmpi ugt, %[[PARTS]], %c1_i32
+// CHECK-NEXT:    scf.if %[[MORE]] {
+// CHECK:           llvm.atomicrmw uinc_wrap
+
+// CHECK-LABEL: gpu.func @narrow
+// CHECK:         %[[COLUMNS:.*]] = arith.cmpi ult, %{{.*}}, %c32_i32
+// CHECK:         scf.for
+// CHECK:           nvvm.cp.async.wait.group
+// CHECK:           scf.if %[[COLUMNS]] -> (f32,
+// CHECK:             llvm.intr.fma
+// CHECK:           } else {
+// CHECK-NEXT:        scf.yield
 
 // CHECK-LABEL: gpu.func @fused
 // CHECK:         arith.mulf

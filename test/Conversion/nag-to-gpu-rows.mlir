@@ -165,3 +165,29 @@ func.func @passes(%r: tensor<400x1024xbf16>, %f: tensor<400x1024xbf16>, %g: tens
   %9 = bufferization.materialize_in_destination %3 in %d : (tensor<32xf32>, tensor<32xf32>) -> tensor<32xf32>
   return %7, %8, %9 : tensor<400x1024xbf16>, tensor<400x32xbf16>, tensor<32xf32>
 }
+
+// -----
+
+// A result of nag.put that may stand elsewhere than what it completes: blocks of their own copy the rows that no index names, unless the
+// result stands in that memory.
+// CHECK-LABEL: func.func @carried
+// CHECK: gpu.launch_func @device::@carried blocks in (%c{{[0-9]+}},
+// CHECK-LABEL: gpu.func @carried
+// CHECK: %[[FROM:.*]] = llvm.inttoptr
+// CHECK: %[[TO:.*]] = llvm.inttoptr
+// CHECK: llvm.icmp "ne" %[[FROM]], %[[TO]] : !llvm.ptr<1>
+// CHECK: scf.for
+// CHECK: arith.shrui
+// CHECK-COUNT-8: nvvm.shfl.sync idx
+// CHECK: scf.for
+// CHECK-COUNT-8: llvm.load {{.*}} : !llvm.ptr<1> -> vector<4xi32>
+// CHECK-COUNT-8: llvm.store {{.*}} : vector<4xi32>, !llvm.ptr<1>
+func.func @carried(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>, %out: tensor<2x8x16xf32> {nag.carries, nag.updates = 0})
+    -> tensor<2x8x16xf32> attributes {nag.kernel} {
+  %o = arith.constant dense<[0, 4, 8]> : tensor<3xi32>
+  %r, %rest = nag.take %x, %i, %o : (tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> (tensor<8x16xf32>, tensor<2x8x16xf32>)
+  %s = arith.addf %r, %r : tensor<8x16xf32>
+  %y = nag.put %s, %x, %i, %o : (tensor<8x16xf32>, tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<2x8x16xf32>, tensor<2x8x16xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}

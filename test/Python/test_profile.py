@@ -126,7 +126,7 @@ def test_work_follows_the_rows(tmp_path):
     all_rows, some = pairs["relu2_weight_grad_kernel"]
     assert re.search(r"split_k = [48]", some["parts"][0]["schedule"])
     assert some["bytes_unique"] < 0.55 * all_rows["bytes_unique"]
-    for name in ("take_rotate_put_kernel", "take_rotate_vjp_gate_vjp_kernel"):
+    for name in ("take_rotate_put_kernel", "take_rotate_vjp_take_gate_vjp_kernel"):
         all_rows, some = next(pair for key, pair in pairs.items() if key.startswith(name))
         assert some["flops"] < 0.75 * all_rows["flops"], name
 
@@ -305,7 +305,9 @@ def test_equal_gates_skip_together(tmp_path):
     nagc("model", "--preset", "tiny", *(f"--set={k}={v}" for k, v in sizes.items()), "-o", tmp_path / "routed.mlir")
 
     def count(rate):
-        kernels = json.loads(nagc("profile", tmp_path / "routed.mlir", "--function", "loss", "--json", "--mod-rate", rate))["kernels"]
-        return next(k["flops"] for k in kernels if k["name"] == "attention_kernel")
+        profile = json.loads(nagc("profile", tmp_path / "routed.mlir", "--function", "loss", "--json", "--mod-rate", rate))
+        return next(k["flops"] for k in profile["kernels"] if k["name"] == "attention_kernel"), profile["executed_shares"][0]
 
-    assert count(0) == count(0.1) > 2 * count(0.4)
+    (whole, all_tokens), (same, still_all), (half, some) = (count(rate) for rate in (0, 0.1, 0.4))
+    assert whole == same > 2 * half
+    assert all_tokens == still_all == 1.0 and 0.4 < some < 0.6

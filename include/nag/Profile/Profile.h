@@ -110,6 +110,9 @@ struct Profile {
   /// Launches that were counted; the others are taken to be like the first.
   int64_t runs = 0;
   bool hasResources = false;
+  /// Of each sub-layer the share of the tokens that reached its threshold,
+  /// where thresholds were found for a rate: equal scores skip together.
+  std::vector<double> executedShares;
 
   bool isTimed() const { return !timedDevice.empty(); }
   const GPUChip &getChip() const { return *lookupGPUChip(chip); }
@@ -154,7 +157,8 @@ llvm::Expected<Profile> measure(mlir::ModuleOp program, const Options &options);
 /// one of copies, or of times.
 void print(const Profile &profile, llvm::raw_ostream &os);
 /// {"chip", "functions", "devices": [...], "kernels": [...], "copies",
-/// "totals"}; with times for counters and bounds where a GPU took them.
+/// "totals"}; "executed_shares" where thresholds were found; with times for
+/// counters and bounds where a GPU took them.
 llvm::json::Value toJSON(const Profile &profile);
 
 } // namespace nag::profile

@@ -143,6 +143,8 @@ struct BlockPlace {
   mlir::Value thread, lane, warpM, warpN;
   /// The first row and column of the block's tile, and its first k.
   mlir::Value row, column, k;
+  /// How many rows count, where that is known at run time only; else null.
+  mlir::Value rowLimit;
 };
 
 /// Where the operand of a copy lies, and what of it counts.

@@ -4,6 +4,7 @@
 #include "Gemm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -94,6 +95,31 @@ SmallVector<SmallVector<Value>> ThreadOperand::read(Value slot, int64_t k) {
   return values;
 }
 
+/// Whether the part of `warpTile` from `first` on, of a tile of `tile` rows or
+/// columns, has some of the `extent` ones that there are, of which `limit`
+/// count; null where all parts of all tiles do.
+static Value hasLines(ThreadCode &code, Value first, int64_t extent,
+                      int64_t tile, int64_t warpTile, Value limit) {
+  if (limit)
+    return tile > warpTile ? code.less(first, limit) : Value();
+  bool allDo = (extent + tile - 1) / tile * tile - extent < warpTile;
+  return allDo ? Value() : code.less(first, extent);
+}
+
+/// Whether the warp at `place` has sums that are stored; null where all have.
+static Value hasSums(ThreadCode &code, const Problem &problem,
+                     const Schedule &schedule, const BlockPlace &place) {
+  int64_t warpRows = schedule.getWarpTileM();
+  int64_t warpColumns = schedule.getWarpTileN();
+  Value row = code.add(place.row, code.mul(place.warpM, warpRows));
+  Value column = code.add(place.column, code.mul(place.warpN, warpColumns));
+  Value rows =
+      hasLines(code, row, problem.m, schedule.tileM, warpRows, place.rowLimit);
+  Value columns =
+      hasLines(code, column, problem.n, schedule.tileN, warpColumns, Value());
+  return rows && columns ? code.both(rows, columns) : rows ? rows : columns;
+}
+
 namespace {
 class FMAMultiplier : public Multiplier {
 public:
@@ -104,18 +130,27 @@ public:
         a(code, problem.a, schedule.tileM, depth, schedule.getWarpTileM(), 4,
           sharedA, place.warpM, code.div(place.lane, 8)),
         b(code, problem.b, schedule.tileN, depth, schedule.getWarpTileN(), 8,
-          sharedB, place.warpN, code.rem(place.lane, 8)) {}
+          sharedB, place.warpN, code.rem(place.lane, 8)),
+        counts(hasSums(code, problem, schedule, place)) {}
 
   SmallVector<Value> getZeros() override {
     Value zero = code.zero(code.getBuilder().getF32Type());
     return SmallVector<Value>(a.getCount() * b.getCount(), zero);
   }
 
+  /// A warp behind the last row or column only copies tiles for others.
   SmallVector<Value> multiply(Value slot, ValueRange accumulators) override {
-    SmallVector<Value> sums(accumulators);
-    for (int64_t k = 0; k < depth; k += kStep)
-      multiplyStep(a.read(slot, k), b.read(slot, k), sums);
-    return sums;
+    if (!counts)
+      return multiplyAll(slot, accumulators);
+    ImplicitLocOpBuilder &builder = code.getBuilder();
+    auto branch = scf::IfOp::create(builder, accumulators.getTypes(), counts,
+                                    /*withElse=*/true);
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(branch.thenBlock());
+    scf::YieldOp::create(builder, multiplyAll(slot, accumulators));
+    builder.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(builder, accumulators);
+    return branch.getResults();
   }
 
   void store(SumReader sums, Output &output) override {
@@ -134,6 +169,13 @@ public:
 
 private:
   using Values = ArrayRef<SmallVector<Value>>;
+
+  SmallVector<Value> multiplyAll(Value slot, ValueRange accumulators) {
+    SmallVector<Value> sums(accumulators);
+    for (int64_t k = 0; k < depth; k += kStep)
+      multiplyStep(a.read(slot, k), b.read(slot, k), sums);
+    return sums;
+  }
 
   /// Eight lanes hold the columns of a row.
   void storeSpans(ValueRange accumulators, Output &output) {
@@ -166,6 +208,8 @@ private:
   int64_t depth;
   BlockPlace place;
   ThreadOperand a, b;
+  /// Whether the warp has anything to multiply; null where all have.
+  Value counts;
 };
 } // namespace
 

@@ -18,6 +18,10 @@ using namespace nag::gemm;
 /// so that blocks that run at once share operands in the cache.
 static constexpr int64_t kRasterRows = 8;
 
+/// Less than this share of a part, of terms that are counted at run time, is no
+/// part of its own: the last one takes it.
+static constexpr int64_t kRemnant = 8;
+
 int64_t gemm::countSteps(const Problem &problem, const Schedule &schedule) {
   int64_t steps =
       llvm::divideCeilSigned(problem.k, schedule.tileK * schedule.splitK);
@@ -70,8 +74,9 @@ private:
   Value block;
   ArrayRef<Value> arguments;
   const ProductTurn turn;
-  /// How many tiles along k of the term at hand one block multiplies.
-  int64_t tiles = 0;
+  /// How many tiles along k of the term at hand one block multiplies, and at
+  /// most.
+  int64_t tiles = 0, mostTiles = 0;
   BlockPlace place;
   Value split, sharedA, sharedB;
   /// How many rows or terms count, where that is known at run time only.
@@ -130,7 +135,9 @@ CopySource Kernel::takeSource(const Operand &operand, int64_t extent) {
 }
 
 void Kernel::createCopies(const Problem &term) {
-  tiles = countSteps(term, schedule);
+  tiles = mostTiles = countSteps(term, schedule);
+  if (problem.countsK && schedule.splitK > 1)
+    mostTiles += llvm::divideCeil(tiles, kRemnant);
   place.k = code.mul(split, tiles * schedule.tileK);
   SharedTile tileA =
       getSharedTile(term.a, schedule.tileM, schedule.tileK, term.unit);
@@ -148,7 +155,8 @@ void Kernel::createCopies(const Problem &term) {
                 term, schedule, place, sharedB);
 }
 
-/// How many of the tiles along k hold terms that count.
+/// How many of the tiles along k hold terms that count. The last part of a sum
+/// takes what is left.
 Value Kernel::countTiles() {
   if (!problem.countsK)
     return code.constant(tiles);
@@ -157,19 +165,23 @@ Value Kernel::countTiles() {
   };
   Value begin = atMost(place.k, count);
   Value left = arith::SubIOp::create(builder, count, begin);
-  return atMost(code.div(code.add(left, schedule.tileK - 1), schedule.tileK),
-                code.constant(tiles));
+  left = code.div(code.add(left, schedule.tileK - 1), schedule.tileK);
+  if (schedule.splitK == 1)
+    return left;
+  Value isLast = code.less(code.add(numParts, -1), code.add(split, 1));
+  return code.select(isLast, left, atMost(left, code.constant(tiles)));
 }
 
-/// How many parts of a split sum have terms that count; at least one, which may
-/// be zero.
+/// How many parts of a split sum there are, by the terms that count; at least
+/// one, which may be zero.
 Value Kernel::countParts() {
   if (!problem.countsK)
     return code.constant(schedule.splitK);
   int64_t terms = std::numeric_limits<int64_t>::max();
   for (const Problem &term : product.terms)
     terms = std::min(terms, countSteps(term, schedule) * schedule.tileK);
-  Value parts = code.div(code.add(count, terms - 1), terms);
+  int64_t least = terms / kRemnant + 1;
+  Value parts = code.div(code.add(count, terms - least), terms);
   parts = arith::MaxSIOp::create(builder, parts, code.constant(1));
   return arith::MinSIOp::create(builder, parts, code.constant(schedule.splitK));
 }
@@ -203,7 +215,7 @@ SmallVector<Value> Kernel::issueFirst(int64_t ahead) {
   SmallVector<Value> state = {copyA->getFirst(), copyB->getFirst(), place.k,
                               code.constant64(0)};
   for (int64_t stage = 0; stage < ahead; ++stage) {
-    if (stage < tiles)
+    if (stage < mostTiles)
       state = issue(state);
     commit();
   }
@@ -215,7 +227,7 @@ SmallVector<Value> Kernel::issueFirst(int64_t ahead) {
 SmallVector<Value> Kernel::issueLater(ValueRange state, Value tile,
                                       int64_t ahead, Value steps) {
   SmallVector<Value> next(state);
-  if (tiles > ahead) {
+  if (mostTiles > ahead) {
     Value left = problem.countsK ? code.less(code.add(tile, ahead), steps)
                                  : code.less(tile, tiles - ahead);
     code.ifTrue(left, [&] { issue(state); });
@@ -320,18 +332,28 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
       buildRouteTail(code, product, schedule, place,
                      arguments.take_back(countRouteBuffers(product.route)));
   };
-  if (schedule.splitK == 1)
-    return storeSums([&](int64_t first, int64_t number) {
+  auto storeOwn = [&] {
+    storeSums([&](int64_t first, int64_t number) {
       return llvm::to_vector_of<Value>(accumulators.slice(first, number));
     });
-  storePart(code, schedule, launch, place.thread, accumulators);
-  emitInLastBlock(
-      code, code.dynamicShared(), launch.tile, launch.tiles, numParts, [&] {
-        storeSums([&](int64_t first, int64_t number) {
-          return addUpParts(code, schedule, launch, place.thread, numParts,
-                            accumulators.size(), first, number);
+  };
+  auto storeWithOthers = [&] {
+    storePart(code, schedule, launch, place.thread, accumulators);
+    emitInLastBlock(
+        code, code.dynamicShared(), launch.tile, launch.tiles, numParts, [&] {
+          storeSums([&](int64_t first, int64_t number) {
+            return addUpParts(code, schedule, launch, place.thread, numParts,
+                              accumulators.size(), first, number);
+          });
         });
-      });
+  };
+  if (schedule.splitK == 1)
+    return storeOwn();
+  if (!problem.countsK)
+    return storeWithOthers();
+  // Few terms may make one part, which no memory need hold.
+  code.ifTrue(code.less(numParts, 2), storeOwn);
+  code.ifTrue(code.less(code.constant(1), numParts), storeWithOthers);
 }
 
 void Kernel::build() {
@@ -343,6 +365,7 @@ void Kernel::build() {
     return code.ifTrue(code.less(split, numParts), [&] { buildTile(); });
   if (!problem.countsRows())
     return buildTile();
+  place.rowLimit = count;
   code.ifTrue(code.less(place.row, count), [&] { buildTile(); });
   // A tile whose rows do not count is done, once for all parts.
   if (turn.isAwaited)

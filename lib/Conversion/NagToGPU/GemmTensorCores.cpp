@@ -64,7 +64,9 @@ private:
   Unit unit;
   int64_t warpM, warpN, steps;
   FragmentLoader a, b;
-  Value stageStart;
+  /// Where the tiles start, and, in their room, what the warp's sums go
+  /// through.
+  Value tilesStart, stageStart;
   /// The lane's place in the stage where parts of rows are stored at once.
   Value spanRow, spanColumn;
   int64_t warpsN;
@@ -83,7 +85,7 @@ TensorCoreMultiplier::TensorCoreMultiplier(ThreadCode &owner,
         MatrixOrder::RowsFirst, sharedA, place.warpM, place.lane),
       b(code, problem.b, unit, schedule.tileN, schedule.tileK, warpN,
         MatrixOrder::DepthFirst, sharedB, place.warpN, place.lane),
-      stageStart(sharedA), warpsN(schedule.warpsN) {}
+      tilesStart(sharedA), warpsN(schedule.warpsN) {}
 
 void TensorCoreMultiplier::loadRows(MutableArrayRef<Value> factors, int64_t row,
                                     const Step &step) {
@@ -277,7 +279,7 @@ void TensorCoreMultiplier::store(SumReader sums, Output &output) {
   // The tiles make room.
   code.barrier();
   stageStart =
-      code.offset(stageStart, code.mul(warp, kRowsA * getStageLine(warpN) * 4));
+      code.offset(tilesStart, code.mul(warp, kRowsA * getStageLine(warpN) * 4));
   int64_t blockSums = warpN / kRowsB * 4;
   for (int64_t block = 0; block < warpM / kRowsA; ++block) {
     if (block > 0)

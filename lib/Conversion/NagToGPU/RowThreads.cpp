@@ -29,9 +29,13 @@ void RowThreads::emit() {
     rowLimit =
         arith::IndexCastOp::create(builder, builder.getIndexType(), count);
   }
-  shareVectors();
-  hoist();
-  emitPasses();
+  Values sums = createZeroSums();
+  Value first = arith::SubIOp::create(builder, slot, blockSlot);
+  storeSums(emitCounted(first, sums, [&] {
+    shareVectors();
+    hoist();
+    return geometry.passes == 1 ? emitRow(slot, sums) : emitPasses(first, sums);
+  }));
 }
 
 void RowThreads::emitThreadIndices() {
@@ -155,13 +159,7 @@ void RowThreads::hoistElements(linalg::GenericOp op) {
 
 /// Blocks go through the rows in steps, as far as there are any: every thread
 /// of a block makes as many.
-void RowThreads::emitPasses() {
-  Values sums = createZeroSums();
-  Value first = arith::SubIOp::create(builder, slot, blockSlot);
-  if (geometry.passes == 1) {
-    storeSums(emitOnlyRows(first, sums));
-    return;
-  }
+RowThreads::Values RowThreads::emitPasses(Value first, ValueRange sums) {
   Value end = rowLimit ? rowLimit : constant(geometry.numRows);
   auto loop = scf::ForOp::create(builder, first, end,
                                  constant(geometry.getNumSlots()), sums);
@@ -176,26 +174,27 @@ void RowThreads::emitPasses() {
     if (!added.empty())
       scf::YieldOp::create(builder, added);
   }
-  storeSums(loop.getResults());
+  return llvm::to_vector_of<Value>(loop.getResults());
 }
 
-/// The rows of a block that has one pass, from `first` on; nothing where none
-/// of them counts.
-RowThreads::Values RowThreads::emitOnlyRows(Value first, ValueRange sums) {
+/// What `body` builds for a block whose rows begin at `first`; where none of
+/// them counts, `sums`.
+RowThreads::Values RowThreads::emitCounted(Value first, ValueRange sums,
+                                           function_ref<Values()> body) {
   if (!rowLimit)
-    return emitRow(slot, sums);
+    return body();
   auto branch =
       scf::IfOp::create(builder, sums.getTypes(), isBelow(first, rowLimit),
                         /*withElseRegion=*/!sums.empty());
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(branch.thenBlock());
-  Values added = emitRow(slot, sums);
+  Values added = body();
   if (sums.empty())
     return {};
   scf::YieldOp::create(builder, added);
   builder.setInsertionPointToStart(branch.elseBlock());
   scf::YieldOp::create(builder, sums);
-  return branch.getResults();
+  return llvm::to_vector_of<Value>(branch.getResults());
 }
 
 /// All of the program for one row. Returns the sums with the row's terms. A

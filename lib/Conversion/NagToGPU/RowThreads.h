@@ -59,8 +59,9 @@ private:
   void shareVectors();
   void hoist();
   void hoistElements(mlir::linalg::GenericOp op);
-  void emitPasses();
-  Values emitOnlyRows(mlir::Value first, mlir::ValueRange sums);
+  Values emitCounted(mlir::Value first, mlir::ValueRange sums,
+                     llvm::function_ref<Values()> body);
+  Values emitPasses(mlir::Value first, mlir::ValueRange sums);
   Values emitRow(mlir::Value row, mlir::ValueRange sums);
   void emitOp(mlir::Operation *op);
   void loadRows();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Row-wise ops as one launch, and one more for long sums over rows. Ops that
 // have rows in common share threads; others have blocks of their own.
+#include "RowCarry.h"
 #include "RowSchedule.h"
 #include "RowSums.h"
 #include "RowThreads.h"
@@ -191,6 +192,8 @@ private:
 
   SmallVector<RowGroup> groups;
   std::vector<RowPart> parts;
+  /// Rows that are copied, by blocks that follow those of the parts.
+  SmallVector<RowCarry> carries;
   /// By threads of a block and what rows have in common.
   mutable std::map<std::pair<int64_t, std::string>, ScheduleAttr> chosen;
   SmallVector<Value> operands;
@@ -212,6 +215,7 @@ LogicalResult RowLaunch::build() {
     parts.push_back({std::move(*program), std::move(rows),
                      findRowCount(group.getOps().front())});
   }
+  carries = findCarries(getOps());
   return success();
 }
 
@@ -339,6 +343,8 @@ void RowLaunch::emit(KernelLowering &kernel, ScheduleAttr schedule) {
     part.rows.follow(getPartSchedule(part, schedule));
     addOperands(kernel, part);
   }
+  for (const RowCarry &carry : carries)
+    carry.addOperands(kernel, operands);
   Dim3 grid = parts.front().rows.getGrid();
   int64_t heldBytes = 0;
   for (RowPart &part : parts) {
@@ -346,12 +352,14 @@ void RowLaunch::emit(KernelLowering &kernel, ScheduleAttr schedule) {
     if (&part != &parts.front())
       grid[0] += part.rows.getGrid()[0];
   }
+  Dim3 threads = parts.front().rows.getBlock();
+  for (const RowCarry &carry : carries)
+    grid[0] += carry.countBlocks(threads[0]);
   bool addsUp = fitsLastBlock(sums);
   size_t firstTotal = operands.size();
   if (addsUp)
     for (const PartialSum &sum : sums)
       operands.push_back(sum.result);
-  Dim3 threads = parts.front().rows.getBlock();
   DeviceFunction function =
       kernel.createLaunch("", operands, grid, threads, heldBytes);
   ImplicitLocOpBuilder &builder = function.builder;
@@ -360,25 +368,34 @@ void RowLaunch::emit(KernelLowering &kernel, ScheduleAttr schedule) {
                              builder.getI32IntegerAttr(1));
   Value block = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
   ArrayRef<Value> arguments = function.arguments;
-  for (RowPart &part : parts) {
-    size_t numOwn = part.program->getArguments().size() +
-                    part.program->getOutputs().size() + (part.offsets ? 1 : 0);
+  bool hasOthers = parts.size() + carries.size() > 1;
+  // The next `count` blocks, from 0 on, do what `body` builds.
+  auto takeBlocks = [&](int64_t count, function_ref<void(Value)> body) {
     OpBuilder::InsertionGuard guard(builder);
-    Value blocks =
-        arith::ConstantIndexOp::create(builder, part.rows.getGrid()[0]);
-    Value next = block;
-    if (parts.size() > 1) {
-      next = arith::SubIOp::create(builder, block, blocks);
+    Value own = block;
+    if (hasOthers) {
+      Value blocks = arith::ConstantIndexOp::create(builder, count);
+      block = arith::SubIOp::create(builder, own, blocks);
       // Blocks of earlier parts have wrapped around.
       Value isOwn = arith::CmpIOp::create(builder, arith::CmpIPredicate::ult,
-                                          block, blocks);
+                                          own, blocks);
       auto branch = scf::IfOp::create(builder, isOwn, false);
       builder.setInsertionPointToStart(branch.thenBlock());
     }
-    emitPart(function, part, arguments.take_front(numOwn), block);
+    body(own);
+  };
+  for (RowPart &part : parts) {
+    size_t numOwn = part.program->getArguments().size() +
+                    part.program->getOutputs().size() + (part.offsets ? 1 : 0);
+    takeBlocks(part.rows.getGrid()[0], [&](Value own) {
+      emitPart(function, part, arguments.take_front(numOwn), own);
+    });
     arguments = arguments.drop_front(numOwn);
-    block = next;
   }
+  for (const RowCarry &carry : carries)
+    takeBlocks(carry.countBlocks(threads[0]), [&](Value own) {
+      carry.emit(function, arguments, own, threads[0]);
+    });
   if (addsUp)
     addUpInLastBlock(
         function, sums,

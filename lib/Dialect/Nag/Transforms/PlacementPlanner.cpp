@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "PlacementPlanner.h"
+#include "CarriedRows.h"
 #include "HostUses.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -31,8 +32,9 @@ static bool isDisjointAssembly(tensor::InsertSliceOp insert) {
 }
 
 PlacementPlanner::PlacementPlanner(func::FuncOp hostFunction,
-                                   SymbolTableCollection &symbolTables)
-    : function(hostFunction), symbols(symbolTables) {
+                                   SymbolTableCollection &symbolTables,
+                                   bool carries)
+    : function(hostFunction), symbols(symbolTables), carriesRows(carries) {
   unsigned count = function.getNumArguments();
   for (unsigned buffer : getResultBuffers(function))
     count = std::max(count, buffer + 1);
@@ -217,8 +219,19 @@ void PlacementPlanner::visitLaunch(LaunchOp op) {
     auto updated = getUpdatedInput(op, result.getResultNumber(), symbols);
     if (updated &&
         !(shared == updated && isAt(op.getInputs()[*updated], place)))
-      op->setOperand(*updated, insertCopy(op.getInputs()[*updated], place, op));
+      placeUpdated(op, *updated, result.getResultNumber());
   }
+}
+
+/// Brings what the launch updates to the result's place, or lets it bring rows
+/// that it does not write.
+void PlacementPlanner::placeUpdated(LaunchOp op, unsigned input,
+                                    unsigned result) {
+  Value value = op.getInputs()[input];
+  Place place = *resolve(op.getResult(result));
+  bool isApart = !isAt(value, place);
+  if (!carriesRows || !isApart || !carryRows(op, result, symbols))
+    op->setOperand(input, insertCopy(value, place, op));
 }
 
 /// What a layer updates in place stands in the argument throughout.

@@ -13,8 +13,9 @@ namespace nag {
 
 class PlacementPlanner {
 public:
+  /// With `carriesRows`, kernels copy rows that they do not write.
   PlacementPlanner(mlir::func::FuncOp hostFunction,
-                   mlir::SymbolTableCollection &symbolTables);
+                   mlir::SymbolTableCollection &symbolTables, bool carriesRows);
 
   /// Places every tensor; inserts nag.copy where one must stand twice.
   void run();
@@ -40,6 +41,7 @@ private:
   void visitRepeat(RepeatOp op);
   void aliasUpdates(mlir::func::CallOp op);
   bool mayOverwrite(mlir::Value value, mlir::Operation *op);
+  void placeUpdated(LaunchOp op, unsigned input, unsigned result);
   void placeUpdates();
   void aliasForwards(RepeatOp op);
   mlir::Value placeForwarded(mlir::OpOperand &use);
@@ -59,6 +61,7 @@ private:
 
   mlir::func::FuncOp function;
   mlir::SymbolTableCollection &symbols;
+  const bool carriesRows;
   llvm::SmallVector<Buffer> buffers;
   llvm::DenseMap<mlir::Value, Place> places;
   /// Results that stand in another value's memory, at a byte offset.

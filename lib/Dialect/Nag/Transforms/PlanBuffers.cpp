@@ -234,7 +234,7 @@ static void annotate(func::FuncOp function, PlacementPlanner &planner,
 void PlanBuffersPass::plan(func::FuncOp function,
                            ArrayRef<CallGraph::Call> calls) {
   SymbolTableCollection symbols;
-  PlacementPlanner planner(function, symbols);
+  PlacementPlanner planner(function, symbols, carryRows);
   planner.run();
   CalleeBuffers calleeBuffers;
   for (auto [call, callee] : calls) {

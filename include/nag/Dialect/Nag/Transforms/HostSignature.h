@@ -28,6 +28,11 @@ llvm::SmallVector<unsigned> getResultBuffers(mlir::func::FuncOp function);
 /// what became of it, that has nag.updates (a unit attribute here).
 inline constexpr llvm::StringLiteral kOverwrittenAttrName = "nag.overwritten";
 
+/// On a destination of a kernel function: launches may have it elsewhere than
+/// the input that nag.updates names, and the function then writes the other
+/// rows as well. A unit attribute.
+inline constexpr llvm::StringLiteral kCarriesAttrName = "nag.carries";
+
 /// True when result `index` of a layer function stands in argument `index`,
 /// which the function updates.
 bool isUpdated(mlir::func::FuncOp callee, unsigned index);

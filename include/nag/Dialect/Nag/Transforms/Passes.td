@@ -303,6 +303,9 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
     place (`nag.updates` on their destinations) stands in one buffer throughout, so that the other rows are neither read nor written; where it
     is still needed behind the loop, the loop gets a copy.
 
+    Where other rows are needed in two places, all are copied before the launch that updates some. With `carry-rows`, a kernel of row-wise ops
+    copies them itself, and no others, where nag.route has listed what it writes: its destination has `nag.carries`.
+
     Attributes: `nag.slots` (one `#nag.slot` per tensor result), `nag.carry_slots` and `nag.callee_slot` (nag.repeat, func.call),
     `nag.forwards` on results that stand in an argument, `nag.overwritten` on carries that a callee updates in place and `nag.updates` on the
     results that they become, `nag.workspace_bytes` on the function.
@@ -313,6 +316,8 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::nag::NagDialect"];
   let options = [
+    Option<"carryRows", "carry-rows", "bool", "false",
+           "Let row-wise kernels copy the rows that they do not write, where all of them would be copied before">,
     Option<"report", "report", "bool", "false",
            "Print for each function the workspace, the sum of its buffers and the largest live set">
   ];

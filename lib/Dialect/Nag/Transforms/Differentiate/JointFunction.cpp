@@ -4,6 +4,8 @@
 #include "Activity.h"
 #include "CallVJP.h"
 
+#include "nag/Dialect/Nag/Transforms/RoutingPasses.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
@@ -223,8 +225,10 @@ private:
                                        terminator.getOperandTypes()));
   }
 
-  /// Drops what no gradient needs and merges what was built twice.
+  /// Drops what no gradient needs and merges what was built twice, or of all
+  /// rows and of some.
   void clean() {
+    reuseRows(body);
     IRRewriter rewriter(function.getContext());
     DominanceInfo dominance(function);
     eliminateCommonSubExpressions(rewriter, dominance, function);

@@ -51,6 +51,15 @@ bool updatesInPlace(Operation *op) {
   return false;
 }
 
+/// True for rows taken of a product's result, which lies in memory whole: the
+/// backward pass takes them from there, and the forward pass moves none.
+bool isTakenOfProduct(Operation *op) {
+  auto take = dyn_cast<TakeOp>(op);
+  Operation *product = take ? take.getSource().getDefiningOp() : nullptr;
+  return product && isContraction(product) &&
+         isa<RowProductOpInterface>(product);
+}
+
 class Planner {
 public:
   Planner(const JointFunction &jointFunction, RecomputeMode recomputeMode)
@@ -107,7 +116,7 @@ private:
   }
 
   bool mayRecompute(Operation *op) const {
-    if (isFreeToRecompute(op))
+    if (isFreeToRecompute(op) || isTakenOfProduct(op))
       return true;
     if (mode != RecomputeMode::All && isRoundedForAttention(op))
       return false;
@@ -144,7 +153,9 @@ private:
     unsigned source = network.addNode(), sink = network.addNode();
     auto addValue = [&](Value value) {
       unsigned in = network.addNode(), out = network.addNode();
-      bool saveable = isSaveable(value.getType());
+      Operation *op = value.getDefiningOp();
+      bool saveable =
+          isSaveable(value.getType()) && !(op && isTakenOfProduct(op));
       network.addEdge(in, out,
                       saveable ? getTypeBytes(value.getType())
                                : FlowNetwork::kUnlimited);
