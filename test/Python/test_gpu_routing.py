@@ -4,9 +4,11 @@ test_routing.py, forward and every gradient, nothing and everything skipped, the
 
 import functools
 import re
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
+import ml_dtypes
 import nag_reference as ref
 import numpy as np
 import ptx_machine
@@ -138,3 +140,45 @@ def test_selection(length, tmp_path):
             expected.append(ref.route(order, name, np.float32(rate) if name == "threshold" else rate))
     for got, (indices, offsets) in zip(ptx_machine.call(harness.build_folder(), "".join(texts), calls, tmp_path).results, expected):
         assert (got["offsets"] == offsets).all() and (got["indices"] == indices).all()
+
+
+# The rows before are read afterwards, so that the rows that are put have a place of their own; rows of any length, and scalars.
+CARRIED = """
+func.func @width{width}{element}(%g: tensor<3x75xf32> {{nag.name = "g"}}, %tau: tensor<f32> {{nag.name = "tau"}},
+    %x: tensor<3x75x{width}x{element}> {{nag.name = "x"}}, %s: tensor<3x75xf32> {{nag.name = "s"}})
+    -> (tensor<3x75x{width}x{element}> {{nag.name = "y"}}, tensor<3x75x{width}x{element}> {{nag.name = "z"}}, tensor<3x75xf32> {{nag.name = "t"}},
+        tensor<3x75xf32> {{nag.name = "u"}}) {{
+  %i, %o = nag.route %g dial %tau {{routing = #nag.routing<threshold>}} : (tensor<3x75xf32>, tensor<f32>) -> (tensor<225xi32>, tensor<4xi32>)
+  %r, %rest = nag.take %x, %i, %o : (tensor<3x75x{width}x{element}>, tensor<225xi32>, tensor<4xi32>)
+      -> (tensor<225x{width}x{element}>, tensor<3x75x{width}x{element}>)
+  %q, %others = nag.take %s, %i, %o : (tensor<3x75xf32>, tensor<225xi32>, tensor<4xi32>) -> (tensor<225xf32>, tensor<3x75xf32>)
+  %n = arith.negf %r : tensor<225x{width}x{element}>
+  %m = arith.negf %q : tensor<225xf32>
+  %y = nag.put %n, %x, %i, %o : (tensor<225x{width}x{element}>, tensor<3x75x{width}x{element}>, tensor<225xi32>, tensor<4xi32>)
+      -> tensor<3x75x{width}x{element}>
+  %t = nag.put %m, %s, %i, %o : (tensor<225xf32>, tensor<3x75xf32>, tensor<225xi32>, tensor<4xi32>) -> tensor<3x75xf32>
+  %z = arith.addf %x, %y : tensor<3x75x{width}x{element}>
+  %u = arith.addf %s, %t : tensor<3x75xf32>
+  return %y, %z, %t, %u : tensor<3x75x{width}x{element}>, tensor<3x75x{width}x{element}>, tensor<3x75xf32>, tensor<3x75xf32>
+}}
+"""
+
+
+def test_rows_that_skip_are_carried_along(tmp_path):
+    generator = np.random.default_rng(4)
+    kinds = [(1, "f32"), (3, "bf16"), (5, "f32"), (36, "f32"), (200, "bf16")]
+    text, calls = "".join(CARRIED.format(width=width, element=element) for width, element in kinds), []
+    for width, element in kinds:
+        x = generator.normal(size=(3, 75, width)).astype(np.float32 if element == "f32" else ml_dtypes.bfloat16)
+        for tau in (0.0, 0.3, 0.7, 1e30):
+            inputs = dict(g=scores(75), tau=np.float32(tau), x=x, s=generator.normal(size=(3, 75)).astype(np.float32))
+            calls.append((f"width{width}{element}", inputs))
+    for (name, inputs), got in zip(calls, ptx_machine.call(harness.build_folder(), text, calls, tmp_path).results):
+        mask = ~(np.abs(inputs["g"]) < inputs["tau"])
+        expected = dict(y=np.where(mask[..., None], -inputs["x"], inputs["x"]), t=np.where(mask, -inputs["s"], inputs["s"]))
+        for put, total, before in (("y", "z", "x"), ("t", "u", "s")):
+            assert got[put].tobytes() == expected[put].tobytes(), (name, put)
+            assert (got[total] == expected[put] + inputs[before]).all(), (name, total)
+    command = [harness.build_folder() / "bin/nagc", "compile", tmp_path / "module.mlir", "--target", "cuda", "--report-memory", "-o", tmp_path]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert re.findall(r"; (\d+) copies", report) == ["0"] * len(kinds), report
