@@ -2,6 +2,7 @@
 #include "Calls.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/bit.h"
 
 #include <random>
 
@@ -21,15 +22,21 @@ static Error fillWith(runtime::Device &device, const TensorInfo &argument,
                              argument.getByteSize());
 }
 
-/// Numbers below `limit` for tokens and the like, and small ones of f32: with
-/// equal gates, depth routing would always choose the first tokens. All other
-/// buffers hold zeros.
+/// Numbers below `limit` for tokens and the like, and small ones of f32 and
+/// bf16: with equal gates, depth routing would always choose the first tokens,
+/// or all. All other buffers hold zeros.
 static Error fill(runtime::Device &device, const TensorInfo &argument,
                   const Buffer &buffer, int64_t limit) {
   std::mt19937 random(argument.shape.size());
+  auto small = [&] {
+    return static_cast<float>(random()) * 0x1p-35f - 0x1p-4f;
+  };
   if (argument.dtype == runtime::DType::F32)
-    return fillWith<float>(device, argument, buffer, [&] {
-      return static_cast<float>(random()) * 0x1p-35f - 0x1p-4f;
+    return fillWith<float>(device, argument, buffer, small);
+  // The upper half of an f32.
+  if (argument.dtype == runtime::DType::BF16)
+    return fillWith<uint16_t>(device, argument, buffer, [&] {
+      return static_cast<uint16_t>(bit_cast<uint32_t>(small()) >> 16);
     });
   if (argument.dtype != runtime::DType::I32)
     return Error::success();

@@ -130,6 +130,8 @@ def test_registers_suffice(chip, policy, precision, tmp_path):
     run([nagc, "model", *(f"--set={k}={v}" for k, v in settings.items()), "-o", tmp_path / "model.mlir"])
     run([nagc, "compile", tmp_path / "model.mlir", "--target", "cuda", "--chip", chip, "--precision", precision, "-o", tmp_path])
     ptx, = tmp_path.glob("*.ptx")
+    # Weights are rounded at the start; rows where they are made, and never the whole stream.
+    assert len(re.findall(r"\.entry truncf", ptx.read_text())) == (precision == "bf16")
     report = subprocess.run([PTXAS, "-v", "-arch", chip, "-o", tmp_path / "cubin", ptx], capture_output=True, text=True)
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.stderr)
     assert spills and set(spills) == {("0", "0", "0")}, report.stderr

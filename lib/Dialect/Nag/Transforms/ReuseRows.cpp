@@ -84,10 +84,13 @@ namespace {
 /// Works through the ops of a block in order.
 class RowReuse {
 public:
-  explicit RowReuse(Block &ownedBlock) : block(ownedBlock) {}
+  RowReuse(Block &ownedBlock, bool productsAlone)
+      : block(ownedBlock), onlyProducts(productsAlone) {}
 
   void run() {
     for (Operation &op : llvm::make_early_inc_range(block)) {
+      if (onlyProducts && !isa<RowProductOpInterface>(op))
+        continue;
       SmallVector<Value> values = takeComputed(&op);
       if (values.empty())
         values = putRounded(&op);
@@ -112,6 +115,7 @@ private:
   Value findRounded(Value value, Operation *rounding);
 
   Block &block;
+  const bool onlyProducts;
   /// Ops without users, until the end, and what is read instead.
   llvm::MapVector<Operation *, SmallVector<Value>> replaced;
 };
@@ -171,7 +175,13 @@ SmallVector<Value> RowReuse::putRounded(Operation *op) {
                         put.getOffsets())};
 }
 
-void nag::reuseRows(Block &block) { RowReuse(block).run(); }
+void nag::reuseRows(Block &block) {
+  RowReuse(block, /*productsAlone=*/false).run();
+}
+
+void nag::takeComputedProducts(Block &block) {
+  RowReuse(block, /*productsAlone=*/true).run();
+}
 
 namespace {
 struct ReuseRows : nag::impl::NagReuseRowsBase<ReuseRows> {

@@ -16,6 +16,8 @@ namespace nag {
 
 /// What -nag-reuse-rows does to the ops of one block.
 void reuseRows(mlir::Block &block);
+/// The same of products of rows alone.
+void takeComputedProducts(mlir::Block &block);
 
 } // namespace nag
 

@@ -225,10 +225,10 @@ private:
                                        terminator.getOperandTypes()));
   }
 
-  /// Drops what no gradient needs and merges what was built twice, or of all
-  /// rows and of some.
+  /// Drops what no gradient needs and merges what was built twice, products of
+  /// all rows and of some, too. Not what is cheap to make of those some.
   void clean() {
-    reuseRows(body);
+    takeComputedProducts(body);
     IRRewriter rewriter(function.getContext());
     DominanceInfo dominance(function);
     eliminateCommonSubExpressions(rewriter, dominance, function);
