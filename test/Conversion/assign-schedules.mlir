@@ -144,11 +144,25 @@ func.func @narrow(%x: tensor<8192x64xf32>, %out: tensor<8192x64xf32>) -> tensor<
   return %0 : tensor<8192x64xf32>
 }
 
+// Both gradients of the logits: the sum over 32768 would take much longer than the others over 768, so it is split.
+// CHECK-LABEL: func.func @of_logits
+// CHECK:         nag.linear {{.*}}nag.schedule = #nag.schedule<gemm, tile = [{{.*}}], warps = [{{.*}}], stages = 3, split_k = {{(8|16|32|64)}}>
+// HOPPER-LABEL: func.func @of_logits
+// HOPPER:        nag.linear {{.*}}nag.schedule = #nag.schedule<gemm, tile = [{{.*}}], warps = [{{.*}}], stages = 3, split_k = {{(8|16|32|64)}}>
+func.func @of_logits(%dy: tensor<768x32768xf32>, %w: tensor<32768x256xf32>, %x: tensor<768x256xf32>, %dx: tensor<768x256xf32>,
+                     %dw: tensor<32768x256xf32>) -> (tensor<768x256xf32>, tensor<32768x256xf32>) attributes {nag.kernel} {
+  %a = nag.linear %dy, %w {transpose_weight} : (tensor<768x32768xf32>, tensor<32768x256xf32>) -> tensor<768x256xf32>
+  %b = nag.weight_grad %dy, %x : (tensor<768x32768xf32>, tensor<768x256xf32>) -> tensor<32768x256xf32>
+  %0 = bufferization.materialize_in_destination %a in %dx : (tensor<768x256xf32>, tensor<768x256xf32>) -> tensor<768x256xf32>
+  %1 = bufferization.materialize_in_destination %b in %dw : (tensor<32768x256xf32>, tensor<32768x256xf32>) -> tensor<32768x256xf32>
+  return %0, %1 : tensor<768x256xf32>, tensor<32768x256xf32>
+}
+
 // The gradient of an embedding: tables of few rows are searched, others sorted for.
 // CHECK-LABEL: func.func @bytes
 // CHECK:         nag.embedding_vjp {{.*}}nag.schedule = #nag.schedule<embedding_vjp, threads = {{[0-9]+}}, sort = 0>
 // CHECK-LABEL: func.func @words
-// CHECK:         nag.embedding_vjp {{.*}}nag.schedule = #nag.schedule<embedding_vjp, threads = {{[0-9]+}}, sort = 1>
+// CHECK:         nag.embedding_vjp {{.*}}nag.schedule = #nag.schedule<embedding_vjp, threads = 256, sort = 1>
 func.func @bytes(%t: tensor<2x300xi32>, %dy: tensor<2x300x8xf32>, %d: tensor<256x8xf32>) -> tensor<256x8xf32> attributes {nag.kernel} {
   %r = nag.embedding_vjp %t, %dy {rows = 256} : (tensor<2x300xi32>, tensor<2x300x8xf32>) -> tensor<256x8xf32>
   %0 = bufferization.materialize_in_destination %r in %d : (tensor<256x8xf32>, tensor<256x8xf32>) -> tensor<256x8xf32>

@@ -17,18 +17,36 @@ func.func @forward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tens
   return
 }
 
-// The sums <result, result_grad> first; then one block per tile of keys and
-// key-value head, and one per tile of queries and head. Nothing is T x T.
+// One block per tile of queries and head, 16, which leave the sums <result, result_grad>, and then one per tile of keys and key-value head,
+// 8, which wait for them. Nothing is T x T.
 // CHECK-LABEL: func.func @backward
 // CHECK: gpu.alloc () : memref<2x4x100xf32>
 // CHECK-NOT: gpu.alloc
-// CHECK: gpu.launch_func @device::@backward_delta
-// CHECK: gpu.launch_func @device::@backward_key
-// CHECK: gpu.launch_func @device::@backward_query
+// CHECK: gpu.launch_func @device::@backward blocks in (%c24{{[^)]*}}) threads in (%c128
+// CHECK-NEXT: return
 func.func @backward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tensor<2x100x64xf32>, %o: tensor<2x100x128xf32>,
     %lse: tensor<2x4x100xf32>, %do: tensor<2x100x128xf32>, %dq: tensor<2x100x128xf32>, %dk: tensor<2x100x64xf32>,
     %dv: tensor<2x100x64xf32>) attributes {nag.kernel} {
-  %r:3 = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2, window = 9}
+  %r:3 = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2, window = 9,
+      nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [64, 64], query_warps = 4>}
+      : (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>, tensor<2x100x128xf32>, tensor<2x4x100xf32>, tensor<2x100x128xf32>)
+      -> (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>)
+  %0 = bufferization.materialize_in_destination %r#0 in %dq : (tensor<2x100x128xf32>, tensor<2x100x128xf32>) -> tensor<2x100x128xf32>
+  %1 = bufferization.materialize_in_destination %r#1 in %dk : (tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> tensor<2x100x64xf32>
+  %2 = bufferization.materialize_in_destination %r#2 in %dv : (tensor<2x100x64xf32>, tensor<2x100x64xf32>) -> tensor<2x100x64xf32>
+  return
+}
+
+// Blocks of other sizes have launches of their own.
+// CHECK-LABEL: func.func @apart
+// CHECK: gpu.launch_func @device::@apart_query blocks in (%{{[^)]*}}) threads in (%c64
+// CHECK: gpu.launch_func @device::@apart_key blocks in (%{{[^)]*}}) threads in (%c128
+// CHECK-NEXT: return
+func.func @apart(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: tensor<2x100x64xf32>, %o: tensor<2x100x128xf32>,
+    %lse: tensor<2x4x100xf32>, %do: tensor<2x100x128xf32>, %dq: tensor<2x100x128xf32>, %dk: tensor<2x100x64xf32>,
+    %dv: tensor<2x100x64xf32>) attributes {nag.kernel} {
+  %r:3 = nag.attention_vjp %q, %k, %v, %o, %lse, %do {heads = 4, kv_heads = 2, window = 9,
+      nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [32, 64], query_warps = 2>}
       : (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>, tensor<2x100x128xf32>, tensor<2x4x100xf32>, tensor<2x100x128xf32>)
       -> (tensor<2x100x128xf32>, tensor<2x100x64xf32>, tensor<2x100x64xf32>)
   %0 = bufferization.materialize_in_destination %r#0 in %dq : (tensor<2x100x128xf32>, tensor<2x100x128xf32>) -> tensor<2x100x128xf32>
@@ -43,7 +61,8 @@ func.func @backward(%q: tensor<2x100x128xf32>, %k: tensor<2x100x64xf32>, %v: ten
 // DEVICE-NOT: llvm.call @
 // DEVICE: llvm.nvvm.ex2.approx
 // DEVICE-NOT: atomic
-// DEVICE: llvm.func @backward_delta(
+// DEVICE: llvm.func @backward(
+// DEVICE: llvm.atomicrmw uinc_wrap
 
 // On tensor cores a block of 256 threads leaves registers for a second one; f32 products have all that there are.
 // REGISTERS: gpu.func @forward({{.*}}nvvm.minctasm = 1 : i32

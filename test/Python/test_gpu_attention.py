@@ -106,7 +106,7 @@ def test_attention_matches_the_reference(case, outcome):
 
 def test_tensor_core_kernels_meet_no_bank_conflict(outcome):
     kernels = [kernel for kernel in outcome().counters.values() if kernel["mma_instructions"]]
-    assert len(kernels) >= 3 * 7  # forward, keys and queries of the shapes whose heads fit
+    assert len(kernels) >= 2 * 7  # forward and backward pass of the shapes whose heads fit
     assert not any(kernel["shared_bank_conflicts"] for kernel in kernels)
 
 
@@ -135,7 +135,7 @@ def test_registers_suffice(chip, tmp_path):
     ptx, = tmp_path.glob("*.ptx")
     report = subprocess.run([PTXAS, "-v", "-arch", chip, "-o", tmp_path / "cubin", ptx], capture_output=True, text=True)
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.stderr)
-    assert len(spills) == 4 * len(cases) and set(spills) == {("0", "0", "0")}, report.stderr
+    assert len(spills) == 2 * len(cases) and set(spills) == {("0", "0", "0")}, report.stderr
 
 
 def test_scores_far_apart_and_nan(tmp_path):

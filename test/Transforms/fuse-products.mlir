@@ -33,14 +33,16 @@ func.func @queries_and_keys(%r: tensor<2x8x16xf32>, %wq: tensor<16x16xf32>, %wk:
 
 // -----
 
-// The operand's cotangent: one product over all terms, added to what is there.
-// Their weights' cotangents: one more.
+// The operand's cotangent: one product over all terms, added to what is there. Their weights' cotangents read the same, in the same kernel;
+// where products keep their results, in another.
 // CHECK-LABEL: func.func @cotangents
-// CHECK: nag.kernel "linear_addf"
+// CHECK: nag.kernel "linear_weight_grad_addf"
 // CHECK-COUNT-2: nag.linear
-// CHECK: nag.kernel "weight_grad"
 // CHECK-COUNT-2: nag.weight_grad
 // CHECK-NOT: nag.kernel
+// KEEP-LABEL: func.func @cotangents
+// KEEP: nag.kernel "linear_addf"
+// KEEP: nag.kernel "weight_grad"
 func.func @cotangents(%x: tensor<2x8x16xf32>, %d: tensor<2x8x16xf32>, %dq: tensor<2x8x8xf32>, %dz: tensor<2x8x4xf32>,
     %wq: tensor<8x16xf32>, %wz: tensor<4x16xf32>) -> (tensor<2x8x16xf32>, tensor<8x16xf32>, tensor<4x16xf32>) {
   %0 = nag.linear %dq, %wq {transpose_weight} : (tensor<2x8x8xf32>, tensor<8x16xf32>) -> tensor<2x8x16xf32>
@@ -50,6 +52,32 @@ func.func @cotangents(%x: tensor<2x8x16xf32>, %d: tensor<2x8x16xf32>, %dq: tenso
   %4 = nag.weight_grad %dq, %x : (tensor<2x8x8xf32>, tensor<2x8x16xf32>) -> tensor<8x16xf32>
   %5 = nag.weight_grad %dz, %x : (tensor<2x8x4xf32>, tensor<2x8x16xf32>) -> tensor<4x16xf32>
   return %3, %4, %5 : tensor<2x8x16xf32>, tensor<8x16xf32>, tensor<4x16xf32>
+}
+
+// -----
+
+// Both gradients of a product, the weight's added to that of rows before; not where units of two kinds multiply them.
+// CHECK-LABEL: func.func @gradients
+// CHECK: nag.kernel "linear_weight_grad_accumulate"
+// CHECK-NOT: nag.kernel
+// KEEP-LABEL: func.func @gradients
+// KEEP: nag.kernel "linear"
+// KEEP: nag.kernel "weight_grad_accumulate"
+func.func @gradients(%x: tensor<8x16xf32>, %dy: tensor<8x4xf32>, %w: tensor<4x16xf32>, %a: tensor<4x16xf32>)
+    -> (tensor<8x16xf32>, tensor<4x16xf32>) {
+  %0 = nag.linear %dy, %w {transpose_weight} : (tensor<8x4xf32>, tensor<4x16xf32>) -> tensor<8x16xf32>
+  %1 = nag.weight_grad %dy, %x : (tensor<8x4xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %2 = nag.accumulate %a, %1 : (tensor<4x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32>
+  return %0, %2 : tensor<8x16xf32>, tensor<4x16xf32>
+}
+// CHECK-LABEL: func.func @of_two_types
+// CHECK: nag.kernel "linear"
+// CHECK: nag.kernel "weight_grad"
+func.func @of_two_types(%x: tensor<8x16xf32>, %dy: tensor<8x4xbf16>, %w: tensor<4x16xbf16>)
+    -> (tensor<8x16xbf16>, tensor<4x16xf32>) {
+  %0 = nag.linear %dy, %w {transpose_weight} : (tensor<8x4xbf16>, tensor<4x16xbf16>) -> tensor<8x16xbf16>
+  %1 = nag.weight_grad %dy, %x : (tensor<8x4xbf16>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  return %0, %1 : tensor<8x16xbf16>, tensor<4x16xf32>
 }
 
 // -----

@@ -80,3 +80,15 @@ func.func @stream(%r: tensor<2x8x16xf32>, %s: tensor<2x8xf32>, %f: tensor<2x8x16
   %b = nag.log_norm %y : !nag.stream<2x8x16xf32>
   return %a, %b, %c : tensor<2x8x16xf32>, tensor<2x8xf32>, tensor<2x8x16xf32>
 }
+
+// -----
+
+// That two read one number is no reason to be one kernel.
+// CHECK-LABEL: func.func @one_number
+// CHECK: nag.kernel "masked_mean_vjp"
+// CHECK: nag.kernel "masked_mean_vjp"
+func.func @one_number(%a: tensor<8xi32>, %b: tensor<8xi32>, %n: tensor<f32>, %s: tensor<f32>) -> (tensor<8xf32>, tensor<8xf32>) {
+  %0 = nag.masked_mean_vjp %a, %n, %s : (tensor<8xi32>, tensor<f32>, tensor<f32>) -> tensor<8xf32>
+  %1 = nag.masked_mean_vjp %b, %n, %s : (tensor<8xi32>, tensor<f32>, tensor<f32>) -> tensor<8xf32>
+  return %0, %1 : tensor<8xf32>, tensor<8xf32>
+}

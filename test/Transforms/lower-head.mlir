@@ -57,3 +57,19 @@ func.func @rounded(%x: tensor<2x8x16xf32>, %w: tensor<32x16xbf16>, %t: tensor<2x
   %wide = arith.extf %dx : tensor<2x8x16xbf16> to tensor<2x8x16xf32>
   return %losses, %wide, %dw : tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>
 }
+
+// A token's weight in the loss is a number: each chunk makes those of its rows.
+// CHECK-LABEL: func.func @weighted
+// CHECK: %[[D:.*]] = nag.masked_mean_vjp %{{.*}} : (tensor<4xi32>, tensor<f32>, tensor<f32>) -> tensor<4xf32>
+// CHECK: nag.token_loss_vjp {{.*}}, %[[D]]
+// ONE-LABEL: func.func @weighted
+// ONE: nag.masked_mean_vjp {{.*}} -> tensor<2x8xf32>
+// ONE-NOT: nag.masked_mean_vjp
+func.func @weighted(%x: tensor<2x8x16xf32>, %w: tensor<32x16xf32>, %t: tensor<2x8xi32>, %n: tensor<f32>, %s: tensor<f32>)
+    -> (tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>) {
+  %d = nag.masked_mean_vjp %t, %n, %s : (tensor<2x8xi32>, tensor<f32>, tensor<f32>) -> tensor<2x8xf32>
+  %losses, %dx, %dw = nag.head_loss_vjp %x, %w, %t, %d {vocab = 30}
+      : (tensor<2x8x16xf32>, tensor<32x16xf32>, tensor<2x8xi32>, tensor<2x8xf32>)
+      -> (tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>)
+  return %losses, %dx, %dw : tensor<2x8xf32>, tensor<2x8x16xf32>, tensor<32x16xf32>
+}

@@ -36,7 +36,7 @@ struct BlockWork {
   double leaveBytes = 0;
 };
 
-/// A launch: what a block asks for, and what all blocks do.
+/// A launch, or a phase of one: what a block asks for, and what all blocks do.
 struct LaunchWork {
   BlockNeeds needs{};
   llvm::SmallVector<BlockWork, 1> parts;
@@ -44,6 +44,9 @@ struct LaunchWork {
   double memoryBytes = 0;
   /// Cycles after the last block's work: sums of what blocks left.
   double tailCycles = 0;
+  /// True for blocks of the launch before, which wait until that has ended:
+  /// both then have the same needs.
+  bool isPhase = false;
 };
 
 /// What the model takes for the time of an op's launches. It orders schedules;

@@ -100,13 +100,17 @@ static void emit(KernelLowering &kernel, AttentionVJPOp op,
   Value delta = kernel.allocateScratch(
       MemRefType::get(cast<RankedTensorType>(op.getLse().getType()).getShape(),
                       Float32Type::get(op.getContext())));
-  Backward buffers{
-      kernel.getBuffer(op.getQuery()),      kernel.getBuffer(op.getKey()),
-      kernel.getBuffer(op.getValue()),      kernel.getBuffer(op.getLse()),
-      kernel.getBuffer(op.getResultGrad()), delta,
-      kernel.getBuffer(op.getQueryGrad()),  kernel.getBuffer(op.getKeyGrad()),
-      kernel.getBuffer(op.getValueGrad()),  getBuffers(kernel, op.getRoute())};
-  emitDelta(kernel, sizes, kernel.getBuffer(op.getResult()), buffers);
+  Backward buffers{kernel.getBuffer(op.getQuery()),
+                   kernel.getBuffer(op.getKey()),
+                   kernel.getBuffer(op.getValue()),
+                   kernel.getBuffer(op.getResult()),
+                   kernel.getBuffer(op.getResultGrad()),
+                   kernel.getBuffer(op.getLse()),
+                   delta,
+                   kernel.getBuffer(op.getQueryGrad()),
+                   kernel.getBuffer(op.getKeyGrad()),
+                   kernel.getBuffer(op.getValueGrad()),
+                   getBuffers(kernel, op.getRoute())};
   emitBackward(kernel, sizes, buffers, schedule);
 }
 

@@ -81,8 +81,8 @@ struct Forward {
   llvm::SmallVector<mlir::Value> route;
 };
 struct Backward {
-  mlir::Value query, key, value, lse, resultGrad;
-  /// The sums <result, result_grad> of every row and head.
+  mlir::Value query, key, value, result, resultGrad, lse;
+  /// Scratch memory for the sums <result, result_grad> of every row and head.
   mlir::Value delta;
   mlir::Value queryGrad, keyGrad, valueGrad;
   llvm::SmallVector<mlir::Value> route;
@@ -95,13 +95,10 @@ inline constexpr int64_t kMaxHeadDim = 512;
 /// Given the schedule of the family attention.
 void emitForward(KernelLowering &kernel, const Sizes &sizes,
                  const Forward &buffers, ScheduleAttr schedule);
-/// Launches the kernels of dk and dv, and of dq; `delta` is ready. Given the
-/// schedule of the family attention_vjp.
+/// Launches the kernels of dq, and of dk and dv. Given the schedule of the
+/// family attention_vjp.
 void emitBackward(KernelLowering &kernel, const Sizes &sizes,
                   const Backward &buffers, ScheduleAttr schedule);
-/// Launches the sums <result, result_grad> over every row's heads.
-void emitDelta(KernelLowering &kernel, const Sizes &sizes, mlir::Value result,
-               const Backward &buffers);
 
 /// What caches of keys and values hold of a sequence.
 struct CacheSizes {

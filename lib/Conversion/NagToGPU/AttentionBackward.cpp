@@ -3,6 +3,7 @@
 // = <do, o>: ds = p (dp - delta), dq = ds k, dk = ds^T q and dv = p^T do. Every
 // sum has one block and one order, so that results repeat bit for bit.
 #include "AttentionTiles.h"
+#include "BlockOrder.h"
 
 using namespace mlir;
 using namespace nag;
@@ -20,8 +21,19 @@ public:
   }
 
 protected:
-  /// Places of operands among the launch's arguments.
-  enum { kQuery, kKey, kValue, kResultGrad, kLse, kDelta, kGrad0, kGrad1 };
+  /// Places of buffers among the launch's arguments.
+  enum {
+    kQuery,
+    kKey,
+    kValue,
+    kResult,
+    kResultGrad,
+    kLse,
+    kDelta,
+    kQueryGrad,
+    kKeyGrad,
+    kValueGrad
+  };
 
   Head queryHead(int64_t argument) {
     return code.head(arguments[argument], sizes.heads, queryRows, head);
@@ -54,7 +66,7 @@ protected:
 };
 
 /// dq of a tile of queries (rows: q and do), over tiles of keys (columns: k
-/// and v).
+/// and v); and delta, which dk needs.
 class QueryGradKernel : public GradKernel {
 public:
   using GradKernel::GradKernel;
@@ -109,7 +121,11 @@ void QueryGradKernel::buildTile() {
   log2Sums = loadValues(code.headSums(arguments[kLse], queryRows, batch, head));
   for (Value &sum : log2Sums)
     sum = code.mulf(sum, code.number(M_LOG2E));
-  deltas = loadValues(code.headSums(arguments[kDelta], queryRows, batch, head));
+  deltas = code.multiplyRows(queryHead(kResult), queryHead(kResultGrad),
+                             range.first);
+  code.storeRowValues(deltas,
+                      code.headSums(arguments[kDelta], queryRows, batch, head),
+                      queryRows, range.first);
 
   Head heads[] = {kvHead(kKey), kvHead(kValue)};
   Values values;
@@ -123,7 +139,7 @@ void QueryGradKernel::buildTile() {
                     return code.addWeighted(state, scoreGrads(tileOfKeys),
                                             tileOfKeys.tiles[0]);
                   });
-  code.storeSums(sums, repeat(sizes.getScale()), queryHead(kGrad0),
+  code.storeSums(sums, repeat(sizes.getScale()), queryHead(kQueryGrad),
                  range.first);
 }
 
@@ -196,8 +212,9 @@ void KeyGradKernel::buildTile() {
   ValueRange sums(state);
   size_t half = sums.size() / 2;
   code.storeSums(sums.take_front(half), repeat(sizes.getScale()),
-                 kvHead(kGrad0), range.first);
-  code.storeSums(sums.drop_front(half), repeat(1), kvHead(kGrad1), range.first);
+                 kvHead(kKeyGrad), range.first);
+  code.storeSums(sums.drop_front(half), repeat(1), kvHead(kValueGrad),
+                 range.first);
 }
 
 Values KeyGradKernel::addHead(ValueRange state) {
@@ -242,44 +259,79 @@ Values KeyGradKernel::addTile(const ColumnTile &queries, ValueRange state) {
 // Launches
 //===----------------------------------------------------------------------===//
 
+namespace {
+/// The blocks of one of the two kernels.
+struct GradPart {
+  StringLiteral name;
+  TileNeeds needs;
+  TileSizes tile;
+  std::unique_ptr<TileSchedule> tiling;
+  int64_t blocks = 0;
+
+  GradPart(StringLiteral partName, const Sizes &sizes,
+           const TileNeeds &tileNeeds, ScheduleAttr schedule)
+      : name(partName), needs(tileNeeds),
+        tile(TileSizes::from(schedule, (name + "_").str())),
+        tiling(createSchedule(sizes, needs, tile)) {}
+};
+} // namespace
+
 template <typename Kernel>
-static void emitGrad(KernelLowering &kernel, const Sizes &sizes,
-                     const TileNeeds &needs, StringRef suffix,
-                     ValueRange operands,
-                     function_ref<int64_t(const TileSchedule &)> countBlocks,
-                     ScheduleAttr schedule) {
-  auto tile = TileSizes::from(schedule, (suffix + "_").str());
-  auto tiling = createSchedule(sizes, needs, tile);
-  DeviceFunction device = kernel.createLaunch(
-      suffix, operands, {countBlocks(*tiling), 1, 1},
-      {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
+static void buildPart(DeviceFunction &device, const GradPart &part,
+                      Value block) {
+  auto code = part.tiling->create(device.builder);
+  code->setBlockIndex(block);
+  Kernel(*code, *part.tiling, device.arguments).build();
+}
+
+/// The queries' blocks leave delta for the keys'.
+static void emitTogether(KernelLowering &kernel, const Sizes &sizes,
+                         ValueRange operands, const GradPart &queries,
+                         const GradPart &keys) {
+  int64_t blocks[] = {queries.blocks, keys.blocks};
+  DeviceFunction device =
+      kernel.createLaunch("", operands, {queries.blocks + keys.blocks, 1, 1},
+                          {queries.tiling->getThreads(), 1, 1},
+                          std::max(queries.tiling->getSharedBytes(),
+                                   keys.tiling->getSharedBytes()));
   shareRegisters(device.function,
-                 countBlocksTogether(kernel.getTarget(), sizes, needs, tile));
-  auto code = tiling->create(device.builder);
-  Kernel(*code, *tiling, device.arguments).build();
+                 countBlocksTogether(
+                     kernel.getTarget(), sizes,
+                     {{queries.needs, queries.tile}, {keys.needs, keys.tile}}));
+  ThreadCode code(device.builder);
+  BlockPhases phases(code, blocks);
+  phases.build(
+      [&](Value block) { buildPart<QueryGradKernel>(device, queries, block); });
+  phases.build(
+      [&](Value block) { buildPart<KeyGradKernel>(device, keys, block); });
+}
+
+template <typename Kernel>
+static void emitAlone(KernelLowering &kernel, const Sizes &sizes,
+                      ValueRange operands, const GradPart &part) {
+  DeviceFunction device = kernel.createLaunch(
+      part.name, operands, {part.blocks, 1, 1},
+      {part.tiling->getThreads(), 1, 1}, part.tiling->getSharedBytes());
+  shareRegisters(device.function,
+                 countBlocksTogether(kernel.getTarget(), sizes,
+                                     {{part.needs, part.tile}}));
+  buildPart<Kernel>(device, part, Value());
 }
 
 void attention::emitBackward(KernelLowering &kernel, const Sizes &sizes,
                              const Backward &buffers, ScheduleAttr schedule) {
-  Values operands{buffers.query,      buffers.key, buffers.value,
-                  buffers.resultGrad, buffers.lse, buffers.delta};
-  Values keyOperands = operands;
-  keyOperands.append({buffers.keyGrad, buffers.valueGrad});
-  llvm::append_range(keyOperands, buffers.route);
-  emitGrad<KeyGradKernel>(
-      kernel, sizes, getKeyGradNeeds(sizes), "key", keyOperands,
-      [&](const TileSchedule &tiling) {
-        int64_t sequences = sizes.routesKeys ? 1 : sizes.batch;
-        return countKeyTiles(sizes, tiling.getRows()) * sizes.kvHeads *
-               sequences;
-      },
-      schedule);
-  operands.push_back(buffers.queryGrad);
+  GradPart queries("query", sizes, getQueryGradNeeds(sizes), schedule);
+  GradPart keys("key", sizes, getKeyGradNeeds(sizes), schedule);
+  queries.blocks = countQueryTiles(sizes, queries.tiling->getRows());
+  keys.blocks = countKeyTiles(sizes, keys.tiling->getRows()) * sizes.kvHeads *
+                (sizes.routesKeys ? 1 : sizes.batch);
+  Values operands{buffers.query,    buffers.key,        buffers.value,
+                  buffers.result,   buffers.resultGrad, buffers.lse,
+                  buffers.delta,    buffers.queryGrad,  buffers.keyGrad,
+                  buffers.valueGrad};
   llvm::append_range(operands, buffers.route);
-  emitGrad<QueryGradKernel>(
-      kernel, sizes, getQueryGradNeeds(sizes), "query", operands,
-      [&](const TileSchedule &tiling) {
-        return countQueryTiles(sizes, tiling.getRows());
-      },
-      schedule);
+  if (queries.tile.warps == keys.tile.warps)
+    return emitTogether(kernel, sizes, operands, queries, keys);
+  emitAlone<QueryGradKernel>(kernel, sizes, operands, queries);
+  emitAlone<KeyGradKernel>(kernel, sizes, operands, keys);
 }

@@ -54,6 +54,8 @@ public:
   Value getColumn(int64_t j) override {
     return add(columnLane, j * shape.columnLanes);
   }
+  int64_t getRowLanes() const override { return shape.columnLanes; }
+  Value getRowLane() override { return columnLane; }
   Value reduceRow(Value value,
                   function_ref<Value(Value, Value)> join) override {
     return reduce(value, shape.columnLanes, join);

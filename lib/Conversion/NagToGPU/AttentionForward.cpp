@@ -167,8 +167,8 @@ void attention::emitForward(KernelLowering &kernel, const Sizes &sizes,
   DeviceFunction device = kernel.createLaunch(
       "", operands, {countQueryTiles(sizes, tiling->getRows()), 1, 1},
       {tiling->getThreads(), 1, 1}, tiling->getSharedBytes());
-  shareRegisters(device.function,
-                 countBlocksTogether(kernel.getTarget(), sizes, needs, tile));
+  shareRegisters(device.function, countBlocksTogether(kernel.getTarget(), sizes,
+                                                      {{needs, tile}}));
   auto code = tiling->create(device.builder);
   ForwardKernel(*code, *tiling, device.arguments).build();
 }

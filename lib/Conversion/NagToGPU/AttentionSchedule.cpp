@@ -58,21 +58,30 @@ BlockNeeds attention::getBlockNeeds(const Sizes &sizes, const TileNeeds &needs,
           std::min<int64_t>(255, countOtherRegisters(depth) + held)};
 }
 
+BlockNeeds attention::getBlockNeeds(const Sizes &sizes, TileKinds kinds) {
+  BlockNeeds most{};
+  for (const auto &[needs, tile] : kinds) {
+    BlockNeeds own = getBlockNeeds(sizes, needs, tile);
+    most = {own.threads, std::max(most.sharedBytes, own.sharedBytes),
+            std::max(most.registers, own.registers)};
+  }
+  return most;
+}
+
 int64_t attention::countBlocksTogether(const GPUTarget &target,
-                                       const Sizes &sizes,
-                                       const TileNeeds &needs,
-                                       const TileSizes &tile) {
+                                       const Sizes &sizes, TileKinds kinds) {
   if (!fitsTensorCores(sizes))
     return 1;
-  return countResidentBlocks(*target.chip, getBlockNeeds(sizes, needs, tile));
+  return countResidentBlocks(*target.chip, getBlockNeeds(sizes, kinds));
 }
 
 namespace {
-/// A launch of an op: the prefix of its fields, and what it keeps.
+/// Blocks of one kind: the prefix of their fields, and what they keep.
 struct TiledLaunch {
   StringLiteral prefix;
   TileNeeds needs;
-  /// Its rows are keys, and its columns queries of all heads that read them.
+  /// Their rows are keys, and their columns queries of all heads that read
+  /// them.
   bool keepsKeys = false;
 };
 
@@ -96,7 +105,9 @@ public:
   SmallVector<LaunchWork> describe(ScheduleAttr schedule) const override;
 
 private:
-  SmallVector<TileSizes> listTiles(const TiledLaunch &launch) const;
+  SmallVector<TileSizes> listTiles(const TiledLaunch &launch,
+                                   ArrayRef<int64_t> warpCounts) const;
+  ScheduleAttr chooseTiles(ArrayRef<int64_t> warpCounts) const;
   std::string findFault(const TiledLaunch &launch, const TileSizes &tile) const;
   LaunchWork describe(const TiledLaunch &launch, const TileSizes &tile) const;
   BlockWork describeStep(const TiledLaunch &launch,
@@ -110,9 +121,11 @@ private:
 };
 } // namespace
 
-SmallVector<TileSizes> TiledModel::listTiles(const TiledLaunch &launch) const {
+SmallVector<TileSizes>
+TiledModel::listTiles(const TiledLaunch &launch,
+                      ArrayRef<int64_t> warpCounts) const {
   SmallVector<TileSizes> tiles;
-  for (int64_t warps : {4, 8, 2, 1})
+  for (int64_t warps : warpCounts)
     for (int64_t columns : {64, 32, 16})
       for (int64_t rows = 16; rows <= 256; rows *= 2)
         if (TileSizes tile{rows, columns, warps};
@@ -121,19 +134,33 @@ SmallVector<TileSizes> TiledModel::listTiles(const TiledLaunch &launch) const {
   return tiles;
 }
 
-/// Launches are chosen one by one: the best of each is best of all.
-SmallVector<ScheduleAttr> TiledModel::listCandidates() const {
+/// The best tiles of each kind of blocks, with one of these numbers of warps;
+/// null where a kind has none.
+ScheduleAttr TiledModel::chooseTiles(ArrayRef<int64_t> warpCounts) const {
   SmallVector<int64_t> values;
   for (const TiledLaunch &launch : launches) {
-    SmallVector<TileSizes> tiles = listTiles(launch);
+    SmallVector<TileSizes> tiles = listTiles(launch, warpCounts);
     auto best = chooseFastest<TileSizes>(tiles, [&](const TileSizes &tile) {
       return estimateCycles(*getTarget().chip, describe(launch, tile)).cycles;
     });
     if (!best)
-      return {};
+      return ScheduleAttr();
     values.append({best->rows, best->columns, best->warps});
   }
-  return {ScheduleAttr::get(getContext(), getFamily(), values)};
+  return ScheduleAttr::get(getContext(), getFamily(), values);
+}
+
+/// Kinds with as many warps share a launch; else the best of each is best of
+/// all.
+SmallVector<ScheduleAttr> TiledModel::listCandidates() const {
+  constexpr int64_t warpCounts[] = {4, 8, 2, 1};
+  SmallVector<ScheduleAttr> list;
+  if (launches.size() > 1)
+    for (int64_t warps : warpCounts)
+      list.push_back(chooseTiles(warps));
+  list.push_back(chooseTiles(warpCounts));
+  llvm::erase(list, ScheduleAttr());
+  return list;
 }
 
 std::string TiledModel::findFault(const TiledLaunch &launch,
@@ -236,9 +263,22 @@ LaunchWork TiledModel::describe(const TiledLaunch &launch,
 }
 
 SmallVector<LaunchWork> TiledModel::describe(ScheduleAttr schedule) const {
-  return llvm::map_to_vector(launches, [&](const TiledLaunch &launch) {
-    return describe(launch, TileSizes::from(schedule, launch.prefix.str()));
+  SmallVector<LaunchWork> works;
+  SmallVector<std::pair<TileNeeds, TileSizes>> kinds;
+  for (const TiledLaunch &launch : launches) {
+    auto tile = TileSizes::from(schedule, launch.prefix.str());
+    works.push_back(describe(launch, tile));
+    kinds.push_back({launch.needs, tile});
+  }
+  bool isOneLaunch = llvm::all_of(kinds, [&](const auto &kind) {
+    return kind.second.warps == kinds.front().second.warps;
   });
+  if (isOneLaunch)
+    for (LaunchWork &work : works) {
+      work.needs = getBlockNeeds(sizes, kinds);
+      work.isPhase = &work != works.begin();
+    }
+  return works;
 }
 
 //===----------------------------------------------------------------------===//

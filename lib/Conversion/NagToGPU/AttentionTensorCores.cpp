@@ -62,9 +62,11 @@ public:
   Value getColumn(int64_t j) override {
     return add(threadColumn, j / 2 * kColumns + j % 2);
   }
+  int64_t getRowLanes() const override { return 4; }
+  Value getRowLane() override { return rem(thread, getRowLanes()); }
   Value reduceRow(Value value,
                   function_ref<Value(Value, Value)> join) override {
-    return reduce(value, /*lanes=*/4, join);
+    return reduce(value, getRowLanes(), join);
   }
   Value copyRows(const Head &head, Value first) override;
   Values

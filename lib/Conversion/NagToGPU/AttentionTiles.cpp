@@ -85,6 +85,56 @@ Values AttentionTiles::loadPositions(const RowRange &rows) {
   return positions;
 }
 
+Values AttentionTiles::multiplyRows(const Head &a, const Head &b, Value first) {
+  // The widest access that divides heads.
+  int64_t bytes = sizes.getElementBytes(), width = 16 / bytes;
+  while (sizes.headDim % width != 0)
+    width /= 2;
+  int64_t step = width * getRowLanes();
+  bool isWhole = sizes.headDim % step == 0;
+  Values rows, sums(getThreadRows(), number(0));
+  for (int64_t i = 0; i < getThreadRows(); ++i)
+    rows.push_back(smaller(add(first, getRow(i)), sub(a.count, constant(1))));
+  Value lane = mul(getRowLane(), width);
+  sums = loop(constant(0), constant(sizes.headDim), step, sums,
+              [&](Value from, ValueRange state) {
+                Value element = add(from, lane), exists;
+                if (!isWhole) {
+                  exists = less(element, sizes.headDim);
+                  element = smaller(element, constant(sizes.headDim - width));
+                }
+                Value at = mul(element, bytes);
+                auto load = [&](const Head &head, Value number) {
+                  return loadFloats(sizes.element,
+                                    offset(row(head, number), at), width);
+                };
+                Values next;
+                for (auto [number, sum] : llvm::zip_equal(rows, state)) {
+                  Value total = sum;
+                  for (auto [x, y] :
+                       llvm::zip_equal(load(a, number), load(b, number)))
+                    total = fma(x, y, total);
+                  next.push_back(isWhole ? total : select(exists, total, sum));
+                }
+                return next;
+              });
+  for (Value &sum : sums)
+    sum = reduceRow(sum, [&](Value x, Value y) { return addf(x, y); });
+  return sums;
+}
+
+void AttentionTiles::storeRowValues(ValueRange values, Value start,
+                                    const RowSet &set, Value first) {
+  for (auto [i, value] : llvm::enumerate(values)) {
+    Value place = add(first, getRow(int64_t(i)));
+    Value isOwn = both(less(getRowLane(), 1), less(place, set.count));
+    ifTrue(isOwn, [&, value = value] {
+      store(value, offset(start, mul(extend(place), sizeof(float))),
+            sizeof(float));
+    });
+  }
+}
+
 /// Whether `count` rows from the first on exist.
 Value AttentionTiles::hasRows(const RowRange &range, int64_t count) {
   if (range.set.isRouted())

@@ -63,6 +63,9 @@ public:
   virtual int64_t getThreadRows() const = 0;
   virtual mlir::Value getRow(int64_t i) = 0;
   virtual mlir::Value getColumn(int64_t j) = 0;
+  /// Threads that share a row, and which of them this one is.
+  virtual int64_t getRowLanes() const = 0;
+  virtual mlir::Value getRowLane() = 0;
   /// Joins the values of the threads that share a row.
   virtual mlir::Value
   reduceRow(mlir::Value value,
@@ -105,6 +108,13 @@ public:
       llvm::function_ref<Values(const ColumnTile &, mlir::ValueRange)> body);
   /// Of a tile of rows, the positions of the thread's rows.
   Values loadPositions(const RowRange &rows);
+  /// Per row of the thread, <row of a, row of b>, in f32, read from memory; of
+  /// rows behind the end, that of the last.
+  Values multiplyRows(const Head &a, const Head &b, mlir::Value first);
+  /// Stores what the threads of a row have alike, where the row exists, at its
+  /// place among the f32 from `start` on.
+  void storeRowValues(mlir::ValueRange values, mlir::Value start,
+                      const RowSet &set, mlir::Value first);
 
   /// Puts `invisible` where row i must not be joined with column j. Rows and
   /// columns are queries and keys, or keys and queries. Columns that are routed
@@ -177,10 +187,13 @@ std::unique_ptr<TileSchedule> createSchedule(const Sizes &sizes,
 /// products or sums.
 BlockNeeds getBlockNeeds(const Sizes &sizes, const TileNeeds &needs,
                          const TileSizes &tile);
+/// The same of a launch that has blocks of several kinds, of as many threads.
+using TileKinds = llvm::ArrayRef<std::pair<TileNeeds, TileSizes>>;
+BlockNeeds getBlockNeeds(const Sizes &sizes, TileKinds kinds);
 /// Blocks that a multiprocessor is to hold at once: as many as the needs allow.
 /// Where multiply-adds are the limit, more would not help: one.
 int64_t countBlocksTogether(const GPUTarget &target, const Sizes &sizes,
-                            const TileNeeds &needs, const TileSizes &tile);
+                            TileKinds kinds);
 /// What is expected of sizes that a kernel cannot have, but for memory; empty
 /// where it can have them.
 std::string findFault(const Sizes &sizes, const TileNeeds &needs,

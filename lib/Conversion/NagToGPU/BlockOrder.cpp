@@ -43,16 +43,12 @@ Value nag::takeTicket(ThreadCode &code, int64_t count) {
   return ticket;
 }
 
-/// Blocks that have stored, then blocks that have waited.
-static Value getCounters(ThreadCode &code) {
-  return getArrivalCounters(code, "_stored", 2);
-}
-
-void nag::countStored(ThreadCode &code) {
+/// Counts this block in `counter`. All threads come here.
+static void countBlock(ThreadCode &code, Value counter) {
   code.barrier();
   inFirstThread(code, [&] {
     fence(code.getBuilder());
-    update(code.getBuilder(), LLVM::AtomicBinOp::add, getCounters(code),
+    update(code.getBuilder(), LLVM::AtomicBinOp::add, counter,
            code.constant(1));
   });
 }
@@ -72,18 +68,56 @@ static void spin(ThreadCode &code, Value counter, int64_t count) {
   scf::YieldOp::create(builder);
 }
 
-void nag::awaitStored(ThreadCode &code, int64_t writers, int64_t readers) {
+/// Waits until `writers` blocks are counted in `counter`, which the last of
+/// `readers` blocks that do so leaves as the next launch needs it; the counter
+/// behind it counts those. All threads come here.
+static void awaitBlocks(ThreadCode &code, Value counter, int64_t writers,
+                        int64_t readers) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   inFirstThread(code, [&] {
-    Value counters = getCounters(code);
-    spin(code, counters, writers);
+    spin(code, counter, writers);
     fence(builder);
     Value waited = update(builder, LLVM::AtomicBinOp::uinc_wrap,
-                          code.offset(counters, 4), code.constant(readers - 1));
-    // The last one leaves it as the next launch needs it.
-    code.ifTrue(code.less(code.constant(readers - 2), waited), [&] {
-      update(builder, LLVM::AtomicBinOp::xchg, counters, code.constant(0));
+                          code.offset(counter, 4), code.constant(readers - 1));
+    code.ifTrue(code.less(code.bitXor(waited, readers - 1), 1), [&] {
+      update(builder, LLVM::AtomicBinOp::xchg, counter, code.constant(0));
     });
   });
   code.barrier();
+}
+
+/// Blocks that have stored, then blocks that have waited.
+static Value getCounters(ThreadCode &code) {
+  return getArrivalCounters(code, "_stored", 2);
+}
+
+void nag::countStored(ThreadCode &code) { countBlock(code, getCounters(code)); }
+
+void nag::awaitStored(ThreadCode &code, int64_t writers, int64_t readers) {
+  awaitBlocks(code, getCounters(code), writers, readers);
+}
+
+BlockPhases::BlockPhases(ThreadCode &threadCode, ArrayRef<int64_t> phaseBlocks)
+    : code(threadCode), blocks(phaseBlocks),
+      number(takeTicket(code, llvm::sum_of(blocks))) {}
+
+/// Of the phases' waits, the counters of number `wait`.
+Value BlockPhases::getCounters(size_t wait) {
+  int64_t waits = int64_t(blocks.size()) - 1;
+  return code.offset(getArrivalCounters(code, "_phases", 2 * waits),
+                     int64_t(wait) * 8);
+}
+
+void BlockPhases::build(function_ref<void(Value)> body) {
+  // Blocks of earlier phases have wrapped around, far beyond those that follow.
+  code.ifTrue(code.less(number, blocks[phase]), [&] {
+    if (phase > 0)
+      awaitBlocks(code, getCounters(phase - 1), blocks[phase - 1],
+                  blocks[phase]);
+    body(number);
+    if (phase + 1 < blocks.size())
+      countBlock(code, getCounters(phase));
+  });
+  number = code.add(number, -blocks[phase]);
+  ++phase;
 }

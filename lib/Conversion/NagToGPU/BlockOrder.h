@@ -7,6 +7,8 @@
 
 #include "ThreadCode.h"
 
+#include "llvm/ADT/ArrayRef.h"
+
 namespace nag {
 
 /// How many of the launch's `count` blocks have started before this one. All
@@ -19,6 +21,28 @@ void countStored(ThreadCode &code);
 /// Waits until `writers` blocks have stored; `readers` blocks of the launch do.
 /// All threads come here.
 void awaitStored(ThreadCode &code, int64_t writers, int64_t readers);
+
+/// Blocks of one launch in phases: those of a phase wait until all of the phase
+/// before have ended, as if each phase were a launch.
+class BlockPhases {
+public:
+  /// The launch has `phaseBlocks` blocks of each phase, in this order, and some
+  /// dynamic shared memory, which holds nothing yet. All threads come here.
+  BlockPhases(ThreadCode &code, llvm::ArrayRef<int64_t> phaseBlocks);
+
+  /// Builds what the blocks of the next phase do. `body` is given the block's
+  /// number in its phase; all its threads begin and end it.
+  void build(llvm::function_ref<void(mlir::Value)> body);
+
+private:
+  mlir::Value getCounters(size_t wait);
+
+  ThreadCode &code;
+  llvm::SmallVector<int64_t> blocks;
+  /// The block's number, counted from the next phase's first.
+  mlir::Value number;
+  size_t phase = 0;
+};
 
 } // namespace nag
 

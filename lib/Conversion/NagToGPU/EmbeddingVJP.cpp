@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// nag.embedding_vjp as launches of device functions, by its schedule. Without
-// `sort`, one launch: every row looks for its token among all positions, which
-// is the best where both are few, as with tokens that are bytes. Else: sort the
+// nag.embedding_vjp as a launch of a device function, by its schedule. Without
+// `sort`, every row looks for its token among all positions, which is the best
+// where both are few, as with tokens that are bytes. Else, in phases: sort the
 // positions by token, stable, and add up every token's rows in the order of the
 // positions. For N positions, V rows of D elements and digits of 8 bits this
 // reads N D + V D elements once; the sort costs ceil(log2 V / 8) passes over
@@ -55,14 +55,14 @@ struct Table {
   }
 };
 
-/// What both kernels do: a thread adds up some columns of a row of the table.
-/// The first argument is the rows' gradients, the second tokens, the last the
+/// What both ways do: a thread adds up some columns of a row of the table. The
+/// first argument is the rows' gradients, the second tokens, the last the
 /// table's gradient.
 class RowKernel : public KernelCode {
 public:
-  RowKernel(DeviceFunction &device, const Table &gradTable)
-      : KernelCode(device.builder), table(gradTable),
-        arguments(device.arguments) {}
+  RowKernel(ImplicitLocOpBuilder &owner, const Table &gradTable,
+            ArrayRef<Value> buffers)
+      : KernelCode(owner), table(gradTable), arguments(buffers) {}
 
 protected:
   /// Sets `row`, the same for all lanes of a warp, `element` and `active`.
@@ -268,6 +268,8 @@ public:
   std::string findFault(ScheduleAttr schedule) const override {
     if (schedule.get("sort") == 0 && table.positions == 0)
       return "1 in 'sort' where there are no tokens";
+    if (schedule.get("sort") == 1 && schedule.get("threads") != kSortChunk)
+      return std::to_string(kSortChunk) + " in 'threads' with 'sort'";
     return "";
   }
   SmallVector<LaunchWork> describe(ScheduleAttr schedule) const override;
@@ -310,12 +312,14 @@ LaunchWork EmbeddingModel::describeRows(int64_t threads) const {
   return work;
 }
 
-/// For each digit its counts, with their sums by the last block, and the moves.
+/// For each digit its counts, with their sums by the last block, and the moves:
+/// all wait for the phase before.
 void EmbeddingModel::addSort(SmallVectorImpl<LaunchWork> &launches) const {
   double chunks = std::ceil(double(table.positions) / kSortChunk);
   auto add = [&]() -> LaunchWork & {
     LaunchWork &work = launches.emplace_back();
-    work.needs = {kSortChunk, 0, kRegisters};
+    work.needs = {kSortChunk, TokenSort::getSharedBytes(), kRegisters};
+    work.isPhase = launches.size() > 1;
     BlockWork &part = work.parts.emplace_back();
     part.blocks = chunks;
     part.steps = kSortChunk;
@@ -337,6 +341,8 @@ SmallVector<LaunchWork> EmbeddingModel::describe(ScheduleAttr schedule) const {
   BlockWork &blocks = rows.parts.front();
   if (schedule.get("sort") == 1) {
     addSort(launches);
+    rows.isPhase = true;
+    rows.needs.sharedBytes = TokenSort::getSharedBytes();
     double rounds = std::ceil(std::log2(double(table.positions) + 1) /
                               std::log2(kWarpLanes));
     blocks.waitCycles =
@@ -375,8 +381,32 @@ FailureOr<LaunchPlan> nag::planEmbeddingVJP(const GPUTarget &target,
 }
 
 //===----------------------------------------------------------------------===//
-// Launches
+// The launch
 //===----------------------------------------------------------------------===//
+
+static void emitSorted(KernelLowering &kernel, const Table &table, Value grad,
+                       Value tokens, Value tableGrad) {
+  TokenSort sort(kernel, tokens, table.positions, table.rows);
+  SmallVector<int64_t> blocks = sort.getPhases();
+  blocks.push_back(table.getGrid()[0]);
+  SmallVector<Value> operands(sort.getBuffers());
+  operands.append({grad, tableGrad});
+  DeviceFunction device =
+      kernel.createLaunch("", operands, {llvm::sum_of(blocks), 1, 1},
+                          {table.threads, 1, 1}, TokenSort::getSharedBytes());
+  ThreadCode code(device.builder);
+  BlockPhases phases(code, blocks);
+  ArrayRef<Value> arguments(device.arguments);
+  TokenSort::Sorted sorted =
+      sort.build(phases, device.builder, arguments.drop_back(2));
+  Value own[] = {arguments.drop_back().back(), sorted.tokens, sorted.positions,
+                 arguments.back()};
+  RowSumKernel sums(device.builder, table, own);
+  phases.build([&](Value block) {
+    sums.setBlockIndex(block);
+    sums.build();
+  });
+}
 
 static void emit(KernelLowering &kernel, EmbeddingVJPOp op,
                  ScheduleAttr schedule) {
@@ -385,17 +415,11 @@ static void emit(KernelLowering &kernel, EmbeddingVJPOp op,
   Value tokens = kernel.getBuffer(op.getTokens(), {table.positions});
   Value grad = kernel.getBuffer(op.getResultGrad());
   Value tableGrad = kernel.getBuffer(op.getTableGrad());
-  Dim3 grid = table.getGrid(), block{table.threads, 1, 1};
-  if (schedule.get("sort") == 0) {
-    DeviceFunction device =
-        kernel.createLaunch("", {grad, tokens, tableGrad}, grid, block);
-    RowSearchKernel(device, table).build();
-    return;
-  }
-  SortedTokens sorted = sortTokens(kernel, tokens, table.positions, table.rows);
+  if (schedule.get("sort") == 1)
+    return emitSorted(kernel, table, grad, tokens, tableGrad);
   DeviceFunction device = kernel.createLaunch(
-      "sum", {grad, sorted.tokens, sorted.positions, tableGrad}, grid, block);
-  RowSumKernel(device, table).build();
+      "", {grad, tokens, tableGrad}, table.getGrid(), {table.threads, 1, 1});
+  RowSearchKernel(device.builder, table, device.arguments).build();
 }
 
 FailureOr<unsigned> nag::emitEmbeddingVJP(KernelLowering &kernel,

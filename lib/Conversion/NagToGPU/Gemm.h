@@ -97,6 +97,10 @@ bool changesFragments(const Operand &operand, Unit unit);
 mlir::Value changeFragment(ThreadCode &code, const Epilogue &prologue,
                            Unit unit, mlir::Value bits);
 
+/// The schedule of one product of a launch: the longest sums have `splitK`
+/// parts, shorter ones fewer, so that none has less to do than those.
+Schedule getOwnSchedule(const Product &product,
+                        llvm::ArrayRef<Product> products, Schedule schedule);
 /// Schedules to choose from, for problems of one unit that share a launch.
 llvm::SmallVector<Schedule> listSchedules(llvm::ArrayRef<Product> products);
 /// What a launch of a schedule does.
@@ -368,11 +372,12 @@ int64_t getStageBytes(const Schedule &schedule);
 int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
 int64_t getSharedBytes(const Product &product, const Schedule &schedule);
 
-/// A launch's blocks: this one's tile among those of all products, and which
-/// part of its sum; how many tiles there are, and where their parts go.
+/// A product's blocks in their launch: this one's tile, and which part of its
+/// sum; how many tiles, and how many of their parts, stand before the
+/// product's; how many tiles the launch has, and where all parts go.
 struct LaunchPlace {
   mlir::Value tile, part;
-  int64_t tiles;
+  int64_t firstTile = 0, firstPart = 0, tiles = 0;
   mlir::Value parts;
 };
 
@@ -384,12 +389,11 @@ struct ProductTurn {
   bool isAwaited = false;
 };
 
-/// Builds what the blocks of one product do. `block` counts its tiles;
-/// `buffers` are those of emit, in their order.
+/// Builds what the blocks of one product do; `buffers` are those of emit, in
+/// their order.
 void buildProduct(ThreadCode &code, const Product &product,
                   const Schedule &schedule, const LaunchPlace &place,
-                  mlir::Value block, llvm::ArrayRef<mlir::Value> buffers,
-                  const ProductTurn &turn);
+                  llvm::ArrayRef<mlir::Value> buffers, const ProductTurn &turn);
 
 /// Stores a block's part of the sums of its tile; adds up those of all
 /// `numParts`, in their order, for `count` of the thread's `numSums`.

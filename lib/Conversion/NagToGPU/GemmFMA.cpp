@@ -13,6 +13,9 @@ using namespace nag::gemm;
 
 /// k per step: what one vector holds.
 static constexpr int64_t kStep = 4;
+/// Sums that are asked for at once as they are stored: where they have parts,
+/// several of each are on their way.
+static constexpr int64_t kSumsAtOnce = 16;
 
 namespace {
 /// What one thread reads of an operand: `count` of the rows (of A, or the
@@ -154,17 +157,17 @@ public:
   }
 
   void store(SumReader sums, Output &output) override {
-    SmallVector<Value> all = sums(0, a.getCount() * b.getCount());
-    ValueRange accumulators(all);
     output.moveTo(code.add(place.row, a.getFirstRow()),
                   code.add(place.column, b.getFirstRow()));
-    int64_t columns = b.getCount(), run = b.getRun();
-    if (output.getSpan() != 0)
-      return storeSpans(accumulators, output);
-    for (int64_t row = 0; row < a.getCount(); ++row)
-      for (int64_t column = 0; column < columns; column += run)
-        output.store(a.getRow(row), b.getRow(column),
-                     accumulators.slice(row * columns + column, run));
+    int64_t columns = b.getCount();
+    int64_t rowsAtOnce = std::max<int64_t>(kSumsAtOnce / columns, 1);
+    for (int64_t first = 0; first < a.getCount(); first += rowsAtOnce) {
+      int64_t rows = std::min(rowsAtOnce, a.getCount() - first);
+      SmallVector<Value> own = sums(first * columns, rows * columns);
+      for (int64_t row = 0; row < rows; ++row)
+        storeRow(first + row, ValueRange(own).slice(row * columns, columns),
+                 output);
+    }
   }
 
 private:
@@ -177,21 +180,27 @@ private:
     return sums;
   }
 
+  void storeRow(int64_t row, ValueRange sums, Output &output) {
+    if (output.getSpan() != 0)
+      return storeSpans(row, sums, output);
+    for (int64_t column = 0; column < b.getCount(); column += b.getRun())
+      output.store(a.getRow(row), b.getRow(column),
+                   sums.slice(column, b.getRun()));
+  }
+
   /// Eight lanes hold the columns of a row.
-  void storeSpans(ValueRange accumulators, Output &output) {
+  void storeSpans(int64_t row, ValueRange rowSums, Output &output) {
     int64_t span = output.getSpan(), count = b.getCount();
-    int64_t spans = output.countSpans(8 * count);
-    for (int64_t row = 0; row < a.getCount(); ++row)
-      for (int64_t part = 0; part < spans; ++part) {
-        SmallVector<int64_t> columns;
-        SmallVector<Value> sums;
-        for (int64_t index = 0; index < count; ++index)
-          if (b.getRow(index) / span == part) {
-            columns.push_back(b.getRow(index));
-            sums.push_back(accumulators[row * count + index]);
-          }
-        output.storeSpan(a.getRow(row), columns, sums, /*lanes=*/8);
-      }
+    for (int64_t part = 0; part < output.countSpans(8 * count); ++part) {
+      SmallVector<int64_t> columns;
+      SmallVector<Value> sums;
+      for (int64_t index = 0; index < count; ++index)
+        if (b.getRow(index) / span == part) {
+          columns.push_back(b.getRow(index));
+          sums.push_back(rowSums[index]);
+        }
+      output.storeSpan(a.getRow(row), columns, sums, /*lanes=*/8);
+    }
   }
 
   void multiplyStep(Values rows, Values columns, MutableArrayRef<Value> sums) {

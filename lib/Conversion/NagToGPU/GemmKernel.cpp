@@ -36,12 +36,10 @@ class Kernel {
 public:
   Kernel(ThreadCode &owner, const Product &gemmProduct,
          const Schedule &gemmSchedule, const LaunchPlace &launchPlace,
-         Value blockNumber, ArrayRef<Value> buffers,
-         const ProductTurn &productTurn)
+         ArrayRef<Value> buffers, const ProductTurn &productTurn)
       : builder(owner.getBuilder()), code(owner), product(gemmProduct),
         problem(product.getFirst()), schedule(gemmSchedule),
-        launch(launchPlace), block(blockNumber), arguments(buffers),
-        turn(productTurn) {}
+        launch(launchPlace), arguments(buffers), turn(productTurn) {}
 
   void build();
 
@@ -71,7 +69,6 @@ private:
   const Problem &problem;
   const Schedule &schedule;
   const LaunchPlace &launch;
-  Value block;
   ArrayRef<Value> arguments;
   const ProductTurn turn;
   /// How many tiles along k of the term at hand one block multiplies, and at
@@ -100,8 +97,8 @@ void Kernel::findPlace() {
   // Whole groups of rows first; what is left over is one group of less rows.
   int64_t groupRows = std::min(kRasterRows, tilesM);
   int64_t restRows = tilesM % groupRows;
-  Value group = code.div(block, groupRows * tilesN);
-  Value inGroup = code.rem(block, groupRows * tilesN);
+  Value group = code.div(launch.tile, groupRows * tilesN);
+  Value inGroup = code.rem(launch.tile, groupRows * tilesN);
   Value row = code.rem(inGroup, groupRows);
   Value column = code.div(inGroup, groupRows);
   if (restRows != 0) {
@@ -340,7 +337,8 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   auto storeWithOthers = [&] {
     storePart(code, schedule, launch, place.thread, accumulators);
     emitInLastBlock(
-        code, code.dynamicShared(), launch.tile, launch.tiles, numParts, [&] {
+        code, code.dynamicShared(), code.add(launch.tile, launch.firstTile),
+        launch.tiles, numParts, [&] {
           storeSums([&](int64_t first, int64_t number) {
             return addUpParts(code, schedule, launch, place.thread, numParts,
                               accumulators.size(), first, number);
@@ -352,8 +350,7 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
   if (!problem.countsK)
     return storeWithOthers();
   // Few terms may make one part, which no memory need hold.
-  code.ifTrue(code.less(numParts, 2), storeOwn);
-  code.ifTrue(code.less(code.constant(1), numParts), storeWithOthers);
+  code.ifElse(code.less(numParts, 2), storeOwn, storeWithOthers);
 }
 
 void Kernel::build() {
@@ -396,7 +393,6 @@ void Kernel::buildTile() {
 
 void gemm::buildProduct(ThreadCode &code, const Product &product,
                         const Schedule &schedule, const LaunchPlace &place,
-                        Value block, ArrayRef<Value> buffers,
-                        const ProductTurn &turn) {
-  Kernel(code, product, schedule, place, block, buffers, turn).build();
+                        ArrayRef<Value> buffers, const ProductTurn &turn) {
+  Kernel(code, product, schedule, place, buffers, turn).build();
 }

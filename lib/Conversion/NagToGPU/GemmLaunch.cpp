@@ -67,77 +67,110 @@ static const Product *findAwaited(ArrayRef<Product> products,
   });
 }
 
-/// The block's place; where some wait for others, in the order in which blocks
-/// start.
-static LaunchPlace findLaunchPlace(ThreadCode &code, ArrayRef<Product> products,
-                                   const Schedule &schedule, int64_t tiles) {
+/// Products that wait for one another have their blocks in the order in which
+/// these start.
+static Value findBlock(ThreadCode &code, ArrayRef<Product> products,
+                       int64_t blocks) {
   bool waits = llvm::any_of(
       products, [](const Product &product) { return product.awaited; });
-  if (waits) {
-    Value ticket = takeTicket(code, tiles * schedule.splitK);
-    return {code.rem(ticket, tiles), code.div(ticket, tiles), tiles, {}};
-  }
-  Value part = schedule.splitK > 1 ? code.blockIndexY() : code.constant(0);
-  return {code.blockIndex(), part, tiles, {}};
+  return waits ? takeTicket(code, blocks) : code.blockIndex();
 }
 
-/// Builds the products one after the other, each for blocks of its own.
-static void buildProducts(DeviceFunction &device, ArrayRef<Product> products,
-                          const Schedule &schedule, ArrayRef<size_t> numBuffers,
-                          int64_t blocks) {
-  ThreadCode code(device.builder);
-  LaunchPlace place = findLaunchPlace(code, products, schedule, blocks);
-  Value block = place.tile;
-  ArrayRef<Value> arguments = device.arguments;
-  if (schedule.splitK > 1)
-    place.parts = arguments.back();
-  for (auto [product, count] : llvm::zip_equal(products, numBuffers)) {
-    const Product &own = product;
-    ProductTurn turn;
-    if (const Product *awaited = findAwaited(products, own))
-      turn.awaitedBlocks = countTiles(*awaited, schedule);
-    turn.isAwaited = llvm::any_of(products, [&](const Product &other) {
-      return findAwaited(products, other) == &own;
-    });
-    ArrayRef<Value> ownArguments = arguments.take_front(count);
-    arguments = arguments.drop_front(count);
-    int64_t tiles = countTiles(product, schedule);
-    auto build = [&] {
-      buildProduct(code, own, schedule, place, block, ownArguments, turn);
-    };
-    if (products.size() == 1)
-      build();
-    else
-      code.ifTrue(code.less(block, tiles), build);
-    // Blocks of earlier products wrap around, far beyond the tiles that follow.
-    block = code.add(block, -tiles);
-  }
+/// What the product waits for among those of its launch, and whether others
+/// wait for it.
+static ProductTurn findTurn(ArrayRef<Product> products, const Product &own,
+                            const Schedule &schedule) {
+  ProductTurn turn;
+  if (const Product *awaited = findAwaited(products, own))
+    turn.awaitedBlocks = countTiles(*awaited, schedule);
+  turn.isAwaited = llvm::any_of(products, [&](const Product &other) {
+    return findAwaited(products, other) == &own;
+  });
+  return turn;
 }
+
+namespace {
+/// The device function of a launch: each product has blocks of its own.
+class LaunchCode {
+public:
+  LaunchCode(DeviceFunction &device, ArrayRef<Product> launchProducts,
+             const Schedule &launchSchedule, ArrayRef<size_t> bufferCounts,
+             int64_t tiles)
+      : code(device.builder), products(launchProducts),
+        schedule(launchSchedule), numBuffers(bufferCounts),
+        arguments(device.arguments) {
+    place.tiles = tiles;
+    // Where sums are split.
+    place.parts = arguments.back();
+  }
+
+  void build(int64_t blocks) { build(0, findBlock(code, products, blocks)); }
+
+private:
+  /// From product `index` on, whose blocks are counted from 0.
+  void build(size_t index, Value block) {
+    const Product &product = products[index];
+    Schedule own = getOwnSchedule(product, products, schedule);
+    int64_t tiles = countTiles(product, schedule);
+    int64_t blocks = tiles * own.splitK;
+    if (index + 1 == products.size())
+      return buildOwn(index, block, own, tiles);
+    code.ifElse(
+        code.less(block, blocks), [&] { buildOwn(index, block, own, tiles); },
+        [&] {
+          place.firstTile += tiles;
+          place.firstPart += own.splitK > 1 ? blocks : 0;
+          arguments = arguments.drop_front(numBuffers[index]);
+          build(index + 1, code.add(block, -blocks));
+        });
+  }
+
+  /// Blocks of a part of all tiles follow one another.
+  void buildOwn(size_t index, Value block, const Schedule &own, int64_t tiles) {
+    bool isSplit = own.splitK > 1;
+    place.tile = isSplit ? code.rem(block, tiles) : block;
+    place.part = isSplit ? code.div(block, tiles) : code.constant(0);
+    buildProduct(code, products[index], own, place,
+                 arguments.take_front(numBuffers[index]),
+                 findTurn(products, products[index], schedule));
+  }
+
+  ThreadCode code;
+  ArrayRef<Product> products;
+  const Schedule &schedule;
+  ArrayRef<size_t> numBuffers;
+  ArrayRef<Value> arguments;
+  LaunchPlace place;
+};
+} // namespace
 
 void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
                 const Schedule &schedule) {
   SmallVector<Value> buffers;
   SmallVector<size_t> numBuffers;
-  int64_t blocks = 0, sharedBytes = 0;
+  int64_t tiles = 0, blocks = 0, parts = 0, sharedBytes = 0;
   for (const Product &product : products) {
     SmallVector<Value> own = getProductBuffers(kernel, product);
     numBuffers.push_back(own.size());
     buffers.append(own);
-    blocks += countTiles(product, schedule);
+    int64_t ownTiles = countTiles(product, schedule);
+    int64_t ownParts = getOwnSchedule(product, products, schedule).splitK;
+    tiles += ownTiles;
+    blocks += ownTiles * ownParts;
+    parts += ownParts > 1 ? ownTiles * ownParts : 0;
     sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
   }
-  if (schedule.splitK > 1)
-    buffers.push_back(kernel.allocateScratch(MemRefType::get(
-        {blocks, schedule.splitK, schedule.tileM, schedule.tileN},
-        kernel.getHostBuilder().getF32Type())));
-  DeviceFunction device =
-      kernel.createLaunch("", buffers, {blocks, schedule.splitK, 1},
-                          {schedule.getThreads(), 1, 1}, sharedBytes);
+  if (parts > 0)
+    buffers.push_back(kernel.allocateScratch(
+        MemRefType::get({parts, schedule.tileM, schedule.tileN},
+                        kernel.getHostBuilder().getF32Type())));
+  DeviceFunction device = kernel.createLaunch(
+      "", buffers, {blocks, 1, 1}, {schedule.getThreads(), 1, 1}, sharedBytes);
   // Sums and a reduction of their rows would be spilled.
   bool spansRows = llvm::any_of(products, [](const Product &product) {
     return product.epilogue.getSpan() != 0;
   });
   if (spansRows)
     shareRegisters(device.function, /*blocks=*/1);
-  buildProducts(device, products, schedule, numBuffers, blocks);
+  LaunchCode(device, products, schedule, numBuffers, tiles).build(blocks);
 }

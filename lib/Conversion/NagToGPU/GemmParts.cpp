@@ -18,6 +18,7 @@ static Value getPartPointer(ThreadCode &code, const Schedule &schedule,
                             const LaunchPlace &launch, Value thread, Value part,
                             int64_t numSums) {
   Value number = code.add(code.mul(launch.tile, schedule.splitK), part);
+  number = code.add(number, launch.firstPart);
   int64_t bytes = schedule.getThreads() * 4;
   Value start = code.offset(code.pointer(launch.parts, Space::Global),
                             code.mul(code.extend(number), numSums * bytes));

@@ -81,6 +81,29 @@ std::string gemm::findFault(ArrayRef<Product> products,
   return "";
 }
 
+/// The shortest sum of the product's terms.
+static int64_t getDepth(const Product &product) {
+  int64_t depth = product.getFirst().k;
+  for (const Problem &term : product.terms)
+    depth = std::min(depth, term.k);
+  return depth;
+}
+
+static int64_t getLongestDepth(ArrayRef<Product> products) {
+  int64_t depth = 0;
+  for (const Product &product : products)
+    depth = std::max(depth, getDepth(product));
+  return depth;
+}
+
+Schedule gemm::getOwnSchedule(const Product &product,
+                              ArrayRef<Product> products, Schedule schedule) {
+  int64_t parts =
+      schedule.splitK * getDepth(product) / getLongestDepth(products);
+  schedule.splitK = std::max<int64_t>(parts, 1);
+  return schedule;
+}
+
 //===----------------------------------------------------------------------===//
 // Candidates and work
 //===----------------------------------------------------------------------===//
@@ -232,13 +255,18 @@ static double countMemoryBytes(const Product &product) {
 static void addParts(ArrayRef<Product> products, const Schedule &schedule,
                      const GPUChip &chip, LaunchWork &work) {
   double bytes = double(schedule.tileM * schedule.tileN) * sizeof(float);
-  // Sums of tensor cores leave by rows of a fragment.
+  // Sums of tensor cores leave by rows of a fragment, others 16 at a time.
   bool byFragments = products.front().getFirst().unit != Unit::FMA;
-  double turns = byFragments ? double(schedule.getWarpTileM()) / 16 : 1;
+  double rows = double(schedule.getWarpTileM());
+  double turns = byFragments ? rows / 16
+                             : rows * double(schedule.getWarpTileN()) / 32 / 16;
   double tiles = 0, most = 0;
   for (const Product &product : products) {
-    double parts = countExpectedParts(product, schedule);
-    double own = countExpectedTiles(product, schedule);
+    Schedule ownSchedule = getOwnSchedule(product, products, schedule);
+    if (ownSchedule.splitK == 1)
+      continue;
+    double parts = countExpectedParts(product, ownSchedule);
+    double own = countExpectedTiles(product, ownSchedule);
     work.memoryBytes += 2 * own * parts * bytes;
     tiles += own;
     most = std::max(most, parts);
@@ -258,7 +286,8 @@ LaunchWork gemm::describeWork(ArrayRef<Product> products,
   for (const Product &product : products) {
     work.needs.sharedBytes =
         std::max(work.needs.sharedBytes, getSharedBytes(product, schedule));
-    work.parts.push_back(describeBlocks(product, schedule, *target.chip));
+    Schedule own = getOwnSchedule(product, products, schedule);
+    work.parts.push_back(describeBlocks(product, own, *target.chip));
     work.memoryBytes += countMemoryBytes(product);
   }
   if (schedule.splitK > 1)
@@ -266,16 +295,13 @@ LaunchWork gemm::describeWork(ArrayRef<Product> products,
   return work;
 }
 
-/// A split keeps enough k for its pipeline to fill.
+/// A split keeps enough k of the longest sums, and so of others, for their
+/// pipeline to fill.
 static bool mayBeSplit(ArrayRef<Product> products, const Schedule &schedule,
                        int64_t split) {
   int64_t least = schedule.tileK * split * 2 * schedule.stages;
   return llvm::none_of(products, hasRoute) &&
-         llvm::all_of(products, [&](const Product &product) {
-           return llvm::all_of(product.terms, [&](const Problem &term) {
-             return term.k >= least;
-           });
-         });
+         getLongestDepth(products) >= least;
 }
 
 /// The schedule with warps that compute at least `span` columns of the tile.

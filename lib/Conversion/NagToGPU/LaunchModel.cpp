@@ -20,8 +20,10 @@ static constexpr double kSharedRate = 128;
 static constexpr double kSchedulers = 4, kBusyWarps = 8;
 /// A multiprocessor's part of the memory's rate, against its share of all.
 static constexpr double kDraw = 1.25;
-/// A launch after another, and a block after another on a multiprocessor.
-static constexpr double kLaunchCycles = 3000, kDispatchCycles = 50;
+/// A launch after another, a phase of a launch after another, and a block after
+/// another on a multiprocessor.
+static constexpr double kLaunchCycles = 3000, kPhaseCycles = 1500,
+                        kDispatchCycles = 50;
 /// What does not overlap, of what is hidden behind something that takes longer.
 static constexpr double kExposed = 0.1;
 
@@ -42,7 +44,7 @@ struct Share {
 };
 } // namespace
 
-static Share longest(ArrayRef<Share> shares) {
+static Share findLongest(ArrayRef<Share> shares) {
   return *llvm::max_element(shares, [](const Share &a, const Share &b) {
     return a.cycles < b.cycles;
   });
@@ -53,11 +55,11 @@ static Share longest(ArrayRef<Share> shares) {
 static Share getStep(const BlockWork &part, double active, double threads,
                      double waves, double blocks) {
   double busy = std::min(1.0, active * threads / 32 / kBusyWarps);
-  return longest({{part.unitCycles / busy, "units"},
-                  {part.globalBytes / kCacheRate, "cache"},
-                  {part.sharedBytes / kSharedRate, "shared memory"},
-                  {part.instructions / kSchedulers / busy, "instructions"},
-                  {part.waitCycles * waves / blocks, "latency"}});
+  return findLongest({{part.unitCycles / busy, "units"},
+                      {part.globalBytes / kCacheRate, "cache"},
+                      {part.sharedBytes / kSharedRate, "shared memory"},
+                      {part.instructions / kSchedulers / busy, "instructions"},
+                      {part.waitCycles * waves / blocks, "latency"}});
 }
 
 static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
@@ -73,7 +75,7 @@ static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
   double perMultiprocessor = std::ceil(result.blocks / chip.multiprocessors);
   double active = std::min<double>(perMultiprocessor, result.resident);
   double waves = std::ceil(perMultiprocessor / active);
-  double work = 0;
+  double work = 0, longest = 0;
   Share most{-1, ""};
   for (const BlockWork &part : launch.parts) {
     Share step =
@@ -81,10 +83,14 @@ static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
     double own = part.blocks * part.steps * step.cycles;
     work += own + part.blocks * (part.leaveBytes / kCacheRate +
                                  part.startCycles / active);
-    most = longest({most, {own, step.limit}});
+    most = findLongest({most, {own, step.limit}});
+    Share alone = getStep(part, 1, launch.needs.threads, 1, 1);
+    longest = std::max(longest, part.steps * alone.cycles + part.startCycles);
   }
-  double cycles = perMultiprocessor *
-                      (kDispatchCycles + work / std::max(result.blocks, 1.0)) +
+  // Blocks that are longer than others end last.
+  double cycles = std::max(longest, perMultiprocessor *
+                                        (kDispatchCycles +
+                                         work / std::max(result.blocks, 1.0))) +
                   launch.tailCycles;
   double drawing =
       std::min(kDraw * result.blocks, double(chip.multiprocessors));
@@ -99,10 +105,11 @@ static LaunchEstimate estimate(const GPUChip &chip, const LaunchWork &launch) {
 LaunchEstimate nag::estimateCycles(const GPUChip &chip,
                                    ArrayRef<LaunchWork> launches) {
   LaunchEstimate sum;
-  sum.cycles = kLaunchCycles * double(launches.size() - 1);
   double most = -1;
   for (const LaunchWork &launch : launches) {
     LaunchEstimate own = ::estimate(chip, launch);
+    if (&launch != launches.begin())
+      sum.cycles += launch.isPhase ? kPhaseCycles : kLaunchCycles;
     sum.cycles += own.cycles;
     sum.memoryBytes += own.memoryBytes;
     if (own.cycles <= most)

@@ -38,7 +38,7 @@ static Value getBlockIndex(ImplicitLocOpBuilder &builder,
 }
 
 Value ThreadCode::blockIndex() {
-  return getBlockIndex(builder, gpu::Dimension::x);
+  return block ? block : getBlockIndex(builder, gpu::Dimension::x);
 }
 
 Value ThreadCode::blockIndexY() {
@@ -159,6 +159,16 @@ void ThreadCode::ifTrue(Value condition, function_ref<void()> body) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(branch.thenYield());
   body();
+}
+
+void ThreadCode::ifElse(Value condition, function_ref<void()> body,
+                        function_ref<void()> otherwise) {
+  auto branch = scf::IfOp::create(builder, condition, /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(branch.thenYield());
+  body();
+  builder.setInsertionPoint(branch.elseYield());
+  otherwise();
 }
 
 SmallVector<Value> ThreadCode::ifTrue(Value condition, int64_t count,

@@ -26,6 +26,8 @@ public:
   mlir::Value threadIndex();
   mlir::Value blockIndex();
   mlir::Value blockIndexY();
+  /// Lets blockIndex() be `number` from now on.
+  void setBlockIndex(mlir::Value number) { block = number; }
 
   mlir::Value add(mlir::Value a, mlir::Value b);
   mlir::Value add(mlir::Value a, int64_t b);
@@ -57,6 +59,9 @@ public:
 
   /// Builds what `body` builds under an if.
   void ifTrue(mlir::Value condition, llvm::function_ref<void()> body);
+  /// The same, and what `otherwise` builds under its else.
+  void ifElse(mlir::Value condition, llvm::function_ref<void()> body,
+              llvm::function_ref<void()> otherwise);
   /// The `count` f32 values that `body` builds under an if; else zeros.
   llvm::SmallVector<mlir::Value>
   ifTrue(mlir::Value condition, int64_t count,
@@ -73,6 +78,7 @@ private:
   template <typename Op> mlir::Value fold(mlir::Value a, int64_t b);
 
   mlir::ImplicitLocOpBuilder &builder;
+  mlir::Value block;
 };
 
 } // namespace nag

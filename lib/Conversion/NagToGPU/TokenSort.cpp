@@ -17,168 +17,150 @@ namespace {
 /// One digit's part of the sort: how often each chunk of positions has each
 /// value, by the last block where the positions of each go (an exclusive sum
 /// over values and then chunks), and their move.
-class DigitPass {
+class DigitPass : public KernelCode {
 public:
-  DigitPass(KernelLowering &lowering, int64_t positions, int64_t firstBit)
-      : kernel(lowering), count(positions), bit(firstBit),
-        chunks(llvm::divideCeil(positions, kSortChunk)),
-        counts(kernel.allocateScratch(
-            MemRefType::get({kSortChunk * chunks}, getI32()))) {}
+  DigitPass(ImplicitLocOpBuilder &owner, int64_t positions, int64_t firstBit)
+      : KernelCode(owner), count(positions), bit(firstBit),
+        chunks(llvm::divideCeil(positions, kSortChunk)) {}
 
-  Type getI32() { return kernel.getHostBuilder().getI32Type(); }
-  /// A null `positions` is 0, 1, 2, ...
-  void run(Value tokens, Value positions, Value sortedTokens,
-           Value sortedPositions);
+  /// counts[value, chunk]: thread v counts the value v.
+  void countDigits(Value tokens, Value counts);
+  /// Moves tokens and positions to their places: behind all of smaller digits,
+  /// earlier chunks, and earlier positions of the chunk. Null `positions` are
+  /// 0, 1, 2, ...
+  void move(Value counts, const TokenSort::Sorted &from,
+            const TokenSort::Sorted &to);
 
 private:
-  std::string name(StringRef step) const {
-    return (step + llvm::Twine(bit / kSortDigitBits)).str();
-  }
-  void countDigits(Value tokens);
-  void sumCounts(KernelCode &code, Value buffer);
-  void move(ValueRange buffers);
+  void sumCounts(Value buffer);
   /// Stores every thread's digit in `digits`, and returns it.
-  Value shareDigit(KernelCode &code, Value tokens, Value position,
-                   Value digits);
+  Value shareDigit(Value tokens, Value position, Value digits);
   /// How many of digits [0, end) of the chunk equal `digit`.
-  Value countEqual(KernelCode &code, Value digits, Value end, Value digit);
+  Value countEqual(Value digits, Value end, Value digit);
+  Type getI32() { return getBuilder().getI32Type(); }
 
-  KernelLowering &kernel;
   const int64_t count, bit, chunks;
-  Value counts;
 };
 } // namespace
 
-Value DigitPass::shareDigit(KernelCode &code, Value tokens, Value position,
-                            Value digits) {
-  Value last = code.constant(count - 1);
-  Value token = code.loadAt(getI32(), tokens, code.smaller(position, last));
-  Value digit =
-      code.bitAnd(code.shiftRight(token, bit), (1 << kSortDigitBits) - 1);
-  digit =
-      code.select(code.less(position, count), digit, code.constant(kNoDigit));
-  code.store(digit, code.offset(digits, code.mul(code.threadIndex(), 4)), 4);
-  code.barrier();
+Value DigitPass::shareDigit(Value tokens, Value position, Value digits) {
+  Value last = constant(count - 1);
+  Value token = loadAt(getI32(), tokens, smaller(position, last));
+  Value digit = bitAnd(shiftRight(token, bit), (1 << kSortDigitBits) - 1);
+  digit = select(less(position, count), digit, constant(kNoDigit));
+  store(digit, offset(digits, mul(threadIndex(), 4)), 4);
+  barrier();
   return digit;
 }
 
-Value DigitPass::countEqual(KernelCode &code, Value digits, Value end,
-                            Value digit) {
-  ImplicitLocOpBuilder &builder = code.getBuilder();
-  return code.loop(
-      code.constant(0), end, 1, code.constant(0),
-      [&](Value other, ValueRange state) -> Values {
-        Value value =
-            code.load(getI32(), code.offset(digits, code.mul(other, 4)), 4);
-        Value same = builder.createOrFold<arith::CmpIOp>(
-            arith::CmpIPredicate::eq, value, digit);
-        return {code.add(
-            state[0], code.select(same, code.constant(1), code.constant(0)))};
-      })[0];
+Value DigitPass::countEqual(Value digits, Value end, Value digit) {
+  return loop(constant(0), end, 1, constant(0),
+              [&](Value other, ValueRange state) -> Values {
+                Value value = load(getI32(), offset(digits, mul(other, 4)), 4);
+                Value same = getBuilder().createOrFold<arith::CmpIOp>(
+                    arith::CmpIPredicate::eq, value, digit);
+                return {add(state[0], select(same, constant(1), constant(0)))};
+              })[0];
 }
 
-/// counts[value, chunk]: thread v counts the value v.
-void DigitPass::countDigits(Value tokens) {
-  DeviceFunction device =
-      kernel.createLaunch(name("count"), {tokens, counts}, {chunks, 1, 1},
-                          {kSortChunk, 1, 1}, kSortChunk * sizeof(int32_t));
-  KernelCode code(device.builder);
-  Value thread = code.threadIndex(), chunk = code.blockIndex();
-  Value digits = code.dynamicShared();
-  Value position = code.add(code.mul(chunk, kSortChunk), thread);
-  shareDigit(code, device.arguments[0], position, digits);
-  Value equal = countEqual(code, digits, code.constant(kSortChunk), thread);
-  code.storeAt(equal, device.arguments[1],
-               code.add(code.mul(thread, chunks), chunk));
-  emitInLastBlock(code, digits, code.constant(0), /*counters=*/1,
-                  code.constant(chunks),
-                  [&] { sumCounts(code, device.arguments[1]); });
+void DigitPass::countDigits(Value tokens, Value counts) {
+  Value thread = threadIndex(), chunk = blockIndex();
+  Value digits = dynamicShared();
+  Value position = add(mul(chunk, kSortChunk), thread);
+  shareDigit(tokens, position, digits);
+  Value equal = countEqual(digits, constant(kSortChunk), thread);
+  storeAt(equal, counts, add(mul(thread, chunks), chunk));
+  emitInLastBlock(*this, digits, constant(0), /*counters=*/1, constant(chunks),
+                  [&] { sumCounts(counts); });
 }
 
 /// Replaces the counts by the sums of all before: a thread adds up some
 /// neighbours, warps their threads' sums, and each warp those of all warps.
-void DigitPass::sumCounts(KernelCode &code, Value buffer) {
+void DigitPass::sumCounts(Value buffer) {
   // Behind what told the last block.
-  Value sums = code.offset(code.dynamicShared(), 16);
-  Value thread = code.threadIndex();
-  Value lane = code.rem(thread, kWarpSize), warp = code.div(thread, kWarpSize);
+  Value sums = offset(dynamicShared(), 16);
+  Value thread = threadIndex();
+  Value lane = rem(thread, kWarpSize), warp = div(thread, kWarpSize);
   // As many numbers as there are counts of one value.
-  Value first = code.mul(thread, chunks);
-  Value stop = code.add(first, chunks);
-  Value own = code.loop(
-      first, stop, 1, code.constant(0),
-      [&](Value at, ValueRange state) -> Values {
-        return {code.add(state[0], code.loadAt(getI32(), buffer, at))};
-      })[0];
-  Value inWarp = code.inclusiveSum(own, lane);
-  Value place = code.offset(sums, code.mul(warp, 4));
-  code.ifTrue(code.less(code.bitXor(lane, kWarpSize - 1), 1),
-              [&] { code.store(inWarp, place, 4); });
-  code.barrier();
-  Value total = code.load(
-      getI32(),
-      code.offset(sums,
-                  code.mul(code.smaller(lane, code.constant(kWarps - 1)), 4)),
-      4);
-  total = code.select(code.less(lane, kWarps), total, code.constant(0));
-  Value before = code.sub(code.inclusiveSum(total, lane), total);
-  before = code.shuffle(before, warp);
-  before = code.add(before, code.sub(inWarp, own));
-  code.loop(first, stop, 1, before, [&](Value at, ValueRange state) -> Values {
-    Value value = code.loadAt(getI32(), buffer, at);
-    code.storeAt(state[0], buffer, at);
-    return {code.add(state[0], value)};
+  Value first = mul(thread, chunks);
+  Value stop = add(first, chunks);
+  Value own = loop(first, stop, 1, constant(0),
+                   [&](Value at, ValueRange state) -> Values {
+                     return {add(state[0], loadAt(getI32(), buffer, at))};
+                   })[0];
+  Value inWarp = inclusiveSum(own, lane);
+  Value place = offset(sums, mul(warp, 4));
+  ifTrue(less(bitXor(lane, kWarpSize - 1), 1),
+         [&] { store(inWarp, place, 4); });
+  barrier();
+  Value total = load(
+      getI32(), offset(sums, mul(smaller(lane, constant(kWarps - 1)), 4)), 4);
+  total = select(less(lane, kWarps), total, constant(0));
+  Value before = sub(inclusiveSum(total, lane), total);
+  before = shuffle(before, warp);
+  before = add(before, sub(inWarp, own));
+  loop(first, stop, 1, before, [&](Value at, ValueRange state) -> Values {
+    Value value = loadAt(getI32(), buffer, at);
+    storeAt(state[0], buffer, at);
+    return {add(state[0], value)};
   });
 }
 
-/// Moves tokens and positions to their places: behind all of smaller digits,
-/// earlier chunks, and earlier positions of the chunk.
-void DigitPass::move(ValueRange buffers) {
-  DeviceFunction device =
-      kernel.createLaunch(name("move"), buffers, {chunks, 1, 1},
-                          {kSortChunk, 1, 1}, kSortChunk * sizeof(int32_t));
-  KernelCode code(device.builder);
-  ArrayRef<Value> arguments = device.arguments;
-  Value thread = code.threadIndex(), chunk = code.blockIndex();
-  Value digits = code.dynamicShared();
-  Value place = code.add(code.mul(chunk, kSortChunk), thread);
-  Value digit = shareDigit(code, arguments[0], place, digits);
-  Value rank = countEqual(code, digits, thread, digit);
-  code.ifTrue(code.less(place, count), [&] {
-    Value start = code.loadAt(getI32(), arguments[1],
-                              code.add(code.mul(digit, chunks), chunk));
-    Value target = code.add(start, rank);
-    bool first = arguments.size() == 4;
-    Value position = first ? place : code.loadAt(getI32(), arguments[4], place);
-    code.storeAt(code.loadAt(getI32(), arguments[0], place), arguments[2],
-                 target);
-    code.storeAt(position, arguments[3], target);
+void DigitPass::move(Value counts, const TokenSort::Sorted &from,
+                     const TokenSort::Sorted &to) {
+  Value thread = threadIndex(), chunk = blockIndex();
+  Value digits = dynamicShared();
+  Value place = add(mul(chunk, kSortChunk), thread);
+  Value digit = shareDigit(from.tokens, place, digits);
+  Value rank = countEqual(digits, thread, digit);
+  ifTrue(less(place, count), [&] {
+    Value start = loadAt(getI32(), counts, add(mul(digit, chunks), chunk));
+    Value target = add(start, rank);
+    Value position =
+        from.positions ? loadAt(getI32(), from.positions, place) : place;
+    storeAt(loadAt(getI32(), from.tokens, place), to.tokens, target);
+    storeAt(position, to.positions, target);
   });
 }
 
-void DigitPass::run(Value tokens, Value positions, Value sortedTokens,
-                    Value sortedPositions) {
-  countDigits(tokens);
-  Values buffers{tokens, counts, sortedTokens, sortedPositions};
-  if (positions)
-    buffers.push_back(positions);
-  move(buffers);
-}
-
-SortedTokens nag::sortTokens(KernelLowering &kernel, Value tokens,
-                             int64_t count, int64_t rows) {
-  Type i32 = kernel.getHostBuilder().getI32Type();
-  auto allocate = [&](int64_t size) {
-    return kernel.allocateScratch(MemRefType::get({size}, i32));
-  };
-  Value positions;
+TokenSort::TokenSort(KernelLowering &kernel, Value tokens, int64_t tokenCount,
+                     int64_t rows)
+    : count(tokenCount) {
   int64_t bits = std::max<int64_t>(llvm::Log2_64_Ceil(rows), 1);
-  for (int64_t bit = 0; bit < bits; bit += kSortDigitBits) {
-    Value sortedTokens = allocate(count), sortedPositions = allocate(count);
-    DigitPass(kernel, count, bit)
-        .run(tokens, positions, sortedTokens, sortedPositions);
-    tokens = sortedTokens;
-    positions = sortedPositions;
+  digits = llvm::divideCeil(bits, kSortDigitBits);
+  int64_t counts = llvm::alignTo(count, kSortChunk);
+  buffers.push_back(tokens);
+  for (int64_t digit = 0; digit < digits; ++digit)
+    for (int64_t size : {counts, count, count})
+      buffers.push_back(kernel.allocateScratch(
+          MemRefType::get({size}, kernel.getHostBuilder().getI32Type())));
+}
+
+SmallVector<int64_t> TokenSort::getPhases() const {
+  if (count == 0)
+    return {};
+  return SmallVector<int64_t>(2 * digits, llvm::divideCeil(count, kSortChunk));
+}
+
+TokenSort::Sorted TokenSort::build(BlockPhases &phases,
+                                   ImplicitLocOpBuilder &builder,
+                                   ArrayRef<Value> arguments) const {
+  if (count == 0)
+    return {arguments.drop_back().back(), arguments.back()};
+  Sorted from{arguments.front(), Value()};
+  for (int64_t digit = 0; digit < digits; ++digit) {
+    DigitPass pass(builder, count, digit * kSortDigitBits);
+    Value counts = arguments[1 + 3 * digit];
+    Sorted to{arguments[2 + 3 * digit], arguments[3 + 3 * digit]};
+    phases.build([&](Value block) {
+      pass.setBlockIndex(block);
+      pass.countDigits(from.tokens, counts);
+    });
+    phases.build([&](Value block) {
+      pass.setBlockIndex(block);
+      pass.move(counts, from, to);
+    });
+    from = to;
   }
-  return {tokens, positions};
+  return from;
 }

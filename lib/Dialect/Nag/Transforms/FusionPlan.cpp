@@ -35,8 +35,10 @@ public:
       return options.epilogues ||
              (!rules.hasProducts(a) && !rules.hasProducts(b));
     });
-    if (options.joinSums)
+    if (options.joinSums) {
       joinSums();
+      joinGradients();
+    }
     if (options.multiTensor)
       joinIndependent();
     if (options.gatherRows) {
@@ -56,6 +58,7 @@ private:
   void joinAll(Filter filter);
   bool joinBest(unsigned id, Filter filter);
   void joinSums();
+  void joinGradients();
   void joinIndependent();
   void joinRoutes();
   void joinPuts();
@@ -185,19 +188,28 @@ std::string FusionPlan::getSignature(unsigned id) const {
 /// Products that sum over rows, of whatever tensors: those wait in memory for
 /// the last of them, one layer's at a time.
 void FusionPlan::joinSums() {
-  auto isSum = [&](unsigned id) {
-    if (graph.getGroup(id).ops.empty() || !rules.hasProducts(id))
-      return false;
-    Operation *product = graph.getGroup(id).products.front();
-    return cast<RowProductOpInterface>(product).getResultRole(0) ==
-           RowRole::Sum;
-  };
   SmallVector<unsigned> ids = graph.getGroups();
   for (unsigned id : ids)
     for (unsigned other : ids)
-      if (other > id && isSum(id) && isSum(other) &&
+      if (other > id && rules.sumsOverRows(id) && rules.sumsOverRows(other) &&
           graph.getObstacleOfIndependent(id, other).empty())
         merge(id, other);
+}
+
+/// What a product's gradient is read for: the gradients of weights, and of the
+/// rows that were multiplied by them.
+void FusionPlan::joinGradients() {
+  for (unsigned id : graph.getGroups()) {
+    if (!rules.sumsOverRows(id))
+      continue;
+    for (unsigned other : graph.getNeighbours(id))
+      if (rules.hasProducts(other) && !rules.sumsOverRows(other) &&
+          rules.multiplyOneTensor(id, other) &&
+          graph.getObstacleOfIndependent(id, other).empty()) {
+        merge(other, id);
+        break;
+      }
+  }
 }
 
 void FusionPlan::joinIndependent() {

@@ -68,6 +68,34 @@ static bool productReads(const KernelGroup &group, const KernelGroup &other) {
          });
 }
 
+bool FusionRules::sumsOverRows(unsigned id) const {
+  if (!hasProducts(id))
+    return false;
+  Operation *product = graph.getGroup(id).products.front();
+  return cast<RowProductOpInterface>(product).getResultRole(0) == RowRole::Sum;
+}
+
+bool FusionRules::multiplyOneTensor(unsigned a, unsigned b) const {
+  llvm::SmallDenseSet<Value> factors;
+  llvm::SmallDenseSet<Type> types;
+  auto addTypes = [&](Operation *product) {
+    for (Type type : product->getOperandTypes())
+      types.insert(getElementTypeOrSelf(type));
+  };
+  for (Operation *product : graph.getGroup(a).products) {
+    addTypes(product);
+    factors.insert_range(product->getOperands());
+  }
+  bool found = false;
+  for (Operation *product : graph.getGroup(b).products) {
+    addTypes(product);
+    found |= llvm::any_of(product->getOperands(), [&](Value operand) {
+      return factors.contains(operand);
+    });
+  }
+  return found && types.size() == 1;
+}
+
 bool FusionRules::bothSummed(unsigned a, unsigned b) const {
   const KernelGroup &left = graph.getGroup(a), &right = graph.getGroup(b);
   auto sums = [](const KernelGroup &sum, const KernelGroup &terms) {

@@ -24,6 +24,11 @@ public:
     return !graph.getGroup(id).products.empty();
   }
 
+  /// True for products that sum over rows, such as gradients of weights.
+  bool sumsOverRows(unsigned id) const;
+  /// True when products of both, of factors of one type, have one in common.
+  bool multiplyOneTensor(unsigned a, unsigned b) const;
+
   /// Why two groups cannot be one kernel, in which rows go from op to op; empty
   /// if they can.
   mlir::StringRef getObstacle(unsigned a, unsigned b) const;

@@ -28,7 +28,10 @@ KernelCost nag::getCost(const KernelGraph &graph, ArrayRef<unsigned> ids) {
         cost.flops += known.getFlops();
   }
   for (auto &[value, role] : reads) {
-    if (!writes.count(value))
+    // That two read one number is no reason to be one kernel.
+    bool isNumber =
+        cast<RankedTensorType>(value.getType()).getNumElements() == 1;
+    if (!writes.count(value) && !isNumber)
       cost.bytes += getTypeBytes(value.getType());
     if (role != RowRole::Row)
       continue;

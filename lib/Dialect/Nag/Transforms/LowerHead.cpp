@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace nag {
@@ -57,6 +58,7 @@ private:
   };
 
   template <typename OpTy> Logits buildLogits(OpTy head, int64_t first);
+  Value makeScalars(RowwiseOpInterface maker, int64_t first);
   Value slice(Value tensor, bool hasWidth, int64_t first);
   void replaceByJoined(OpResult result, ArrayRef<Value> parts);
   Value reshape(Value tensor, ArrayRef<int64_t> shape);
@@ -80,11 +82,38 @@ Value ChunkedHead::reshape(Value tensor, ArrayRef<int64_t> shape) {
   return tensor::ExpandShapeOp::create(builder, to, tensor, *map);
 }
 
+/// True for an op that makes a scalar of each row, of scalars of the row and of
+/// what rows share.
+static bool makesScalars(RowwiseOpInterface op) {
+  if (op->getNumResults() != 1 || op.getResultRole(0) != RowRole::Lane)
+    return false;
+  return llvm::all_of(op->getOpOperands(), [&](OpOperand &operand) {
+    RowRole role = op.getOperandRole(operand.getOperandNumber());
+    return role == RowRole::Lane || role == RowRole::Whole;
+  });
+}
+
+/// What `maker` makes of the chunk's rows alone.
+Value ChunkedHead::makeScalars(RowwiseOpInterface maker, int64_t first) {
+  IRMapping mapping;
+  for (OpOperand &operand : maker->getOpOperands())
+    if (maker.getOperandRole(operand.getOperandNumber()) == RowRole::Lane)
+      mapping.map(operand.get(), slice(operand.get(), false, first));
+  Value result = builder.clone(*maker, mapping)->getResult(0);
+  result.setType(RankedTensorType::get(std::min(chunkRows, rows - first),
+                                       getElementTypeOrSelf(result)));
+  return result;
+}
+
 /// The chunk's rows, from `first` on, of [rows..., d] or [rows...]. Each chunk
-/// rounds its own rows: its products can, as they load them.
+/// rounds its own rows: its products can, as they load them. Scalars, such as
+/// a token's weight in the loss, are made where they are read.
 Value ChunkedHead::slice(Value tensor, bool hasWidth, int64_t first) {
   if (chunkRows == rows)
     return tensor;
+  if (auto maker = tensor.getDefiningOp<RowwiseOpInterface>();
+      maker && makesScalars(maker))
+    return makeScalars(maker, first);
   if (auto rounding = tensor.getDefiningOp<arith::TruncFOp>()) {
     Value part = slice(rounding.getIn(), hasWidth, first);
     Type rounded = tensorTypeOf(part).clone(getElementTypeOrSelf(tensor));

@@ -20,14 +20,14 @@ def Nag_ScheduleAttr : AttrDef<Nag_Dialect, "Schedule"> {
     | `gemm` | `tile` | rows and columns of the result that a block computes, and elements of the sum that it takes at a time |
     | | `warps` | the block's warps, a grid over the tile |
     | | `stages` | tiles of operands in shared memory: `stages` - 1 are copied ahead |
-    | | `split_k` | blocks that share one tile of the result, each a part of the sum, which a second launch adds up in order |
+    | | `split_k` | blocks that share one tile of the launch's longest sums, each with a part, which the last of them adds up in order; shorter sums have fewer, in proportion |
     | `attention` | `tile` | queries that a block keeps, and keys that it meets at a time |
     | | `warps` | the block's warps |
     | `attention_vjp` | `key_tile`, `key_warps` | the same of the gradients of keys and values: keys kept, queries met |
-    | | `query_tile`, `query_warps` | of the gradient of queries: queries kept, keys met |
+    | | `query_tile`, `query_warps` | of the gradient of queries: queries kept, keys met; with as many warps both are one launch |
     | `cached_attention` | `warps` | warps that share the positions of a cache |
     | `embedding_vjp` | `threads` | the block's threads |
-    | | `sort` | 1: tokens are sorted first; 0: every row of the table looks for its token among all |
+    | | `sort` | 1: tokens are sorted first, in the same launch, which has 256 threads; 0: every row of the table looks for its token among all |
     | `rows` | `threads` | threads that share a row |
     | | `rows` | rows that a block works on at once |
     | | `width` | elements of a row that a thread reads at once, at most |
