@@ -1,5 +1,6 @@
 // RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s
 // RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s --check-prefix=REGISTERS
+// RUN: nag-opt %s --convert-nag-to-gpu | FileCheck %s --check-prefix=ROUTED
 // RUN: nag-opt %s --nag-gpu-kernels | FileCheck %s --check-prefix=DEVICE
 
 // One block per tile of queries, head and sequence: 2 tiles of 64, 4 heads, 2 sequences.
@@ -72,5 +73,23 @@ func.func @two_blocks(%q: tensor<2x256x128xbf16>, %o: tensor<2x256x128xbf16>, %l
       : (tensor<2x256x128xbf16>, tensor<2x256x128xbf16>, tensor<2x256x128xbf16>) -> (tensor<2x256x128xbf16>, tensor<2x4x256xf32>)
   %0 = bufferization.materialize_in_destination %r in %o : (tensor<2x256x128xbf16>, tensor<2x256x128xbf16>) -> tensor<2x256x128xbf16>
   %1 = bufferization.materialize_in_destination %s in %lse : (tensor<2x4x256xf32>, tensor<2x4x256xf32>) -> tensor<2x4x256xf32>
+  return
+}
+
+// Of routed queries a sequence may have few in its last tile: then half of its columns are multiplied, and its sums end with them.
+// ROUTED-LABEL: gpu.func @routed
+// ROUTED: %[[MORE:.*]] = arith.cmpi ugt, %[[LEFT:.*]], %c32_i32
+// ROUTED-NEXT: scf.if %[[MORE]] -> (f32,
+// ROUTED: } else {
+// ROUTED: arith.minsi %[[LEFT]], %c64_i32
+func.func @routed(%q: tensor<96x128xf32>, %k: tensor<2x64x128xf32>, %o: tensor<96x128xf32>, %lse: tensor<4x96xf32>, %do: tensor<96x128xf32>,
+    %i: tensor<96xi32>, %n: tensor<3xi32>, %dq: tensor<96x128xf32>, %dk: tensor<2x64x128xf32>, %dv: tensor<2x64x128xf32>) attributes {nag.kernel} {
+  %r:3 = nag.attention_vjp %q, %k, %k, %o, %lse, %do, %i, %n {heads = 4, kv_heads = 4,
+      nag.schedule = #nag.schedule<attention_vjp, key_tile = [64, 64], key_warps = 4, query_tile = [64, 16], query_warps = 4>}
+      : (tensor<96x128xf32>, tensor<2x64x128xf32>, tensor<2x64x128xf32>, tensor<96x128xf32>, tensor<4x96xf32>, tensor<96x128xf32>, tensor<96xi32>, tensor<3xi32>)
+      -> (tensor<96x128xf32>, tensor<2x64x128xf32>, tensor<2x64x128xf32>)
+  %0 = bufferization.materialize_in_destination %r#0 in %dq : (tensor<96x128xf32>, tensor<96x128xf32>) -> tensor<96x128xf32>
+  %1 = bufferization.materialize_in_destination %r#1 in %dk : (tensor<2x64x128xf32>, tensor<2x64x128xf32>) -> tensor<2x64x128xf32>
+  %2 = bufferization.materialize_in_destination %r#2 in %dv : (tensor<2x64x128xf32>, tensor<2x64x128xf32>) -> tensor<2x64x128xf32>
   return
 }

@@ -1,5 +1,6 @@
 // RUN: nag-opt %s --nag-fuse --nag-outline-kernels --nag-plan-buffers | FileCheck %s
 // RUN: nag-opt %s --nag-fuse="gather-rows join-products epilogues" --nag-outline-kernels --nag-plan-buffers | FileCheck %s --check-prefix=GATHER
+// RUN: nag-opt %s --nag-fuse="gather-rows join-products epilogues multi-tensor" | FileCheck %s --check-prefix=GRADIENTS
 
 // Rows that are counted at run time: every kernel that has them takes the offsets, and so does one that is told by a
 // later op alone. The rest of what was taken is the tensor itself; the rows are put into its memory.
@@ -121,3 +122,25 @@ func.func @rest(%x: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>) -
 // CHECK: func.func @linear_kernel({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false, nag.row_count}
 // CHECK: func.func @relu2_put_kernel({{.*}} {nag.shares = [[I:[0-9]+]] : i64, nag.updates = [[I]] : i64})
 // CHECK: func.func @take_kernel_0({{.*}}, %arg2: tensor<3xi32> {bufferization.writable = false}, %arg3
+
+// A product that puts its rows has blocks of its own beside the weight's gradient; not where that reads what they are put over.
+// GRADIENTS-LABEL: func.func @put_beside
+// GRADIENTS: nag.kernel "linear_weight_grad_put"
+// GRADIENTS-NOT: nag.kernel
+func.func @put_beside(%d: tensor<16x16xf32>, %x: tensor<16x16xf32>, %s: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>)
+    -> (tensor<2x8x16xf32>, tensor<16x16xf32>) {
+  %h = nag.linear %d, %w {transpose_weight} : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  %y = nag.put %h, %s, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  %g = nag.weight_grad %d, %x : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  return %y, %g : tensor<2x8x16xf32>, tensor<16x16xf32>
+}
+// GRADIENTS-LABEL: func.func @put_over_factor
+// GRADIENTS-COUNT-2: nag.kernel
+func.func @put_over_factor(%d: tensor<2x8x16xf32>, %s: tensor<2x8x16xf32>, %i: tensor<16xi32>, %o: tensor<3xi32>, %w: tensor<16x16xf32>)
+    -> (tensor<2x8x16xf32>, tensor<16x16xf32>) {
+  %h = nag.linear %d, %w {transpose_weight} : (tensor<2x8x16xf32>, tensor<16x16xf32>) -> tensor<2x8x16xf32>
+  %r = tensor.collapse_shape %h [[0, 1], [2]] : tensor<2x8x16xf32> into tensor<16x16xf32>
+  %y = nag.put %r, %s, %i, %o : (tensor<16x16xf32>, tensor<2x8x16xf32>, tensor<16xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  %g = nag.weight_grad %d, %s : (tensor<2x8x16xf32>, tensor<2x8x16xf32>) -> tensor<16x16xf32>
+  return %y, %g : tensor<2x8x16xf32>, tensor<16x16xf32>
+}

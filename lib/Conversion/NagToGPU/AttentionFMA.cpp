@@ -3,6 +3,7 @@
 // shared memory in f32, and weights go through it.
 #include "AttentionTiles.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -12,6 +13,8 @@ using namespace nag::attention;
 /// Elements per step: what one vector holds.
 static constexpr int64_t kStep = 4;
 static constexpr int64_t kWarpSize = 32;
+/// Tiles of so many columns are multiplied as a whole.
+static constexpr int64_t kLeastColumns = 16;
 
 namespace {
 /// The threads form a grid of rowLanes x columnLanes; the thread (r, c) has the
@@ -84,10 +87,16 @@ protected:
 private:
   void copyTile(const Head &head, Value first, int64_t lines, Value tile);
   void copyValues(Value from, Value first, Value count, Value to);
+  Part multiplyColumns(Value rowTile, Value tile, int64_t count);
+  Part toPart(ValueRange values, int64_t columns) const;
   void storeWeights(const Part &part);
   /// Four floats of a line of a tile, and four weights of a row.
   Values loadChunk(Value tile, Value line, Value element);
   Values loadWeights(int64_t i, Value column);
+
+  /// How many columns of the tile at hand there are before the end, where
+  /// sequences keep any number of rows; else null: all count.
+  Value columnsLeft;
 
   const Shape shape;
   Value thread, rowLane, columnLane, weights;
@@ -235,6 +244,8 @@ FMATiles::stream(Value begin, Value end, ArrayRef<Head> heads,
         barrier();
         ColumnTile tile = columnTile;
         tile.first = first;
+        bool isCut = sizes.isRouted() && shape.columns > kLeastColumns;
+        columnsLeft = isCut ? sub(end, first) : Value();
         return body(tile, state);
       });
 }
@@ -249,26 +260,54 @@ Values FMATiles::loadChunk(Value tile, Value line, Value element) {
                     offset(tile, mul(place, sizeof(float))), kStep);
 }
 
+/// The last columns of a sequence may leave the second half of a tile empty.
 Part FMATiles::multiply(Value rowTile, Value tile) {
   int64_t columns = shape.getThreadColumns();
-  Values zeros(shape.threadRows * columns, number(0));
+  if (!columnsLeft)
+    return multiplyColumns(rowTile, tile, columns);
+  ImplicitLocOpBuilder &ops = getBuilder();
+  SmallVector<Type> types(shape.threadRows * columns, ops.getF32Type());
+  Value hasMore = less(constant(shape.columns / 2), columnsLeft);
+  auto branch = scf::IfOp::create(ops, types, hasMore, /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(ops);
+  auto yield = [&](Block *block, int64_t count) {
+    ops.setInsertionPointToStart(block);
+    Values sums;
+    for (const Values &row : multiplyColumns(rowTile, tile, count)) {
+      sums.append(row);
+      sums.append(columns - count, number(0));
+    }
+    scf::YieldOp::create(ops, sums);
+  };
+  yield(branch.thenBlock(), columns);
+  yield(branch.elseBlock(), columns / 2);
+  return toPart(branch.getResults(), columns);
+}
+
+/// <row, column> of the thread's rows and the first `count` of its columns.
+Part FMATiles::multiplyColumns(Value rowTile, Value tile, int64_t count) {
+  Values zeros(shape.threadRows * count, number(0));
   auto step = [&](Value element, ValueRange state) {
     Part rowChunks, columnChunks;
     for (int64_t i = 0; i < shape.threadRows; ++i)
       rowChunks.push_back(loadChunk(rowTile, getRow(i), element));
-    for (int64_t j = 0; j < columns; ++j)
+    for (int64_t j = 0; j < count; ++j)
       columnChunks.push_back(loadChunk(tile, getColumn(j), element));
     Values sums(state);
     for (int64_t k = 0; k < kStep; ++k)
       for (auto [index, sum] : llvm::enumerate(sums))
-        sum = fma(rowChunks[index / columns][k],
-                  columnChunks[index % columns][k], sum);
+        sum = fma(rowChunks[index / count][k], columnChunks[index % count][k],
+                  sum);
     return sums;
   };
-  Values sums = loop(constant(0), constant(shape.depth), kStep, zeros, step);
+  return toPart(loop(constant(0), constant(shape.depth), kStep, zeros, step),
+                count);
+}
+
+Part FMATiles::toPart(ValueRange values, int64_t columns) const {
   Part part;
   for (int64_t i = 0; i < shape.threadRows; ++i)
-    part.emplace_back(ArrayRef(sums).slice(i * columns, columns));
+    part.emplace_back(values.slice(i * columns, columns));
   return part;
 }
 
@@ -314,7 +353,10 @@ Values FMATiles::addWeighted(ValueRange initial, const Part &part, Value tile) {
       }
     return sums;
   };
-  return loop(constant(0), constant(shape.columns), kStep, initial, step);
+  Value end = constant(shape.columns);
+  if (columnsLeft)
+    end = smaller(end, columnsLeft);
+  return loop(constant(0), end, kStep, initial, step);
 }
 
 void FMATiles::storeSums(ValueRange sums, ValueRange factors, const Head &head,

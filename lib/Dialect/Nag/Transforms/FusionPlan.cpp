@@ -35,16 +35,16 @@ public:
       return options.epilogues ||
              (!rules.hasProducts(a) && !rules.hasProducts(b));
     });
-    if (options.joinSums) {
+    if (options.joinSums)
       joinSums();
-      joinGradients();
-    }
     if (options.multiTensor)
       joinIndependent();
     if (options.gatherRows) {
       joinRoutes();
       joinPuts();
     }
+    if (options.joinSums)
+      joinGradients();
     if (options.remarks)
       explainApart();
   }
@@ -205,7 +205,7 @@ void FusionPlan::joinGradients() {
     for (unsigned other : graph.getNeighbours(id))
       if (rules.hasProducts(other) && !rules.sumsOverRows(other) &&
           rules.multiplyOneTensor(id, other) &&
-          graph.getObstacleOfIndependent(id, other).empty()) {
+          graph.getObstacleOfProducts(id, other).empty()) {
         merge(other, id);
         break;
       }

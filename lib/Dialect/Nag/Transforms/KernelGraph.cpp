@@ -340,6 +340,16 @@ StringRef KernelGraph::getObstacleOfIndependent(unsigned a, unsigned b) const {
     return "not as many of their rows count";
   if (mixesSumsAndPlaces(groups[a], groups[b]))
     return "one sums over rows, the other puts rows here and there";
+  return getObstacleOfOrder(a, b);
+}
+
+StringRef KernelGraph::getObstacleOfProducts(unsigned a, unsigned b) const {
+  if (readsBase(groups[a], groups[b]) || readsBase(groups[b], groups[a]))
+    return "one puts rows over what the other reads";
+  return getObstacleOfOrder(a, b);
+}
+
+StringRef KernelGraph::getObstacleOfOrder(unsigned a, unsigned b) const {
   if (getProducers(a).contains(b) || getProducers(b).contains(a))
     return "one reads what the other makes";
   if (dependsThroughOthers(a, b) || dependsThroughOthers(b, a))

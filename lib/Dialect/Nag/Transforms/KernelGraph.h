@@ -77,6 +77,8 @@ public:
   llvm::StringRef getObstacle(unsigned a, unsigned b) const;
   /// The same for two that have nothing to do with one another.
   llvm::StringRef getObstacleOfIndependent(unsigned a, unsigned b) const;
+  /// The same for products with blocks of their own.
+  llvm::StringRef getObstacleOfProducts(unsigned a, unsigned b) const;
   /// True when `from` needs what `on` makes, and another group makes of it what
   /// `from` needs too.
   bool dependsThroughOthers(unsigned from, unsigned on) const;
@@ -97,6 +99,7 @@ private:
   mlir::Operation *getAnchor(mlir::Operation *op) const;
   bool isElementwiseOfSums(unsigned writer, unsigned reader) const;
   bool readsBase(const KernelGroup &writer, const KernelGroup &reader) const;
+  llvm::StringRef getObstacleOfOrder(unsigned a, unsigned b) const;
 
   bool gatherRows;
   PrologueMap prologues;
