@@ -107,7 +107,19 @@ void runWorkers(Launch &state, unsigned workers, Counters &counters) {
   });
 }
 
-unsigned workerCount(const LaunchOptions &options, uint64_t blocks) {
+/// True when blocks of the kernel may wait for others.
+bool mayWait(const Program &program, const KernelCode &kernel) {
+  const std::vector<uint32_t> &loads = program.strongLoads;
+  auto first = std::lower_bound(loads.begin(), loads.end(), kernel.codeBegin);
+  return first != loads.end() && *first < kernel.codeEnd;
+}
+
+/// Where instructions and bytes are counted, blocks that may wait run one after
+/// the other: how often they look would follow the host's threads.
+unsigned workerCount(const LaunchOptions &options, const Launch &state,
+                     uint64_t blocks) {
+  if (options.profile && mayWait(*state.program, *state.kernelCode))
+    return 1;
   unsigned wanted =
       options.threads ? options.threads : std::thread::hardware_concurrency();
   return static_cast<unsigned>(
@@ -177,7 +189,7 @@ LaunchResult launch(const Module &module, const KernelInfo &kernel, Dim3 grid,
   LaunchResult result;
   result.counters.launches = 1;
   state.start = std::chrono::steady_clock::now();
-  state.workers = workerCount(options, grid.count());
+  state.workers = workerCount(options, state, grid.count());
   runWorkers(state, state.workers, result.counters);
   result.seconds = std::chrono::duration<double>(
                        std::chrono::steady_clock::now() - state.start)

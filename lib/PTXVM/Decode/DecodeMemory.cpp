@@ -127,6 +127,8 @@ void Decoder::decodeLoad() {
   Type type = takeType();
   if (!expectOperands(2, hasPolicy ? 3 : 2))
     return;
+  if (flags & memory::strong)
+    program.strongLoads.push_back(static_cast<uint32_t>(program.code.size()));
   program.code.push_back(prepared(classOfSpace(space, false)));
   Inst &inst = program.code.back();
   inst.space = static_cast<uint8_t>(space);

@@ -70,6 +70,8 @@ struct Program {
   std::string text;
   ModuleAst ast;
   std::vector<Inst> code;
+  /// Loads with a memory order, ascending: by these blocks wait for others.
+  std::vector<uint32_t> strongLoads;
   std::vector<std::vector<Ref>> lists;
   std::vector<RegisterUse> registerUses; // per instruction, and one more
   std::vector<Ref> registerLists;
