@@ -112,23 +112,12 @@ Value AttentionCode::sees(Value query, Value key) {
 }
 
 Value AttentionCode::countBefore(const RowSet &set, Value place) {
-  Value initial[] = {constant(0), set.count};
-  // Halves [low, high) until nothing is left.
-  int64_t steps = llvm::Log2_64_Ceil(sizes.routedRows + 1);
-  Value low =
-      loop(constant(0), constant(steps), 1, initial,
-           [&](Value, ValueRange state) -> Values {
-             Value middle = shiftRight(add(state[0], state[1]), 1);
-             Value last = sub(set.count, constant(1));
-             Value isOpen = less(state[0], state[1]);
-             Value found =
-                 position(set, larger(smaller(middle, last), constant(0)));
-             Value isBefore = getBuilder().createOrFold<arith::CmpIOp>(
-                 arith::CmpIPredicate::slt, found, place);
-             return {select(both(isOpen, isBefore), add(middle, 1), state[0]),
-                     select(isBefore, state[1], middle)};
-           })[0];
-  return low;
+  return countLeading(set.count, sizes.routedRows, [&](Value middle) {
+    Value last = sub(set.count, constant(1));
+    Value found = position(set, larger(smaller(middle, last), constant(0)));
+    return getBuilder().createOrFold<arith::CmpIOp>(arith::CmpIPredicate::slt,
+                                                    found, place);
+  });
 }
 
 std::pair<Value, Value> AttentionCode::keyRange(const RowRange &queries,

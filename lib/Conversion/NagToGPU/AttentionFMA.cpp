@@ -3,7 +3,6 @@
 // shared memory in f32, and weights go through it.
 #include "AttentionTiles.h"
 
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -265,23 +264,21 @@ Part FMATiles::multiply(Value rowTile, Value tile) {
   int64_t columns = shape.getThreadColumns();
   if (!columnsLeft)
     return multiplyColumns(rowTile, tile, columns);
-  ImplicitLocOpBuilder &ops = getBuilder();
-  SmallVector<Type> types(shape.threadRows * columns, ops.getF32Type());
+  SmallVector<Type> types(shape.threadRows * columns,
+                          getBuilder().getF32Type());
   Value hasMore = less(constant(shape.columns / 2), columnsLeft);
-  auto branch = scf::IfOp::create(ops, types, hasMore, /*withElse=*/true);
-  OpBuilder::InsertionGuard guard(ops);
-  auto yield = [&](Block *block, int64_t count) {
-    ops.setInsertionPointToStart(block);
+  auto multiplyFirst = [&](int64_t count) {
     Values sums;
     for (const Values &row : multiplyColumns(rowTile, tile, count)) {
       sums.append(row);
       sums.append(columns - count, number(0));
     }
-    scf::YieldOp::create(ops, sums);
+    return sums;
   };
-  yield(branch.thenBlock(), columns);
-  yield(branch.elseBlock(), columns / 2);
-  return toPart(branch.getResults(), columns);
+  return toPart(ifElse(
+                    hasMore, types, [&] { return multiplyFirst(columns); },
+                    [&] { return multiplyFirst(columns / 2); }),
+                columns);
 }
 
 /// <row, column> of the thread's rows and the first `count` of its columns.

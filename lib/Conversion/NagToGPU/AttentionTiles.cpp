@@ -62,15 +62,10 @@ Values AttentionTiles::streamAny(
     function_ref<Values(const ColumnTile &, ValueRange)> body) {
   if (!sizes.isRouted())
     return stream(begin, end, heads, values, initial, body);
-  ImplicitLocOpBuilder &ops = getBuilder();
-  auto branch = scf::IfOp::create(ops, initial.getTypes(), less(begin, end),
-                                  /*withElse=*/true);
-  OpBuilder::InsertionGuard guard(ops);
-  ops.setInsertionPointToStart(branch.thenBlock());
-  scf::YieldOp::create(ops, stream(begin, end, heads, values, initial, body));
-  ops.setInsertionPointToStart(branch.elseBlock());
-  scf::YieldOp::create(ops, initial);
-  return llvm::to_vector_of<Value>(branch.getResults());
+  return ifElse(
+      less(begin, end), initial.getTypes(),
+      [&] { return stream(begin, end, heads, values, initial, body); },
+      [&] { return Values(initial); });
 }
 
 /// Of rows behind the end, that of the last.

@@ -4,7 +4,6 @@
 #include "Gemm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -145,15 +144,10 @@ public:
   SmallVector<Value> multiply(Value slot, ValueRange accumulators) override {
     if (!counts)
       return multiplyAll(slot, accumulators);
-    ImplicitLocOpBuilder &builder = code.getBuilder();
-    auto branch = scf::IfOp::create(builder, accumulators.getTypes(), counts,
-                                    /*withElse=*/true);
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(branch.thenBlock());
-    scf::YieldOp::create(builder, multiplyAll(slot, accumulators));
-    builder.setInsertionPointToStart(branch.elseBlock());
-    scf::YieldOp::create(builder, accumulators);
-    return branch.getResults();
+    return code.ifElse(
+        counts, accumulators.getTypes(),
+        [&] { return multiplyAll(slot, accumulators); },
+        [&] { return SmallVector<Value>(accumulators); });
   }
 
   void store(SumReader sums, Output &output) override {

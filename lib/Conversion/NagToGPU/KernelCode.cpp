@@ -53,6 +53,21 @@ void KernelCode::loop(Value lower, Value upper, int64_t step,
   });
 }
 
+/// Halves [low, high) until nothing is left.
+Value KernelCode::countLeading(Value count, int64_t room,
+                               function_ref<Value(Value)> holds) {
+  Value initial[] = {constant(0), count};
+  return loop(constant(0), constant(llvm::Log2_64_Ceil(room + 1)), 1, initial,
+              [&](Value, ValueRange state) -> Values {
+                Value middle = shiftRight(add(state[0], state[1]), 1);
+                Value isOpen = less(state[0], state[1]);
+                Value isBefore = holds(middle);
+                return {
+                    select(both(isOpen, isBefore), add(middle, 1), state[0]),
+                    select(isBefore, state[1], middle)};
+              })[0];
+}
+
 //===----------------------------------------------------------------------===//
 // f32 arithmetic
 //===----------------------------------------------------------------------===//

@@ -25,6 +25,12 @@ public:
   void loop(mlir::Value lower, mlir::Value upper, int64_t step,
             llvm::function_ref<void(mlir::Value)> body);
 
+  /// How many of `count` places, at most `room`, come before the first that
+  /// does not hold; all behind that do not either. `holds` is asked for one
+  /// place more than there are, too.
+  mlir::Value countLeading(mlir::Value count, int64_t room,
+                           llvm::function_ref<mlir::Value(mlir::Value)> holds);
+
   // f32 arithmetic.
   mlir::Value number(double value);
   mlir::Value addf(mlir::Value a, mlir::Value b);

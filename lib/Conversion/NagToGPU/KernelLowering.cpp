@@ -51,15 +51,21 @@ Value KernelLowering::getBuffer(Value tensor) {
   return buffer;
 }
 
+Value nag::findDestination(Value tensor) {
+  for (Operation *user : tensor.getUsers())
+    if (auto store = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
+      if (store.getSource() == tensor)
+        return store.getDest();
+  return Value();
+}
+
 Value KernelLowering::computeBuffer(Value tensor) {
   auto type = cast<RankedTensorType>(tensor.getType());
   Operation *op = tensor.getDefiningOp();
   if (isa_and_nonnull<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
     return getBuffer(op->getOperand(0), type.getShape());
-  for (Operation *user : tensor.getUsers())
-    if (auto store = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
-      if (store.getSource() == tensor)
-        return getBuffer(store.getDest());
+  if (Value destination = findDestination(tensor))
+    return getBuffer(destination);
   return allocateScratch(
       MemRefType::get(type.getShape(), type.getElementType()));
 }

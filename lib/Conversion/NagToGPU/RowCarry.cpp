@@ -4,7 +4,6 @@
 #include "nag/Dialect/Nag/Transforms/HostSignature.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 
 using namespace mlir;
 using namespace nag;
@@ -46,21 +45,12 @@ public:
   /// names: so many of them are smaller as have fewer than `number` others
   /// before them.
   Value findRow(Value indices, int64_t room, Value count, Value number) {
-    Values begin{constant(0), count};
-    Value smaller =
-        loop(constant(0), constant(llvm::Log2_64_Ceil(room + 1)), 1, begin,
-             [&](Value, ValueRange state) -> Values {
-               Value middle = shiftRight(add(state[0], state[1]), 1);
-               Value place = this->smaller(middle, constant(room - 1));
-               Value index = loadAt(getBuilder().getI32Type(), indices, place);
-               Value open = less(state[0], state[1]);
-               Value isSmaller =
-                   both(open, less(sub(index, middle), add(number, 1)));
-               Value isOther = both(open, less(number, sub(index, middle)));
-               return {select(isSmaller, add(middle, 1), state[0]),
-                       select(isOther, middle, state[1])};
-             })[0];
-    return add(number, smaller);
+    return add(number, countLeading(count, room, [&](Value middle) {
+                 Value place = smaller(middle, constant(room - 1));
+                 Value index =
+                     loadAt(getBuilder().getI32Type(), indices, place);
+                 return less(sub(index, middle), add(number, 1));
+               }));
   }
 
   /// Copies rows of `rowBytes` from one buffer to the same place of another.
@@ -126,21 +116,12 @@ void RowCarry::emit(DeviceFunction &function, ArrayRef<Value> &arguments,
   });
 }
 
-/// The destination of the kernel that `tensor` goes to.
-static BlockArgument findDestination(Value tensor) {
-  for (Operation *user : tensor.getUsers())
-    if (auto store = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
-      if (store.getSource() == tensor)
-        return dyn_cast<BlockArgument>(store.getDest());
-  return {};
-}
-
 SmallVector<RowCarry> nag::findCarries(ArrayRef<Operation *> ops) {
   SmallVector<RowCarry> carries;
   for (Operation *op : ops) {
     auto put = dyn_cast<PutOp>(op);
-    BlockArgument destination =
-        put ? findDestination(put.getResult()) : BlockArgument();
+    auto destination = dyn_cast_or_null<BlockArgument>(
+        put ? findDestination(put.getResult()) : Value());
     if (!destination)
       continue;
     auto kernel = cast<func::FuncOp>(destination.getOwner()->getParentOp());

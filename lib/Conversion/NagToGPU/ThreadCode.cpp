@@ -31,18 +31,11 @@ Value ThreadCode::threadIndex() {
   return arith::IndexCastOp::create(builder, builder.getI32Type(), index);
 }
 
-static Value getBlockIndex(ImplicitLocOpBuilder &builder,
-                           gpu::Dimension dimension) {
-  Value index = gpu::BlockIdOp::create(builder, dimension);
-  return arith::IndexCastOp::create(builder, builder.getI32Type(), index);
-}
-
 Value ThreadCode::blockIndex() {
-  return block ? block : getBlockIndex(builder, gpu::Dimension::x);
-}
-
-Value ThreadCode::blockIndexY() {
-  return getBlockIndex(builder, gpu::Dimension::y);
+  if (block)
+    return block;
+  Value index = gpu::BlockIdOp::create(builder, gpu::Dimension::x);
+  return arith::IndexCastOp::create(builder, builder.getI32Type(), index);
 }
 
 template <typename Op> Value ThreadCode::fold(Value a, Value b) {
@@ -171,17 +164,24 @@ void ThreadCode::ifElse(Value condition, function_ref<void()> body,
   otherwise();
 }
 
-SmallVector<Value> ThreadCode::ifTrue(Value condition, int64_t count,
-                                      function_ref<SmallVector<Value>()> body) {
-  Type type = builder.getF32Type();
-  SmallVector<Type> types(count, type);
+SmallVector<Value>
+ThreadCode::ifElse(Value condition, TypeRange types,
+                   function_ref<SmallVector<Value>()> body,
+                   function_ref<SmallVector<Value>()> otherwise) {
   auto branch = scf::IfOp::create(builder, types, condition, /*withElse=*/true);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(branch.thenBlock());
   scf::YieldOp::create(builder, body());
   builder.setInsertionPointToStart(branch.elseBlock());
-  scf::YieldOp::create(builder, SmallVector<Value>(count, zero(type)));
+  scf::YieldOp::create(builder, otherwise());
   return llvm::to_vector_of<Value>(branch.getResults());
+}
+
+SmallVector<Value> ThreadCode::ifTrue(Value condition, int64_t count,
+                                      function_ref<SmallVector<Value>()> body) {
+  Type type = builder.getF32Type();
+  return ifElse(condition, SmallVector<Type>(count, type), body,
+                [&] { return SmallVector<Value>(count, zero(type)); });
 }
 
 void ThreadCode::barrier() { gpu::BarrierOp::create(builder); }

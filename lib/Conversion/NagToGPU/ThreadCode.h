@@ -25,7 +25,6 @@ public:
   mlir::Value zero(mlir::Type type);
   mlir::Value threadIndex();
   mlir::Value blockIndex();
-  mlir::Value blockIndexY();
   /// Lets blockIndex() be `number` from now on.
   void setBlockIndex(mlir::Value number) { block = number; }
 
@@ -62,6 +61,11 @@ public:
   /// The same, and what `otherwise` builds under its else.
   void ifElse(mlir::Value condition, llvm::function_ref<void()> body,
               llvm::function_ref<void()> otherwise);
+  /// The values of `types` that one of the two builds.
+  llvm::SmallVector<mlir::Value>
+  ifElse(mlir::Value condition, mlir::TypeRange types,
+         llvm::function_ref<llvm::SmallVector<mlir::Value>()> body,
+         llvm::function_ref<llvm::SmallVector<mlir::Value>()> otherwise);
   /// The `count` f32 values that `body` builds under an if; else zeros.
   llvm::SmallVector<mlir::Value>
   ifTrue(mlir::Value condition, int64_t count,

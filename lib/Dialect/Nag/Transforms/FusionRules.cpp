@@ -25,14 +25,19 @@ std::pair<Value, Value> nag::getSharedRows(const KernelGraph &graph,
   return {operand, Value()};
 }
 
+/// True for products that sum over rows.
+static bool sumsOverRows(const KernelGroup &group) {
+  if (group.products.empty())
+    return false;
+  auto product = cast<RowProductOpInterface>(group.products.front());
+  return product.getResultRole(0) == RowRole::Sum;
+}
+
 /// True when both hold products that sum over rows, of different tensors.
 static bool sumsOtherRows(const KernelGraph &graph, const KernelGroup &left,
                           const KernelGroup &right) {
-  if (left.products.empty() || right.products.empty())
-    return false;
-  auto product = cast<RowProductOpInterface>(left.products.front());
-  return product.getResultRole(0) == RowRole::Sum &&
-         getSharedRows(graph, product) !=
+  return sumsOverRows(left) && !right.products.empty() &&
+         getSharedRows(graph, left.products.front()) !=
              getSharedRows(graph, right.products.front());
 }
 
@@ -69,10 +74,7 @@ static bool productReads(const KernelGroup &group, const KernelGroup &other) {
 }
 
 bool FusionRules::sumsOverRows(unsigned id) const {
-  if (!hasProducts(id))
-    return false;
-  Operation *product = graph.getGroup(id).products.front();
-  return cast<RowProductOpInterface>(product).getResultRole(0) == RowRole::Sum;
+  return ::sumsOverRows(graph.getGroup(id));
 }
 
 bool FusionRules::multiplyOneTensor(unsigned a, unsigned b) const {
