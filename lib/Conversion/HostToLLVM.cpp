@@ -54,9 +54,11 @@ struct HostToLLVMPass : nag::impl::ConvertNagHostToLLVMBase<HostToLLVMPass> {
     return target;
   }
 
-  /// What outlining noted on arguments (nag.shares, nag.updates,
-  /// nag.carries, nag.row_count) has been used; LLVM IR has no place for it.
+  /// What outlining noted on the function (nag.expected_share) and arguments
+  /// (nag.shares, nag.updates, nag.carries, nag.row_count) has been used; LLVM
+  /// IR has no place for it.
   static void dropNotes(LLVM::LLVMFuncOp kernel) {
+    kernel->removeAttr(kExpectedShareAttrName);
     for (unsigned index = 0; index < kernel.getNumArguments(); ++index)
       for (StringRef note : {kSharesAttrName, kUpdatesAttrName,
                              kCarriesAttrName, kRowCountAttrName})

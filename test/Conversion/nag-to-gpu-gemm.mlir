@@ -55,7 +55,7 @@ func.func @split(%dy: tensor<512x32xf32>, %x: tensor<512x32xf32>, %out: tensor<3
   return %0 : tensor<32x32xf32>
 }
 
-// Of terms that are counted at run time there may be one part: the block stores its sums, and no part of them.
+// Terms that are counted at run time are cut evenly, into fewer parts where these would be shorter than 96 of them.
 // CHECK-LABEL: func.func @counted
 func.func @counted(%dy: tensor<512x32xf32>, %x: tensor<1x512x32xf32>, %i: tensor<512xi32>, %o: tensor<2xi32> {nag.row_count},
                    %out: tensor<32x32xf32>) -> tensor<32x32xf32>
@@ -207,27 +207,46 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // CHECK:         llvm.store %{{.*}}, %{{.*}} {alignment = 2 : i64} : i16, !llvm.ptr<3>
 // CHECK:         gpu.return
 
+// All blocks of a tile but the last that comes store their parts, for which
+// that one waits; its own stays in registers.
 // CHECK-LABEL: gpu.func @split
-// CHECK-COUNT-4: llvm.store %{{.*}}, %{{.*}} {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
-// CHECK:         gpu.barrier
-// CHECK:         llvm.fence syncscope("device") acq_rel
 // CHECK:         %[[BEFORE:.*]] = llvm.atomicrmw uinc_wrap %{{.*}}, %c3_i32{{.*}} syncscope("device") monotonic
-// CHECK:         llvm.fence syncscope("device") acq_rel
 // CHECK:         llvm.store %[[BEFORE]]
 // CHECK:         gpu.barrier
-// CHECK:         %[[IS_LAST:.*]] = arith.cmpi ult, %{{.*}}, %c1_i32
-// CHECK:         scf.if %[[IS_LAST]]
-// CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
-// CHECK:         scf.for
+// CHECK:         %[[IS_OTHER:.*]] = arith.cmpi ult, %{{.*}}, %c3_i32
+// CHECK:         scf.if %[[IS_OTHER]]
+// CHECK-COUNT-4:   llvm.store %{{.*}}, %{{.*}} {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
+// CHECK:           gpu.barrier
+// CHECK:           llvm.fence syncscope("device") acq_rel
+// CHECK:           llvm.atomicrmw add
+// CHECK:         } else {
+// CHECK:           scf.while
+// CHECK:             arith.cmpi ult, %{{.*}}, %c3_i32
+// CHECK:           llvm.fence syncscope("device") acq_rel
+// CHECK:           llvm.atomicrmw xchg
+// CHECK:           gpu.barrier
+// CHECK:           scf.for %{{.*}} = %c1_i32{{.*}} to %c4_i32
+// CHECK:             %[[IS_OWN:.*]] = arith.cmpi ult, %{{.*}}, %c1_i32
+// CHECK-NEXT:        scf.if %[[IS_OWN]] -> (vector<4xf32>
+// CHECK-NEXT:          scf.yield
+// CHECK-NEXT:        } else {
+// CHECK-COUNT-4:       llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
+// CHECK-COUNT-4:     arith.addf
 
 // CHECK-LABEL: gpu.func @counted
-// CHECK:         %[[PARTS:.*]] = arith.minsi %{{.*}}, %c4_i32
+// CHECK-DAG:     %[[TILES:.*]] = arith.ceildivui %[[COUNT:.*]], %c16_i32
+// CHECK-DAG:     %[[LONG:.*]] = arith.divui %[[COUNT]], %c96_i32
+// CHECK:         %[[SOME:.*]] = arith.maxui %[[LONG]], %c1_i32
+// CHECK:         %[[MOST:.*]] = arith.minui %[[SOME]], %c4_i32
+// CHECK:         %[[STEPS:.*]] = arith.ceildivui %[[TILES]], %[[MOST]]
+// CHECK:         %[[ANY:.*]] = arith.maxui %[[STEPS]], %c1_i32
+// CHECK:         %[[CUT:.*]] = arith.ceildivui %[[TILES]], %[[ANY]]
+// CHECK:         %[[PARTS:.*]] = arith.maxui %[[CUT]], %c1_i32
+// CHECK:         arith.cmpi ult, %{{.*}}, %[[PARTS]]
 // CHECK:         scf.for
-// CHECK:         %[[ONE:.*]] = arith.cmpi ult, %[[PARTS]], %c2_i32
-// CHECK-NEXT:    scf.if %[[ONE]] {
-// CHECK-NOT:       atomicrmw
-// CHECK:         } else {
-// CHECK:           llvm.atomicrmw uinc_wrap
+// CHECK:         %[[OTHERS:.*]] = arith.addi %[[PARTS]], %c-1_i32
+// CHECK:         llvm.atomicrmw uinc_wrap %{{.*}}, %[[OTHERS]]
+// CHECK:         scf.for %{{.*}} = %c1_i32{{.*}} to %[[PARTS]]
 
 // CHECK-LABEL: gpu.func @narrow
 // CHECK:         %[[COLUMNS:.*]] = arith.cmpi ult, %{{.*}}, %c32_i32

@@ -8,9 +8,8 @@
 #include "nag/Dialect/Nag/IR/NagSchedule.h"
 
 #include "mlir/IR/Operation.h"
-#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVector.h"
 
-#include <limits>
 #include <optional>
 
 namespace nag {
@@ -69,25 +68,11 @@ inline constexpr double kMemoryLatency = 600;
 /// Bytes per cycle that a multiprocessor gets from the second-level cache.
 inline constexpr double kCacheRate = 40;
 
-/// How much slower than the fastest an earlier candidate may be and still be
-/// preferred: the model is no finer than that.
-inline constexpr double kModelMargin = 1.005;
-
-/// The first of the candidates that is hardly slower than the fastest; nothing
-/// where none has a finite time.
-template <typename T>
-std::optional<T> chooseFastest(llvm::ArrayRef<T> candidates,
-                               llvm::function_ref<double(const T &)> estimate) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  llvm::SmallVector<double> cycles;
-  double least = infinity;
-  for (const T &candidate : candidates)
-    least = std::min(least, cycles.emplace_back(estimate(candidate)));
-  for (auto [candidate, own] : llvm::zip_equal(candidates, cycles))
-    if (own < infinity && own <= kModelMargin * least)
-      return candidate;
-  return std::nullopt;
-}
+/// The best of the launches with these estimates; nothing where none has a
+/// finite time. Of those that are nearly as fast as the fastest, which the
+/// model hardly tells apart, some may move fewer bytes than others: of these
+/// the first that is as fast as any.
+std::optional<size_t> chooseBest(llvm::ArrayRef<LaunchEstimate> estimates);
 
 //===----------------------------------------------------------------------===//
 // What families say

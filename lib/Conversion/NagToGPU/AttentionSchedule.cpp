@@ -140,12 +140,14 @@ ScheduleAttr TiledModel::chooseTiles(ArrayRef<int64_t> warpCounts) const {
   SmallVector<int64_t> values;
   for (const TiledLaunch &launch : launches) {
     SmallVector<TileSizes> tiles = listTiles(launch, warpCounts);
-    auto best = chooseFastest<TileSizes>(tiles, [&](const TileSizes &tile) {
-      return estimateCycles(*getTarget().chip, describe(launch, tile)).cycles;
-    });
+    std::optional<size_t> best =
+        chooseBest(llvm::map_to_vector(tiles, [&](const TileSizes &tile) {
+          return estimateCycles(*getTarget().chip, describe(launch, tile));
+        }));
     if (!best)
       return ScheduleAttr();
-    values.append({best->rows, best->columns, best->warps});
+    const TileSizes &tile = tiles[*best];
+    values.append({tile.rows, tile.columns, tile.warps});
   }
   return ScheduleAttr::get(getContext(), getFamily(), values);
 }

@@ -54,7 +54,7 @@ static void countBlock(ThreadCode &code, Value counter) {
 }
 
 /// Reads `counter` until it is `count`.
-static void spin(ThreadCode &code, Value counter, int64_t count) {
+static void spin(ThreadCode &code, Value counter, Value count) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   auto loop = scf::WhileOp::create(builder, TypeRange(), ValueRange());
   OpBuilder::InsertionGuard guard(builder);
@@ -75,7 +75,7 @@ static void awaitBlocks(ThreadCode &code, Value counter, int64_t writers,
                         int64_t readers) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   inFirstThread(code, [&] {
-    spin(code, counter, writers);
+    spin(code, counter, code.constant(writers));
     fence(builder);
     Value waited = update(builder, LLVM::AtomicBinOp::uinc_wrap,
                           code.offset(counter, 4), code.constant(readers - 1));
@@ -95,6 +95,39 @@ void nag::countStored(ThreadCode &code) { countBlock(code, getCounters(code)); }
 
 void nag::awaitStored(ThreadCode &code, int64_t writers, int64_t readers) {
   awaitBlocks(code, getCounters(code), writers, readers);
+}
+
+void nag::endSharedSum(ThreadCode &code, Value flag, Value counter,
+                       int64_t counters, Value count,
+                       function_ref<void()> store, function_ref<void()> addUp) {
+  ImplicitLocOpBuilder &builder = code.getBuilder();
+  // Blocks that have come here, and those that have stored.
+  Value come = code.offset(getArrivalCounters(code, "_parts", 2 * counters),
+                           code.mul(counter, 8));
+  Value stored = code.offset(come, 4), others = code.add(count, -1);
+  code.barrier();
+  inFirstThread(code, [&] {
+    // Wraps around to 0 at the last block.
+    Value before = update(builder, LLVM::AtomicBinOp::uinc_wrap, come, others);
+    code.store(before, flag, 4);
+  });
+  code.barrier();
+  Value before = code.load(builder.getI32Type(), flag, 4);
+  code.ifElse(
+      code.less(before, others),
+      [&] {
+        store();
+        countBlock(code, stored);
+      },
+      [&] {
+        inFirstThread(code, [&] {
+          spin(code, stored, others);
+          fence(builder);
+          update(builder, LLVM::AtomicBinOp::xchg, stored, code.constant(0));
+        });
+        code.barrier();
+        addUp();
+      });
 }
 
 BlockPhases::BlockPhases(ThreadCode &threadCode, ArrayRef<int64_t> phaseBlocks)

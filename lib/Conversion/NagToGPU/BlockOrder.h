@@ -22,6 +22,17 @@ void countStored(ThreadCode &code);
 /// All threads come here.
 void awaitStored(ThreadCode &code, int64_t writers, int64_t readers);
 
+/// Ends a sum of which `count` blocks (an i32, the same for all) have a part.
+/// `store` is built for those that leave theirs in memory, `addUp` for the last
+/// to come here, which keeps its own and waits until the others have stored.
+/// All threads of each block come here with the same `counter`, an i32 below
+/// `counters`, and `flag`, four bytes of shared memory that nobody needs any
+/// more; `addUp` may use them again.
+void endSharedSum(ThreadCode &code, mlir::Value flag, mlir::Value counter,
+                  int64_t counters, mlir::Value count,
+                  llvm::function_ref<void()> store,
+                  llvm::function_ref<void()> addUp);
+
 /// Blocks of one launch in phases: those of a phase wait until all of the phase
 /// before have ended, as if each phase were a launch.
 class BlockPhases {

@@ -79,8 +79,10 @@ struct Schedule {
   int64_t getWarpTileN() const { return tileN / warpsN; }
 };
 
-/// How many tiles along k one block multiplies.
+/// How many tiles along k one block multiplies, where all terms count.
 int64_t countSteps(const Problem &problem, const Schedule &schedule);
+/// How many terms a part of a sum has at least, for its pipeline to fill.
+int64_t getLeastTerms(const Schedule &schedule);
 
 /// Describes a contraction of supported types; fails with an error at the op
 /// for others. `op` is a nag.linear or nag.weight_grad.
@@ -98,7 +100,7 @@ mlir::Value changeFragment(ThreadCode &code, const Epilogue &prologue,
                            Unit unit, mlir::Value bits);
 
 /// The schedule of one product of a launch: the longest sums have `splitK`
-/// parts, shorter ones fewer, so that none has less to do than those.
+/// parts, shorter ones as few as make none longer than those.
 Schedule getOwnSchedule(const Product &product,
                         llvm::ArrayRef<Product> products, Schedule schedule);
 /// Schedules to choose from, for problems of one unit that share a launch.
@@ -372,12 +374,13 @@ int64_t getStageBytes(const Schedule &schedule);
 int64_t getSharedBytes(const Problem &problem, const Schedule &schedule);
 int64_t getSharedBytes(const Product &product, const Schedule &schedule);
 
-/// A product's blocks in their launch: this one's tile, and which part of its
-/// sum; how many tiles, and how many of their parts, stand before the
-/// product's; how many tiles the launch has, and where all parts go.
+/// A product's blocks in their launch: the number of this one, its tile, and
+/// which part of its sum; how many tiles the product has, and how many tiles
+/// and parts stand before its own; how many tiles the launch has, and where all
+/// parts go.
 struct LaunchPlace {
-  mlir::Value tile, part;
-  int64_t firstTile = 0, firstPart = 0, tiles = 0;
+  mlir::Value block, tile, part;
+  int64_t ownTiles = 0, firstTile = 0, firstPart = 0, tiles = 0;
   mlir::Value parts;
 };
 
@@ -396,14 +399,15 @@ void buildProduct(ThreadCode &code, const Product &product,
                   llvm::ArrayRef<mlir::Value> buffers, const ProductTurn &turn);
 
 /// Stores a block's part of the sums of its tile; adds up those of all
-/// `numParts`, in their order, for `count` of the thread's `numSums`.
+/// `numParts`, in their order, for `count` of the thread's sums from `first`
+/// on: the block's own are `accumulators`.
 void storePart(ThreadCode &code, const Schedule &schedule,
                const LaunchPlace &launch, mlir::Value thread,
                mlir::ValueRange accumulators);
 llvm::SmallVector<mlir::Value>
 addUpParts(ThreadCode &code, const Schedule &schedule,
            const LaunchPlace &launch, mlir::Value thread, mlir::Value numParts,
-           int64_t numSums, int64_t first, int64_t count);
+           mlir::ValueRange accumulators, int64_t first, int64_t count);
 
 /// Launches one kernel for all products, each with blocks of its own. The last
 /// block of a tile adds up the parts of a split k, in their order.

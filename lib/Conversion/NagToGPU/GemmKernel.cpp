@@ -3,7 +3,6 @@
 // pipeline of stages.
 #include "BlockOrder.h"
 #include "Gemm.h"
-#include "LastBlock.h"
 #include "Selection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,10 +16,6 @@ using namespace nag::gemm;
 /// Tiles of this many rows follow one another before the next column of tiles,
 /// so that blocks that run at once share operands in the cache.
 static constexpr int64_t kRasterRows = 8;
-
-/// Less than this share of a part, of terms that are counted at run time, is no
-/// part of its own: the last one takes it.
-static constexpr int64_t kRemnant = 8;
 
 int64_t gemm::countSteps(const Problem &problem, const Schedule &schedule) {
   int64_t steps =
@@ -49,8 +44,8 @@ private:
   Value takeArgument();
   CopySource takeSource(const Operand &operand, int64_t extent);
   void createCopies(const Problem &term);
+  void cutSum();
   Value countTiles();
-  Value countParts();
   SmallVector<Value> buildLoop(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> buildLoopAhead(Multiplier &multiplier, ValueRange sums);
   SmallVector<Value> issueFirst(int64_t ahead);
@@ -78,8 +73,9 @@ private:
   Value split, sharedA, sharedB;
   /// How many rows or terms count, where that is known at run time only.
   Value count;
-  /// How many parts of a split sum there are.
-  Value numParts;
+  /// How many parts of a split sum there are, and, of terms that are counted at
+  /// run time, the tiles along k of one.
+  Value numParts, partTiles;
   int64_t slotBytes = 0;
   std::optional<TileCopy> copyA, copyB;
 };
@@ -133,9 +129,12 @@ CopySource Kernel::takeSource(const Operand &operand, int64_t extent) {
 
 void Kernel::createCopies(const Problem &term) {
   tiles = mostTiles = countSteps(term, schedule);
-  if (problem.countsK && schedule.splitK > 1)
-    mostTiles += llvm::divideCeil(tiles, kRemnant);
   place.k = code.mul(split, tiles * schedule.tileK);
+  if (problem.countsK) {
+    mostTiles = llvm::divideCeilSigned(term.k, schedule.tileK);
+    place.k = code.mul(arith::MulIOp::create(builder, split, partTiles),
+                       schedule.tileK);
+  }
   SharedTile tileA =
       getSharedTile(term.a, schedule.tileM, schedule.tileK, term.unit);
   SharedTile tileB =
@@ -152,35 +151,36 @@ void Kernel::createCopies(const Problem &term) {
                 term, schedule, place, sharedB);
 }
 
-/// How many of the tiles along k hold terms that count. The last part of a sum
-/// takes what is left.
+/// Terms that are counted at run time are cut evenly, into fewer parts where
+/// these would be short.
+void Kernel::cutSum() {
+  numParts = code.constant(schedule.splitK);
+  if (!problem.countsK)
+    return;
+  auto divideCeil = [&](Value a, Value b) -> Value {
+    return arith::CeilDivUIOp::create(builder, a, b);
+  };
+  auto atLeastOne = [&](Value value) -> Value {
+    return arith::MaxUIOp::create(builder, value, code.constant(1));
+  };
+  Value all = divideCeil(count, code.constant(schedule.tileK));
+  Value parts = atLeastOne(code.div(count, getLeastTerms(schedule)));
+  partTiles = atLeastOne(
+      divideCeil(all, arith::MinUIOp::create(builder, parts, numParts)));
+  numParts = atLeastOne(divideCeil(all, partTiles));
+}
+
+/// How many tiles along k the block multiplies: as far as they hold terms that
+/// count.
 Value Kernel::countTiles() {
   if (!problem.countsK)
     return code.constant(tiles);
   auto atMost = [&](Value a, Value b) -> Value {
-    return arith::MinSIOp::create(builder, a, b);
+    return arith::MinUIOp::create(builder, a, b);
   };
-  Value begin = atMost(place.k, count);
-  Value left = arith::SubIOp::create(builder, count, begin);
-  left = code.div(code.add(left, schedule.tileK - 1), schedule.tileK);
-  if (schedule.splitK == 1)
-    return left;
-  Value isLast = code.less(code.add(numParts, -1), code.add(split, 1));
-  return code.select(isLast, left, atMost(left, code.constant(tiles)));
-}
-
-/// How many parts of a split sum there are, by the terms that count; at least
-/// one, which may be zero.
-Value Kernel::countParts() {
-  if (!problem.countsK)
-    return code.constant(schedule.splitK);
-  int64_t terms = std::numeric_limits<int64_t>::max();
-  for (const Problem &term : product.terms)
-    terms = std::min(terms, countSteps(term, schedule) * schedule.tileK);
-  int64_t least = terms / kRemnant + 1;
-  Value parts = code.div(code.add(count, terms - least), terms);
-  parts = arith::MaxSIOp::create(builder, parts, code.constant(1));
-  return arith::MinSIOp::create(builder, parts, code.constant(schedule.splitK));
+  Value left = arith::SubIOp::create(builder, count, atMost(place.k, count));
+  return atMost(code.div(code.add(left, schedule.tileK - 1), schedule.tileK),
+                partTiles);
 }
 
 /// The state of copies: both sources, the first k, and the slot to fill.
@@ -329,35 +329,27 @@ void Kernel::store(Multiplier &multiplier, ValueRange accumulators) {
       buildRouteTail(code, product, schedule, place,
                      arguments.take_back(countRouteBuffers(product.route)));
   };
-  auto storeOwn = [&] {
-    storeSums([&](int64_t first, int64_t number) {
+  if (schedule.splitK == 1)
+    return storeSums([&](int64_t first, int64_t number) {
       return llvm::to_vector_of<Value>(accumulators.slice(first, number));
     });
-  };
-  auto storeWithOthers = [&] {
-    storePart(code, schedule, launch, place.thread, accumulators);
-    emitInLastBlock(
-        code, code.dynamicShared(), code.add(launch.tile, launch.firstTile),
-        launch.tiles, numParts, [&] {
-          storeSums([&](int64_t first, int64_t number) {
-            return addUpParts(code, schedule, launch, place.thread, numParts,
-                              accumulators.size(), first, number);
-          });
+  endSharedSum(
+      code, code.dynamicShared(), code.add(launch.tile, launch.firstTile),
+      launch.tiles, numParts,
+      [&] { storePart(code, schedule, launch, place.thread, accumulators); },
+      [&] {
+        storeSums([&](int64_t first, int64_t number) {
+          return addUpParts(code, schedule, launch, place.thread, numParts,
+                            accumulators, first, number);
         });
-  };
-  if (schedule.splitK == 1)
-    return storeOwn();
-  if (!problem.countsK)
-    return storeWithOthers();
-  // Few terms may make one part, which no memory need hold.
-  code.ifElse(code.less(numParts, 2), storeOwn, storeWithOthers);
+      });
 }
 
 void Kernel::build() {
   findPlace();
   if (problem.offsets)
     count = loadCount(code, problem, takeArgument());
-  numParts = countParts();
+  cutSum();
   if (problem.countsK && schedule.splitK > 1)
     return code.ifTrue(code.less(split, numParts), [&] { buildTile(); });
   if (!problem.countsRows())

@@ -128,6 +128,8 @@ private:
   /// Blocks of a part of all tiles follow one another.
   void buildOwn(size_t index, Value block, const Schedule &own, int64_t tiles) {
     bool isSplit = own.splitK > 1;
+    place.block = block;
+    place.ownTiles = tiles;
     place.tile = isSplit ? code.rem(block, tiles) : block;
     place.part = isSplit ? code.div(block, tiles) : code.constant(0);
     buildProduct(code, products[index], own, place,

@@ -13,12 +13,11 @@ using namespace nag::gemm;
 /// Sums lie four of a thread next to one another, then the block's threads.
 static constexpr int64_t kPartWidth = 4;
 
-/// Where the thread's sums of a part of the block's tile begin.
+/// Where the thread's sums begin that block `block` of the product leaves.
 static Value getPartPointer(ThreadCode &code, const Schedule &schedule,
-                            const LaunchPlace &launch, Value thread, Value part,
-                            int64_t numSums) {
-  Value number = code.add(code.mul(launch.tile, schedule.splitK), part);
-  number = code.add(number, launch.firstPart);
+                            const LaunchPlace &launch, Value thread,
+                            Value block, int64_t numSums) {
+  Value number = code.add(block, launch.firstPart);
   int64_t bytes = schedule.getThreads() * 4;
   Value start = code.offset(code.pointer(launch.parts, Space::Global),
                             code.mul(code.extend(number), numSums * bytes));
@@ -30,7 +29,7 @@ void gemm::storePart(ThreadCode &code, const Schedule &schedule,
                      ValueRange accumulators) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  Value pointer = getPartPointer(code, schedule, launch, thread, launch.part,
+  Value pointer = getPartPointer(code, schedule, launch, thread, launch.block,
                                  accumulators.size());
   for (size_t first = 0; first < accumulators.size(); first += kPartWidth) {
     Value vector = vector::FromElementsOp::create(
@@ -40,31 +39,42 @@ void gemm::storePart(ThreadCode &code, const Schedule &schedule,
   }
 }
 
-/// In the order of the parts.
 SmallVector<Value> gemm::addUpParts(ThreadCode &code, const Schedule &schedule,
                                     const LaunchPlace &launch, Value thread,
-                                    Value numParts, int64_t numSums,
+                                    Value numParts, ValueRange accumulators,
                                     int64_t first, int64_t count) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
   auto type = VectorType::get(kPartWidth, builder.getF32Type());
-  auto load = [&](Value part) {
+  SmallVector<Value> own;
+  for (int64_t sum = first; sum < first + count; sum += kPartWidth)
+    own.push_back(vector::FromElementsOp::create(
+        builder, type, accumulators.slice(sum, kPartWidth)));
+  auto load = [&](Value block) {
     SmallVector<Value> vectors;
-    Value pointer =
-        getPartPointer(code, schedule, launch, thread, part, numSums);
+    Value pointer = getPartPointer(code, schedule, launch, thread, block,
+                                   accumulators.size());
     for (int64_t sum = first; sum < first + count; sum += kPartWidth)
       vectors.push_back(code.load(
           type, code.offset(pointer, sum * schedule.getThreads() * 4), 16));
     return vectors;
   };
+  auto getTerms = [&](Value block) {
+    Value isOwn = code.less(code.bitXor(block, launch.block), 1);
+    return code.ifElse(
+        isOwn, TypeRange(ValueRange(own)), [&] { return own; },
+        [&] { return load(block); });
+  };
   auto loop = scf::ForOp::create(builder, code.constant(1), numParts,
-                                 code.constant(1), load(code.constant(0)));
+                                 code.constant(1), getTerms(launch.tile));
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
+    Value block = code.add(code.mul(loop.getInductionVar(), launch.ownTiles),
+                           launch.tile);
     SmallVector<Value> sums;
-    for (auto [sum, part] : llvm::zip_equal(loop.getRegionIterArgs(),
-                                            load(loop.getInductionVar())))
-      sums.push_back(arith::AddFOp::create(builder, sum, part));
+    for (auto [sum, term] :
+         llvm::zip_equal(loop.getRegionIterArgs(), getTerms(block)))
+      sums.push_back(arith::AddFOp::create(builder, sum, term));
     scf::YieldOp::create(builder, sums);
   }
   SmallVector<Value> sums;

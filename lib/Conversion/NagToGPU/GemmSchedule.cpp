@@ -83,9 +83,9 @@ std::string gemm::findFault(ArrayRef<Product> products,
 
 /// The shortest sum of the product's terms.
 static int64_t getDepth(const Product &product) {
-  int64_t depth = product.getFirst().k;
+  int64_t depth = product.getFirst().getExpectedTerms();
   for (const Problem &term : product.terms)
-    depth = std::min(depth, term.k);
+    depth = std::min(depth, term.getExpectedTerms());
   return depth;
 }
 
@@ -98,9 +98,9 @@ static int64_t getLongestDepth(ArrayRef<Product> products) {
 
 Schedule gemm::getOwnSchedule(const Product &product,
                               ArrayRef<Product> products, Schedule schedule) {
-  int64_t parts =
-      schedule.splitK * getDepth(product) / getLongestDepth(products);
-  schedule.splitK = std::max<int64_t>(parts, 1);
+  // Rounded up: no part is longer than those of the longest sums.
+  schedule.splitK = llvm::divideCeilSigned(schedule.splitK * getDepth(product),
+                                           getLongestDepth(products));
   return schedule;
 }
 
@@ -191,15 +191,29 @@ static double countExpectedTiles(const Product &product,
       llvm::divideCeilSigned(problem.n, schedule.tileN));
 }
 
-/// Parts of a split sum that are expected to have terms; others end at once.
+namespace {
+/// How a sum is expected to be cut: its parts, and the tiles along k of one.
+struct Cut {
+  int64_t parts, steps;
+};
+} // namespace
+
+static Cut getExpectedCut(const Problem &term, const Schedule &schedule) {
+  int64_t terms = term.getExpectedTerms(), parts = schedule.splitK;
+  if (term.countsK)
+    parts = std::clamp<int64_t>(terms / getLeastTerms(schedule), 1, parts);
+  int64_t tiles = llvm::divideCeilSigned(terms, schedule.tileK);
+  int64_t steps = llvm::divideCeilSigned(tiles, parts);
+  return {llvm::divideCeilSigned(tiles, steps), steps};
+}
+
+/// Parts of the product's split sum; others end at once.
 static double countExpectedParts(const Product &product,
                                  const Schedule &schedule) {
   int64_t parts = 1;
   for (const Problem &term : product.terms)
-    parts = std::max(parts, llvm::divideCeilSigned(term.getExpectedTerms(),
-                                                   countSteps(term, schedule) *
-                                                       schedule.tileK));
-  return double(std::min(parts, schedule.splitK));
+    parts = std::max(parts, getExpectedCut(term, schedule).parts);
+  return double(parts);
 }
 
 /// The blocks of one product.
@@ -211,9 +225,7 @@ static BlockWork describeBlocks(const Product &product,
                 countExpectedParts(product, schedule);
   work.steps = 0;
   for (const Problem &term : product.terms)
-    work.steps += double(std::min(
-        countSteps(term, schedule),
-        llvm::divideCeilSigned(term.getExpectedTerms(), schedule.tileK)));
+    work.steps += double(getExpectedCut(term, schedule).steps);
   double outer = double(schedule.tileM) * double(schedule.tileN);
   work.unitCycles = outer * schedule.tileK / getRate(problem.unit, chip);
   // Threads of a warp, 4 x 8, load what they multiply in between.
@@ -249,8 +261,8 @@ static double countMemoryBytes(const Product &product) {
   return bytes;
 }
 
-/// What the parts of split sums add: they go to memory and come back, to the
-/// last block of their tile, which adds up some at a time while other
+/// What the parts of split sums add: all but one go to memory and come back, to
+/// the last block of their tile, which adds up some at a time while other
 /// multiprocessors have nothing left to do.
 static void addParts(ArrayRef<Product> products, const Schedule &schedule,
                      const GPUChip &chip, LaunchWork &work) {
@@ -265,7 +277,7 @@ static void addParts(ArrayRef<Product> products, const Schedule &schedule,
     Schedule ownSchedule = getOwnSchedule(product, products, schedule);
     if (ownSchedule.splitK == 1)
       continue;
-    double parts = countExpectedParts(product, ownSchedule);
+    double parts = countExpectedParts(product, ownSchedule) - 1;
     double own = countExpectedTiles(product, ownSchedule);
     work.memoryBytes += 2 * own * parts * bytes;
     tiles += own;
@@ -295,13 +307,15 @@ LaunchWork gemm::describeWork(ArrayRef<Product> products,
   return work;
 }
 
-/// A split keeps enough k of the longest sums, and so of others, for their
-/// pipeline to fill.
+int64_t gemm::getLeastTerms(const Schedule &schedule) {
+  return schedule.tileK * 2 * schedule.stages;
+}
+
+/// The longest sums, and so others, are split as far as their parts allow.
 static bool mayBeSplit(ArrayRef<Product> products, const Schedule &schedule,
                        int64_t split) {
-  int64_t least = schedule.tileK * split * 2 * schedule.stages;
   return llvm::none_of(products, hasRoute) &&
-         getLongestDepth(products) >= least;
+         getLongestDepth(products) >= split * getLeastTerms(schedule);
 }
 
 /// The schedule with warps that compute at least `span` columns of the tile.

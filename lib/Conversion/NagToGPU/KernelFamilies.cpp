@@ -65,12 +65,9 @@ Value nag::findRowCount(Operation *op) {
 }
 
 double nag::getExpectedShare(Operation *op) {
-  auto count = dyn_cast_or_null<BlockArgument>(findRowCount(op));
-  if (!count)
-    return 1;
-  auto share = op->getParentOfType<func::FuncOp>().getArgAttrOfType<FloatAttr>(
-      count.getArgNumber(), kRowCountAttrName);
-  return share ? share.getValueAsDouble() : 1;
+  auto share = op->getParentOfType<func::FuncOp>()->getAttrOfType<FloatAttr>(
+      kExpectedShareAttrName);
+  return share && findRowCount(op) ? share.getValueAsDouble() : 1;
 }
 
 FailureOr<ScheduleAttr> nag::getGivenSchedule(Operation *op,

@@ -5,7 +5,11 @@
 #include "nag/Conversion/NagToGPU.h"
 
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/StringExtras.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace nag;
@@ -122,6 +126,28 @@ LaunchEstimate nag::estimateCycles(const GPUChip &chip,
   return sum;
 }
 
+/// How much slower than the fastest is nearly as fast, and as fast; how many
+/// more bytes are as few.
+static constexpr double kNearTime = 1.02, kSameTime = 1.005, kSameBytes = 1.1;
+
+std::optional<size_t> nag::chooseBest(ArrayRef<LaunchEstimate> estimates) {
+  SmallVector<size_t> best =
+      llvm::to_vector(llvm::seq<size_t>(estimates.size()));
+  auto keepLeast = [&](double LaunchEstimate::*what, double margin) {
+    double least = std::numeric_limits<double>::infinity();
+    for (size_t index : best)
+      least = std::min(least, estimates[index].*what);
+    llvm::erase_if(best, [&](size_t index) {
+      double own = estimates[index].*what;
+      return !std::isfinite(own) || own > margin * least;
+    });
+  };
+  keepLeast(&LaunchEstimate::cycles, kNearTime);
+  keepLeast(&LaunchEstimate::memoryBytes, kSameBytes);
+  keepLeast(&LaunchEstimate::cycles, kSameTime);
+  return best.empty() ? std::nullopt : std::optional(best.front());
+}
+
 LaunchEstimate LaunchModel::estimate(ScheduleAttr schedule) const {
   return estimateCycles(*target.chip, describe(schedule));
 }
@@ -214,10 +240,9 @@ ScheduleAttr LaunchModel::choose() const {
   llvm::erase_if(candidates, [&](ScheduleAttr candidate) {
     return !findFault(candidate).empty();
   });
-  return chooseFastest<ScheduleAttr>(
-             candidates,
-             [&](ScheduleAttr candidate) { return estimate(candidate).cycles; })
-      .value_or(ScheduleAttr());
+  std::optional<size_t> best = chooseBest(llvm::map_to_vector(
+      candidates, [&](ScheduleAttr candidate) { return estimate(candidate); }));
+  return best ? candidates[*best] : ScheduleAttr();
 }
 
 FailureOr<ScheduleAttr>

@@ -173,7 +173,7 @@ static bool keepsRows(ScheduleAttr schedule, const RowGeometry &rows,
                       RowProgram &program, const GPUTarget &target) {
   return schedule.get("keep") != 0 &&
          RowGeometry(rows).follow(schedule).empty() &&
-         std::isfinite(estimateRows(schedule, rows, program, target));
+         std::isfinite(estimateRows(schedule, rows, program, target).cycles);
 }
 
 bool nag::fitsRegisters(ScheduleAttr schedule, RowGeometry rows,
@@ -398,10 +398,10 @@ void nag::describeRows(const RowGeometry &rows, RowProgram &program,
   describeSums(rows, launch);
 }
 
-double nag::estimateRows(ScheduleAttr schedule, RowGeometry rows,
-                         RowProgram &program, const GPUTarget &target) {
+LaunchEstimate nag::estimateRows(ScheduleAttr schedule, RowGeometry rows,
+                                 RowProgram &program, const GPUTarget &target) {
   rows.follow(schedule);
   LaunchWork work;
   describeRows(rows, program, target, work);
-  return estimateCycles(*target.chip, work).cycles;
+  return estimateCycles(*target.chip, work);
 }

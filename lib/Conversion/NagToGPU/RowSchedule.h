@@ -32,10 +32,10 @@ inline void keepThose(llvm::SmallVectorImpl<ScheduleAttr> &schedules,
 void describeRows(const RowGeometry &rows, RowProgram &program,
                   const GPUTarget &target, LaunchWork &launch);
 
-/// What the model takes for the time of a launch of these rows alone; `rows`
-/// follow none yet.
-double estimateRows(ScheduleAttr schedule, RowGeometry rows,
-                    RowProgram &program, const GPUTarget &target);
+/// What the model takes for a launch of these rows alone; `rows` follow no
+/// schedule yet.
+LaunchEstimate estimateRows(ScheduleAttr schedule, RowGeometry rows,
+                            RowProgram &program, const GPUTarget &target);
 
 } // namespace nag
 

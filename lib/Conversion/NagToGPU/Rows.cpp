@@ -246,11 +246,11 @@ ScheduleAttr RowLaunch::choosePart(const RowPart &part, int64_t threads) const {
     return place->second;
   SmallVector<ScheduleAttr> schedules =
       listRowSchedules(part.rows, *part.program, getTarget(), threads);
-  auto estimate = [&](ScheduleAttr schedule) {
-    return estimateRows(schedule, part.rows, *part.program, getTarget());
-  };
-  return place->second = chooseFastest<ScheduleAttr>(schedules, estimate)
-                             .value_or(ScheduleAttr());
+  std::optional<size_t> best =
+      chooseBest(llvm::map_to_vector(schedules, [&](ScheduleAttr schedule) {
+        return estimateRows(schedule, part.rows, *part.program, getTarget());
+      }));
+  return place->second = best ? schedules[*best] : ScheduleAttr();
 }
 
 ScheduleAttr RowLaunch::getPartSchedule(const RowPart &part,

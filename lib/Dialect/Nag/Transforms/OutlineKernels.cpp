@@ -77,19 +77,31 @@ private:
     auto function = func::FuncOp::create(
         kernel.getLoc(), (kernel.getName() + "_kernel").str(), type);
     function->setAttr(kKernelAttrName, builder.getUnitAttr());
+    if (FloatAttr share = getExpectedShare(builder);
+        share && countsRows(kernel))
+      function->setAttr(kExpectedShareAttrName, share);
     SymbolTable(getKernels()).insert(function);
     markArguments(function, kernel);
     fillBody(function, kernel);
     return function;
   }
 
+  static bool countsRows(KernelOp kernel) {
+    return kernel
+        .walk([](Operation *op) {
+          return op->hasAttr(kRowCountAttrName) ? WalkResult::interrupt()
+                                                : WalkResult::advance();
+        })
+        .wasInterrupted();
+  }
+
   /// Of rows that are counted at run time, what the rate of the program's
-  /// configuration leaves; a unit attribute where it has none.
-  Attribute getExpectedShare(Builder &builder) {
+  /// configuration leaves; null where it has none.
+  FloatAttr getExpectedShare(Builder &builder) {
     auto config = program->getAttrOfType<DictionaryAttr>(kConfigAttrName);
     auto rate = config ? config.getAs<FloatAttr>("mod_rate") : FloatAttr();
     if (!rate || rate.getValueAsDouble() == 0)
-      return builder.getUnitAttr();
+      return FloatAttr();
     return builder.getF64FloatAttr(1 - rate.getValueAsDouble());
   }
 
@@ -103,7 +115,7 @@ private:
                           builder.getBoolAttr(false));
     if (auto count = kernel->getAttrOfType<IntegerAttr>(kRowCountAttrName))
       function.setArgAttr(count.getInt(), kRowCountAttrName,
-                          getExpectedShare(builder));
+                          builder.getUnitAttr());
     Operation *yield = kernel.getBody().front().getTerminator();
     for (auto [index, value] : llvm::enumerate(yield->getOperands()))
       if (auto base = findBaseInput(value))

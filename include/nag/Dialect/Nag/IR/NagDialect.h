@@ -80,10 +80,14 @@ inline constexpr llvm::StringLiteral kSharesAttrName = "nag.shares";
 /// the function writes some of its rows alone.
 inline constexpr llvm::StringLiteral kUpdatesAttrName = "nag.updates";
 /// On nag.kernel: the number of the operand, and on the function made of it the
-/// argument, that holds the offsets of routed rows: of all tensors with its
-/// rows only the first offsets[B] count. A unit attribute on the argument, or a
-/// float: the share of the rows that is expected to count.
+/// argument (a unit attribute), that holds the offsets of routed rows: of all
+/// tensors with its rows only the first offsets[B] count. On an op of a kernel
+/// whose ops have rows of different counts: the number of its own.
 inline constexpr llvm::StringLiteral kRowCountAttrName = "nag.row_count";
+/// On a function made of a nag.kernel with such rows: the share of them that is
+/// expected to count.
+inline constexpr llvm::StringLiteral kExpectedShareAttrName =
+    "nag.expected_share";
 /// On ops of the host program, by -nag-plan-buffers: one NagSlotAttr per
 /// tensor result.
 inline constexpr llvm::StringLiteral kSlotsAttrName = "nag.slots";

@@ -232,7 +232,8 @@ def NagOutlineKernels : Pass<"nag-outline-kernels", "::mlir::ModuleOp"> {
     Each `nag.kernel` becomes a function of the nested module `@kernels` in destination-passing form: the inputs, then one destination
     per result, which it fills and returns. Equal kernels share one function. The attribute `nag.shares = i` on a destination says
     that it may be the memory of input i (RowwiseOpInterface::getSharedOperand); `nag.updates = i` that it must hold what input i holds,
-    since the kernel writes some of its rows alone (getBaseOperand). The input with the offsets of routed rows is marked `nag.row_count`.
+    since the kernel writes some of its rows alone (getBaseOperand). The input with the offsets of routed rows is marked `nag.row_count`;
+    the function's `nag.expected_share` is the share of them that the configuration's rate leaves.
     With `report`, prints how many kernels each function launches, those of its callees included and nag.repeat counted as often as it runs,
     and how many distinct kernels there are.
 
