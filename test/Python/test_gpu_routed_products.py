@@ -26,7 +26,8 @@ SHAPES = [
     (2, 150, 64, 128, 150, 150),   # a capacity
     (2, 300, 17, 64, 402, 600),    # rows of an odd length
     (1, 700, 40, 48, 130, 700),    # most tiles do not count
-    (1, 1024, 32, 32, 513, 1024),  # a term more than so many parts of a sum hold
+    (1, 1024, 32, 32, 513, 1024),  # parts of a sum, the last of them short
+    (1, 1024, 32, 32, 650, 1024),
     (1, 1024, 32, 32, 100, 1024),  # one part of a sum
 ]
 CASES = [(shape, element, option) for shape in SHAPES for element, option in (("f32", "f32"), ("f32", "tf32"), ("bf16", "f32"))]
