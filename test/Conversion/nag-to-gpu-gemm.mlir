@@ -237,11 +237,8 @@ func.func @empty(%x: tensor<0x16xf32>, %w: tensor<8x16xf32>, %out: tensor<0x8xf3
 // CHECK-DAG:     %[[TILES:.*]] = arith.ceildivui %[[COUNT:.*]], %c16_i32
 // CHECK-DAG:     %[[LONG:.*]] = arith.divui %[[COUNT]], %c96_i32
 // CHECK:         %[[SOME:.*]] = arith.maxui %[[LONG]], %c1_i32
-// CHECK:         %[[MOST:.*]] = arith.minui %[[SOME]], %c4_i32
-// CHECK:         %[[STEPS:.*]] = arith.ceildivui %[[TILES]], %[[MOST]]
-// CHECK:         %[[ANY:.*]] = arith.maxui %[[STEPS]], %c1_i32
-// CHECK:         %[[CUT:.*]] = arith.ceildivui %[[TILES]], %[[ANY]]
-// CHECK:         %[[PARTS:.*]] = arith.maxui %[[CUT]], %c1_i32
+// CHECK:         %[[PARTS:.*]] = arith.minui %[[SOME]], %c4_i32
+// CHECK:         arith.ceildivui %[[TILES]], %[[PARTS]]
 // CHECK:         arith.cmpi ult, %{{.*}}, %[[PARTS]]
 // CHECK:         scf.for
 // CHECK:         %[[OTHERS:.*]] = arith.addi %[[PARTS]], %c-1_i32

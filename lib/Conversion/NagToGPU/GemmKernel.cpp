@@ -157,17 +157,12 @@ void Kernel::cutSum() {
   numParts = code.constant(schedule.splitK);
   if (!problem.countsK)
     return;
-  auto divideCeil = [&](Value a, Value b) -> Value {
-    return arith::CeilDivUIOp::create(builder, a, b);
-  };
-  auto atLeastOne = [&](Value value) -> Value {
-    return arith::MaxUIOp::create(builder, value, code.constant(1));
-  };
-  Value all = divideCeil(count, code.constant(schedule.tileK));
-  Value parts = atLeastOne(code.div(count, getLeastTerms(schedule)));
-  partTiles = atLeastOne(
-      divideCeil(all, arith::MinUIOp::create(builder, parts, numParts)));
-  numParts = atLeastOne(divideCeil(all, partTiles));
+  Value all =
+      arith::CeilDivUIOp::create(builder, count, code.constant(schedule.tileK));
+  Value parts = code.div(count, getLeastTerms(schedule));
+  parts = arith::MaxUIOp::create(builder, parts, code.constant(1));
+  numParts = arith::MinUIOp::create(builder, parts, numParts);
+  partTiles = arith::CeilDivUIOp::create(builder, all, numParts);
 }
 
 /// How many tiles along k the block multiplies: as far as they hold terms that
