@@ -8,6 +8,7 @@
 #include "nag/Driver/Diagnostics.h"
 #include "nag/Model/Build.h"
 #include "nag/Runtime/Errors.h"
+#include "nag/Support/Nesting.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
@@ -37,9 +38,23 @@ static const mlir::DialectRegistry &getRegistry() {
   return registry;
 }
 
+/// MLIR's parser recurses without a limit.
+static Error checkNesting(StringRef text, StringRef name) {
+  constexpr size_t limit = 256;
+  std::optional<size_t> at = findDeepBracket(text, "([{<", ")]}>", limit);
+  if (!at)
+    return Error::success();
+  return createStringError(
+      formatv("{0}:{1}: expected at most {2} brackets within one another", name,
+              text.take_front(*at).count('\n') + 1, limit)
+          .str());
+}
+
 static Expected<OwningModule> parse(std::unique_ptr<MemoryBuffer> buffer,
                                     StringRef name,
                                     mlir::MLIRContext &context) {
+  if (Error error = checkNesting(buffer->getBuffer(), name))
+    return std::move(error);
   DiagnosticCollector diagnostics(context);
   SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(buffer), SMLoc());

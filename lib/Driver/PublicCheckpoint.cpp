@@ -4,7 +4,7 @@
 #include "nag/Runtime/Checkpoint.h"
 #include "nag/Runtime/Elements.h"
 #include "nag/Runtime/Errors.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

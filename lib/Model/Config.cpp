@@ -2,6 +2,8 @@
 #include "nag/Model/Config.h"
 
 #include "ConfigFields.h"
+#include "nag/Support/Json.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -169,7 +171,7 @@ Error ConfigBuilder::readFile(StringRef path) {
   if (!buffer)
     return createStringError(
         formatv("{0}: {1}", path, buffer.getError().message()).str());
-  Expected<json::Value> value = json::parse((*buffer)->getBuffer());
+  Expected<json::Value> value = parseJson((*buffer)->getBuffer());
   if (!value)
     return describeSyntax(path, value.takeError());
   if (const json::Object *object = value->getAsObject())

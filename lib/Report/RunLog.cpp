@@ -3,7 +3,7 @@
 #include "nag/Runtime/Checkpoint.h"
 #include "nag/Runtime/Errors.h"
 #include "nag/Runtime/Files.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
@@ -65,7 +65,7 @@ static Error readLines(RunLog &run, StringRef text) {
   for (size_t number = 1; text.contains('\n'); ++number) {
     auto [line, rest] = text.split('\n');
     text = rest;
-    auto object = runtime::parseJsonObject(line);
+    auto object = parseJsonObject(line);
     if (!object)
       return makeError("{0}:{1}: expected a JSON object, but got '{2}'",
                        run.path, number, line.take_front(40));
@@ -131,7 +131,7 @@ static std::optional<json::Object> findConfig(StringRef folder) {
     return std::nullopt;
   }
   const std::string *text = file->metadata("config");
-  return text ? runtime::parseJsonObject(*text) : std::nullopt;
+  return text ? parseJsonObject(*text) : std::nullopt;
 }
 
 Expected<RunLog> nag::report::readRunLog(StringRef path) {

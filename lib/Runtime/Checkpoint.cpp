@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Runtime/Checkpoint.h"
 #include "nag/Runtime/Errors.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"

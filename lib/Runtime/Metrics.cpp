@@ -2,7 +2,7 @@
 #include "nag/Runtime/Metrics.h"
 #include "nag/Runtime/Elements.h"
 #include "nag/Runtime/Errors.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include <cmath>
@@ -184,7 +184,8 @@ static uint64_t countBytesUpTo(llvm::StringRef text, int64_t step) {
     size_t end = text.find('\n', kept);
     if (end == llvm::StringRef::npos)
       break;
-    std::optional<json::Object> line = parseJsonObject(text.slice(kept, end));
+    std::optional<json::Object> line =
+        nag::parseJsonObject(text.slice(kept, end));
     std::optional<int64_t> at = line ? line->getInteger("step") : std::nullopt;
     if (!at || *at > step)
       break;

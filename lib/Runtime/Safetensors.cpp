@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "nag/Runtime/Safetensors.h"
 #include "nag/Runtime/Errors.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Endian.h"
 #include <limits>

@@ -5,7 +5,7 @@
 #include "nag/Driver/OpTypes.h"
 #include "nag/Driver/PublicCheckpoint.h"
 #include "nag/Model/Cost.h"
-#include "nag/Runtime/Json.h"
+#include "nag/Support/Json.h"
 
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
@@ -21,7 +21,7 @@ using namespace nag::python;
 /// A complete configuration from some of its fields, both as JSON.
 static std::string completeConfig(const std::string &text,
                                   const std::string &origin) {
-  std::optional<llvm::json::Object> object = runtime::parseJsonObject(text);
+  std::optional<llvm::json::Object> object = parseJsonObject(text);
   if (!object)
     raise(ErrorKind::Config, origin + ": expected a JSON object");
   model::ConfigBuilder builder;
@@ -38,7 +38,7 @@ static std::string readConfigFile(const std::string &path) {
 }
 
 static std::unique_ptr<driver::Model> buildModel(const std::string &text) {
-  std::optional<llvm::json::Object> object = runtime::parseJsonObject(text);
+  std::optional<llvm::json::Object> object = parseJsonObject(text);
   if (!object)
     raise(ErrorKind::Config, "config: expected a JSON object");
   model::ConfigBuilder builder;

@@ -79,6 +79,12 @@ def test_model_text(trained, tmp_path, command, before, after, named):
     assert not (tmp_path / "out").exists()
 
 
+def test_brackets_without_end(trained, tmp_path):
+    """MLIR's parser has no limit but the stack."""
+    (tmp_path / "model.mlir").write_text("module attributes {a =\n" + "[" * 10**6)
+    assert_one_line(train(tmp_path), f"error: {tmp_path}/model.mlir:2: expected at most 256 brackets within one another")
+
+
 @pytest.mark.parametrize("before, after, named", [
     ("<2x8x", "<0x8x", "expected positive sizes in a stream, but got 0"),
     ("x32xf32>", "x0xf32>", "expected positive sizes in a stream, but got 0"),
@@ -96,6 +102,8 @@ def test_sizes_in_the_whole_text(trained, tmp_path, before, after, named):
     ('{"layers":\n -2}', 1, ["layers: expected an integer in [1, 65536], but got -2"]),
     ('{"preset":\n "huge"}', 1, ["preset: expected one of tiny, small, nanochat, deep, but got 'huge'"]),
     ('{"layers": 2,\n "width": }', 2, ["expected JSON"]),
+    ('{"layers": 2,\n "layers": 3}', 2, ["expected JSON, but got: Key \"layers\" for the second time"]),
+    ("[" * 10**6, 1, ["expected JSON, but got: Nested deeper than 64 levels"]),
 ])
 def test_configuration_file(tmp_path, text, line, parts):
     path = tmp_path / "config.json"

@@ -3,9 +3,9 @@
 // of a file, into the IR.
 #include "nag/Conversion/NagToGPU.h"
 #include "nag/Conversion/Passes.h"
+#include "nag/Support/Json.h"
 
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 
 #include <map>
@@ -33,7 +33,7 @@ static llvm::Expected<json::Value> readJSON(StringRef path) {
   auto buffer = llvm::MemoryBuffer::getFile(path);
   if (!buffer)
     return llvm::createStringError(path + ": " + buffer.getError().message());
-  auto value = json::parse((*buffer)->getBuffer());
+  auto value = parseJson((*buffer)->getBuffer());
   if (value)
     return value;
   // The parser's message holds the place: "[1:5, byte=5]: ...".
