@@ -67,13 +67,9 @@ static const Product *findAwaited(ArrayRef<Product> products,
   });
 }
 
-/// Products that wait for one another have their blocks in the order in which
-/// these start.
-static Value findBlock(ThreadCode &code, ArrayRef<Product> products,
-                       int64_t blocks) {
-  bool waits = llvm::any_of(
-      products, [](const Product &product) { return product.awaited; });
-  return waits ? takeTicket(code, blocks) : code.blockIndex();
+bool gemm::hasOrder(ArrayRef<Product> products) {
+  return llvm::any_of(products,
+                      [](const Product &product) { return product.awaited; });
 }
 
 /// What the product waits for among those of its launch, and whether others
@@ -104,7 +100,9 @@ public:
     place.parts = arguments.back();
   }
 
-  void build(int64_t blocks) { build(0, findBlock(code, products, blocks)); }
+  void build(int64_t blocks) {
+    build(0, hasOrder(products) ? takeTicket(code, blocks) : code.blockIndex());
+  }
 
 private:
   /// From product `index` on, whose blocks are counted from 0.
@@ -150,7 +148,7 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
                 const Schedule &schedule) {
   SmallVector<Value> buffers;
   SmallVector<size_t> numBuffers;
-  int64_t tiles = 0, blocks = 0, parts = 0, sharedBytes = 0;
+  int64_t tiles = 0, blocks = 0, parts = 0;
   for (const Product &product : products) {
     SmallVector<Value> own = getProductBuffers(kernel, product);
     numBuffers.push_back(own.size());
@@ -160,19 +158,23 @@ void gemm::emit(KernelLowering &kernel, ArrayRef<Product> products,
     tiles += ownTiles;
     blocks += ownTiles * ownParts;
     parts += ownParts > 1 ? ownTiles * ownParts : 0;
-    sharedBytes = std::max(sharedBytes, getSharedBytes(product, schedule));
   }
   if (parts > 0)
     buffers.push_back(kernel.allocateScratch(
         MemRefType::get({parts, schedule.tileM, schedule.tileN},
                         kernel.getHostBuilder().getF32Type())));
+  BlockNeeds needs = getNeeds(products, schedule);
   DeviceFunction device = kernel.createLaunch(
-      "", buffers, {blocks, 1, 1}, {schedule.getThreads(), 1, 1}, sharedBytes);
+      "", buffers, {blocks, 1, 1}, {needs.threads, 1, 1}, needs.sharedBytes);
   // Sums and a reduction of their rows would be spilled.
   bool spansRows = llvm::any_of(products, [](const Product &product) {
     return product.epilogue.getSpan() != 0;
   });
   if (spansRows)
     shareRegisters(device.function, /*blocks=*/1);
+  else if (hasOrder(products))
+    shareRegisters(device.function,
+                   std::max<int64_t>(1, countResidentBlocks(
+                                            *kernel.getTarget().chip, needs)));
   LaunchCode(device, products, schedule, numBuffers, tiles).build(blocks);
 }

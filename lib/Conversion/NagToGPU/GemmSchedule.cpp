@@ -288,16 +288,25 @@ static void addParts(ArrayRef<Product> products, const Schedule &schedule,
                     rounds * most * bytes / kCacheRate;
 }
 
+BlockNeeds gemm::getNeeds(ArrayRef<Product> products,
+                          const Schedule &schedule) {
+  int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
+  // A block's number stays in a register where blocks have an order.
+  int64_t others = hasOrder(products) ? 56 : 48;
+  BlockNeeds needs{schedule.getThreads(), 0,
+                   std::min<int64_t>(255, others + sums * 3 / 2)};
+  for (const Product &product : products)
+    needs.sharedBytes =
+        std::max(needs.sharedBytes, getSharedBytes(product, schedule));
+  return needs;
+}
+
 LaunchWork gemm::describeWork(ArrayRef<Product> products,
                               const Schedule &schedule,
                               const GPUTarget &target) {
   LaunchWork work;
-  int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
-  work.needs = {schedule.getThreads(), 0,
-                /*registers=*/std::min<int64_t>(255, 48 + sums * 3 / 2)};
+  work.needs = getNeeds(products, schedule);
   for (const Product &product : products) {
-    work.needs.sharedBytes =
-        std::max(work.needs.sharedBytes, getSharedBytes(product, schedule));
     Schedule own = getOwnSchedule(product, products, schedule);
     work.parts.push_back(describeBlocks(product, own, *target.chip));
     work.memoryBytes += countMemoryBytes(product);
