@@ -291,10 +291,10 @@ static void addParts(ArrayRef<Product> products, const Schedule &schedule,
 BlockNeeds gemm::getNeeds(ArrayRef<Product> products,
                           const Schedule &schedule) {
   int64_t sums = schedule.getWarpTileM() * schedule.getWarpTileN() / 32;
-  // A block's number stays in a register where blocks have an order.
-  int64_t others = hasOrder(products) ? 56 : 48;
+  // Where blocks have an order, more is known of each and of what it awaits.
+  double perSum = hasOrder(products) ? 2 : 1.5;
   BlockNeeds needs{schedule.getThreads(), 0,
-                   std::min<int64_t>(255, others + sums * 3 / 2)};
+                   std::min<int64_t>(255, 48 + int64_t(perSum * sums))};
   for (const Product &product : products)
     needs.sharedBytes =
         std::max(needs.sharedBytes, getSharedBytes(product, schedule));
