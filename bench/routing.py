@@ -145,21 +145,15 @@ def write_machine_model(folder, layers, settings):
     return model
 
 
-def profile_passes(folder, precision, layers, settings, options=()):
-    """The profile on the PTX machine of a step, and the kernels of its passes in it."""
-    model = write_machine_model(folder, layers, settings)
-    profile = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))
-    return profile, [k for k in profile["kernels"] if not k["name"].startswith(OPTIMIZER)]
-
-
-def add_up(kernels, key):
-    return sum(k[key] * (1 if key == "launches" else k["launches"]) for k in kernels)
-
-
 def count_passes(folder, precision, layers=1, rate=None, **settings):
-    """Launches, bytes and operations of a step's passes; `rate` is for thresholds."""
-    profile, passes = profile_passes(folder, precision, layers, settings, [] if rate is None else ["--mod-rate", rate])
-    counts = {key: add_up(passes, key) for key in COUNTS}
+    """Launches, bytes and operations of a step's passes on the PTX machine, and the distinct bytes of kernels named for gradients of
+    weights (`weight_grads`); `rate` is for thresholds."""
+    model = write_machine_model(folder, layers, settings)
+    options = [] if rate is None else ["--mod-rate", rate]
+    profile = json.loads(nagc("profile", model, "--precision", precision, "--json", *options))
+    passes = [k for k in profile["kernels"] if not k["name"].startswith(OPTIMIZER)]
+    counts = {key: sum(k[key] * (1 if key == "launches" else k["launches"]) for k in passes) for key in COUNTS}
+    counts["weight_grads"] = sum(k["bytes_unique"] * k["launches"] for k in passes if "weight_grad" in k["name"])
     if "executed_shares" in profile:
         counts["executed"] = np.mean(profile["executed_shares"])
     for key in ("bytes_requested", "bytes_unique"):
@@ -173,23 +167,19 @@ def count_operations(folder, **settings):
     return flops["forward"] + flops["backward"]
 
 
-def count_keys_and_values(folder, precision):
+def count_keys_and_values(folder, precision, one):
     """What keys and values of all tokens cost in a dense layer. Operations: twice what half as many of their heads save, by the cost
     interface. Distinct bytes: the same on the machine, and what fewer heads do not save, the rows that keys and values are made of. The
     kernel that makes the gradients of weights is counted by hand, since schedules cut its sums as they like: rows (those of keys and values,
     whose gradients are read, and one more, read, and its gradient, read and written) and weights (read, and their gradients written)."""
     half = dict(kv_heads=MACHINE["heads"] // 2)
-
-    def count_others(settings):
-        kernels = profile_passes(folder, precision, 1, settings)[1]
-        others = [k for k in kernels if "weight_grad" not in k["name"]]
-        assert len(others) < len(kernels), "no kernel makes the gradients of weights"
-        return add_up(others, "bytes_unique")
-
+    fewer = count_passes(folder, precision, **half)
+    assert one["weight_grads"] > 0 and fewer["weight_grads"] > 0, "no kernel makes the gradients of weights"
+    saved = (one["bytes_unique"] - one["weight_grads"]) - (fewer["bytes_unique"] - fewer["weight_grads"])
     row, weight = 4 * MACHINE["seq"] * MACHINE["batch"] * MACHINE["width"], 4 * MACHINE["width"] ** 2
     read_for_product = row
     gradients = (2 + 1 + 2) * row + 2 * 2 * weight
-    return {"bytes_unique": 2 * (count_others({}) - count_others(half)) + read_for_product + gradients,
+    return {"bytes_unique": 2 * saved + read_for_product + gradients,
             "flops": 2 * (count_operations(folder) - count_operations(folder, **half))}
 
 
@@ -199,7 +189,7 @@ def machine_rows(folder, precision, rates=RATES):
     those with equal scores, all or none do), but all of what keys and values cost with kv = all."""
     one, two = (count_passes(folder, precision, layers) for layers in (1, 2))
     dense = {key: two[key] - one[key] for key in COUNTS}
-    parts = count_keys_and_values(folder, precision)
+    parts = count_keys_and_values(folder, precision, one)
     whole = {"all": {key: part / dense[key] for key, part in parts.items()}, "routed": dict.fromkeys(parts, 0.0)}
     yield dict(name="dense", rate=0.0, launches=dense["launches"], more_per_sub_layer=0.0,
                **{key: dict(share=1.0, bar=1.0) for key in COUNTS[1:]})

@@ -9,6 +9,7 @@
 
 namespace json = llvm::json;
 using llvm::StringRef;
+using nag::skipString;
 
 /// An error like those of LLVM's parser.
 static llvm::Error fail(StringRef text, size_t at, const llvm::Twine &message) {
@@ -48,8 +49,7 @@ static std::optional<Key> findRepeatedKey(StringRef text) {
       break;
     case '"': {
       size_t begin = at;
-      for (++at; text[at] != '"'; ++at)
-        at += text[at] == '\\';
+      at = skipString(text, begin) - 1;
       last = {text.slice(begin + 1, at), begin};
       break;
     }

@@ -3,8 +3,7 @@
 
 using llvm::StringRef;
 
-/// Behind the string whose first quote is at `at`.
-static size_t skipString(StringRef text, size_t at) {
+size_t nag::skipString(StringRef text, size_t at) {
   for (++at; at < text.size() && text[at] != '"'; ++at)
     at += text[at] == '\\';
   return at + 1;

@@ -8,6 +8,9 @@
 
 namespace nag {
 
+/// The place behind the string in double quotes that begins at `at`.
+size_t skipString(llvm::StringRef text, size_t at);
+
 /// The place of the first bracket of `text` with more than `limit` others open
 /// around it: those of `openers`, which those of `closers` end. Strings in
 /// double quotes and comments that begin with two slashes are passed over.

@@ -27,18 +27,21 @@ static void inFirstThread(ThreadCode &code, function_ref<void()> body) {
   code.ifTrue(code.less(code.threadIndex(), 1), body);
 }
 
-Value nag::takeTicket(ThreadCode &code, int64_t count) {
+/// What was in `counter` before this block added 1, for all of its threads;
+/// behind `last` comes 0. All threads come here.
+static Value countUp(ThreadCode &code, Value counter, Value last, Value flag) {
   ImplicitLocOpBuilder &builder = code.getBuilder();
-  Value flag = code.dynamicShared();
   inFirstThread(code, [&] {
-    // Wraps around to 0 at the last block.
-    Value before = update(builder, LLVM::AtomicBinOp::uinc_wrap,
-                          getArrivalCounters(code, "_tickets", 1),
-                          code.constant(count - 1));
-    code.store(before, flag, 4);
+    code.store(update(builder, LLVM::AtomicBinOp::uinc_wrap, counter, last),
+               flag, 4);
   });
   code.barrier();
-  Value ticket = code.load(builder.getI32Type(), flag, 4);
+  return code.load(builder.getI32Type(), flag, 4);
+}
+
+Value nag::takeTicket(ThreadCode &code, int64_t count) {
+  Value ticket = countUp(code, getArrivalCounters(code, "_tickets", 1),
+                         code.constant(count - 1), code.dynamicShared());
   code.barrier();
   return ticket;
 }
@@ -106,15 +109,8 @@ void nag::endSharedSum(ThreadCode &code, Value flag, Value counter,
                            code.mul(counter, 8));
   Value stored = code.offset(come, 4), others = code.add(count, -1);
   code.barrier();
-  inFirstThread(code, [&] {
-    // Wraps around to 0 at the last block.
-    Value before = update(builder, LLVM::AtomicBinOp::uinc_wrap, come, others);
-    code.store(before, flag, 4);
-  });
-  code.barrier();
-  Value before = code.load(builder.getI32Type(), flag, 4);
   code.ifElse(
-      code.less(before, others),
+      code.less(countUp(code, come, others, flag), others),
       [&] {
         store();
         countBlock(code, stored);

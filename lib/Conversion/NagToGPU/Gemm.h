@@ -105,12 +105,12 @@ Schedule getOwnSchedule(const Product &product,
                         llvm::ArrayRef<Product> products, Schedule schedule);
 /// Schedules to choose from, for problems of one unit that share a launch.
 llvm::SmallVector<Schedule> listSchedules(llvm::ArrayRef<Product> products);
-/// What a launch of a schedule does.
 /// True where products wait for one another: their blocks have the order in
 /// which they start.
 bool hasOrder(llvm::ArrayRef<Product> products);
 /// What a block of the launch asks for; registers as the model has them.
 BlockNeeds getNeeds(llvm::ArrayRef<Product> products, const Schedule &schedule);
+/// What a launch of a schedule does.
 LaunchWork describeWork(llvm::ArrayRef<Product> products,
                         const Schedule &schedule, const GPUTarget &target);
 /// What is expected of a schedule that products cannot follow on a chip; empty

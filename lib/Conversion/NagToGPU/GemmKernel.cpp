@@ -70,7 +70,7 @@ private:
   /// most.
   int64_t tiles = 0, mostTiles = 0;
   BlockPlace place;
-  Value split, sharedA, sharedB;
+  Value sharedA, sharedB;
   /// How many rows or terms count, where that is known at run time only.
   Value count;
   /// How many parts of a split sum there are, and, of terms that are counted at
@@ -105,7 +105,6 @@ void Kernel::findPlace() {
   row = code.add(row, code.mul(group, groupRows));
   place.row = code.mul(row, schedule.tileM);
   place.column = code.mul(column, schedule.tileN);
-  split = launch.part;
 }
 
 Value Kernel::takeArgument() {
@@ -128,13 +127,14 @@ CopySource Kernel::takeSource(const Operand &operand, int64_t extent) {
 }
 
 void Kernel::createCopies(const Problem &term) {
-  tiles = mostTiles = countSteps(term, schedule);
-  place.k = code.mul(split, tiles * schedule.tileK);
-  if (problem.countsK) {
-    mostTiles = llvm::divideCeilSigned(term.k, schedule.tileK);
-    place.k = code.mul(arith::MulIOp::create(builder, split, partTiles),
-                       schedule.tileK);
-  }
+  tiles = countSteps(term, schedule);
+  mostTiles =
+      problem.countsK ? llvm::divideCeilSigned(term.k, schedule.tileK) : tiles;
+  Value part = launch.part;
+  Value firstTile = problem.countsK
+                        ? arith::MulIOp::create(builder, part, partTiles)
+                        : code.mul(part, tiles);
+  place.k = code.mul(firstTile, schedule.tileK);
   SharedTile tileA =
       getSharedTile(term.a, schedule.tileM, schedule.tileK, term.unit);
   SharedTile tileB =
@@ -346,7 +346,7 @@ void Kernel::build() {
     count = loadCount(code, problem, takeArgument());
   cutSum();
   if (problem.countsK && schedule.splitK > 1)
-    return code.ifTrue(code.less(split, numParts), [&] { buildTile(); });
+    return code.ifTrue(code.less(launch.part, numParts), [&] { buildTile(); });
   if (!problem.countsRows())
     return buildTile();
   place.rowLimit = count;
@@ -354,7 +354,7 @@ void Kernel::build() {
   // A tile whose rows do not count is done, once for all parts.
   if (turn.isAwaited)
     code.ifTrue(code.both(code.less(code.add(count, -1), place.row),
-                          code.less(split, 1)),
+                          code.less(launch.part, 1)),
                 [&] { countStored(code); });
 }
 
