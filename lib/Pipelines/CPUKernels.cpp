@@ -33,9 +33,20 @@ static void addBufferization(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createDropKernelResults());
 }
 
+/// Tiles of attention whose products keep half of the vector registers busy
+/// (32 of 512 bits, 16 of fewer): enough sums to hide the latency of one.
+static ConvertNagToVectorOptions getTiles(int64_t vectorBits) {
+  constexpr int64_t kElementBits = 32;
+  bool isWide = vectorBits >= 512;
+  ConvertNagToVectorOptions tiles;
+  tiles.lanes = 2 * std::max<int64_t>(vectorBits, 128) / kElementBits;
+  tiles.rows = isWide ? 8 : 4;
+  return tiles;
+}
+
 /// linalg on buffers to loops over vectors, in parallel over rows.
 static void addLoops(OpPassManager &manager, const CPUKernelsOptions &options) {
-  manager.addPass(createConvertNagToVector());
+  manager.addPass(createConvertNagToVector(getTiles(options.vectorBits)));
   manager.addPass(createConvertNagRuntimeCalls());
   manager.addPass(createConvertLinalgMatmulToNagGemm());
   ConvertForallToOpenMPOptions threads;

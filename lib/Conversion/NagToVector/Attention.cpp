@@ -21,7 +21,7 @@ public:
 private:
   Value countTiles(Value near, Value far);
   void emitPair(Value head, Value near, Value far, Value count);
-  void emitQueryTile(Value head, Value firstQuery);
+  void emitQueryTile(Value head, const QueryTile &tile);
   /// One step over the keys [key, key + count): state is the running maximum
   /// and sum of every lane.
   Values addKeyTile(const Tile &keys, const Tile &values,
@@ -30,7 +30,7 @@ private:
   Value emitScores(const Tile &keys, const QueryPlaces &places, Value key,
                    Value count, Value highest);
   Value emitProbabilities(Value count, Value highest, Value sum);
-  void storeLogSum(Value head, Value firstQuery, ValueRange state);
+  void storeLogSum(Value head, const QueryTile &tile, ValueRange state);
 
   StreamAttentionOp op;
   /// The op's operands inside the parallel body.
@@ -72,20 +72,19 @@ Value ForwardEmitter::countTiles(Value near, Value far) {
 
 void ForwardEmitter::emitPair(Value head, Value near, Value far, Value count) {
   loop(index(0), count, 1, [&](Value step) {
-    Value tile =
+    Value number =
         plus(near, createOrFold<arith::MulIOp>(step, minus(far, near)));
-    emitQueryTile(head, times(tile, shape.lanes));
+    emitQueryTile(head, queryTileAt(number));
   });
 }
 
-void ForwardEmitter::emitQueryTile(Value head, Value firstQuery) {
+void ForwardEmitter::emitQueryTile(Value head, const QueryTile &tile) {
   Value kvHead = divide(head, sizes.heads / sizes.kvHeads).first;
-  packQueries(queryTile(buffers.getQuery(), head), firstQuery, queries,
-              scoreScale());
+  packQueries(queryTile(buffers.getQuery(), head), tile, queries, scoreScale());
   fill(sums, index(sizes.headDim), shape.lanes, number(0));
   Tile keys = keyTile(buffers.getKey(), kvHead);
   Tile values = keyTile(buffers.getValue(), kvHead);
-  QueryPlaces places = placeQueries(firstQuery);
+  QueryPlaces places = placeQueries(tile);
   auto [begin, end] = keyRange(places);
   Value stop = end;
   Values initial{splat(kInvisible, shape.lanes), splat(0, shape.lanes)};
@@ -95,9 +94,8 @@ void ForwardEmitter::emitQueryTile(Value head, Value firstQuery) {
         return addKeyTile(keys, values, places, key, count, current);
       });
   Value inverse = arith::DivFOp::create(*this, splat(1, shape.lanes), state[1]);
-  unpackQueries(sums, queryTile(buffers.getOutput(), head), firstQuery,
-                inverse);
-  storeLogSum(head, firstQuery, state);
+  unpackQueries(sums, queryTile(buffers.getOutput(), head), tile, inverse);
+  storeLogSum(head, tile, state);
 }
 
 TileEmitter::Values ForwardEmitter::addKeyTile(const Tile &keys,
@@ -144,14 +142,14 @@ Value ForwardEmitter::emitProbabilities(Value count, Value highest, Value sum) {
       .front();
 }
 
-void ForwardEmitter::storeLogSum(Value head, Value firstQuery,
+void ForwardEmitter::storeLogSum(Value head, const QueryTile &tile,
                                  ValueRange state) {
   Value logSum = fma(state[0], splat(M_LN2, shape.lanes), log(state[1]));
-  Tile target = logSumTile(buffers.getLse(), firstQuery);
+  Tile target = logSumTile(buffers.getLse(), tile.first);
   if (!hasShortTile())
     return store(logSum, target, head, index(0));
   store(logSum, queries, index(0), index(0));
-  loop(index(0), countQueries(firstQuery), 1, [&](Value lane) {
+  loop(index(0), tile.count, 1, [&](Value lane) {
     store(load(queries, index(0), lane), target, head, lane);
   });
 }

@@ -45,11 +45,20 @@ Value AttentionTiles::countUp(Value first) {
                                 DenseElementsAttr::get(type, ArrayRef(steps))));
 }
 
+QueryTile AttentionTiles::queryTileAt(Value number) {
+  Value whole = times(number, shape.lanes);
+  if (!hasShortTile())
+    return {whole, index(shape.lanes)};
+  Value idle = minus(times(countQueryTiles(), shape.lanes), sequence.queries);
+  Value first = larger(minus(whole, idle), index(0));
+  return {first, minus(minus(plus(whole, shape.lanes), idle), first)};
+}
+
 /// The places of the tile's queries; lanes behind the last one repeat it.
-Value AttentionTiles::loadPlaces(Value firstQuery) {
-  Value last = minus(sequence.queries, index(1));
+Value AttentionTiles::loadPlaces(const QueryTile &tile) {
+  Value last = minus(tile.count, index(1));
   loop(index(0), index(shape.lanes), 1, [&](Value lane) {
-    Value row = plus(sequence.firstRow, smaller(plus(firstQuery, lane), last));
+    Value row = plus(plus(sequence.firstRow, tile.first), smaller(lane, last));
     Value place = memref::LoadOp::create(*this, routeIndices, row);
     memref::StoreOp::create(*this, place, lanePlaces, lane);
   });
@@ -58,19 +67,18 @@ Value AttentionTiles::loadPlaces(Value firstQuery) {
       .getResult();
 }
 
-QueryPlaces AttentionTiles::placeQueries(Value firstQuery) {
+QueryPlaces AttentionTiles::placeQueries(const QueryTile &tile) {
   QueryPlaces queries;
-  queries.first = firstQuery;
-  if (!sizes.routed) {
-    queries.begin = firstQuery;
-    queries.end = plus(firstQuery, shape.lanes - 1);
-    return queries;
+  queries.tile = tile;
+  if (!sizes.routed || sizes.routedKeys) {
+    queries.begin = tile.first;
+    queries.end = minus(plus(tile.first, tile.count), index(1));
   }
-  Value places = loadPlaces(firstQuery);
+  if (!sizes.routed)
+    return queries;
+  Value places = loadPlaces(tile);
   if (sizes.routedKeys) {
-    queries.begin = firstQuery;
-    queries.end = minus(plus(firstQuery, countQueries(firstQuery)), index(1));
-    queries.order = countUp(firstQuery);
+    queries.order = countUp(tile.first);
     queries.places = places;
     return queries;
   }
@@ -87,23 +95,22 @@ QueryPlaces AttentionTiles::placeQueries(Value firstQuery) {
 }
 
 std::pair<Value, Value> AttentionTiles::keyRange(const QueryPlaces &queries) {
-  Value end = sizes.routed ? plus(queries.end, 1)
-                           : plus(queries.first, countQueries(queries.first));
+  Value end = plus(queries.end, 1);
   if (!sizes.window || sizes.routedKeys)
     return {index(0), end};
   Value first = larger(minus(queries.begin, index(*sizes.window)), index(0));
   return {minus(first, divide(first, shape.rows).second), end};
 }
 
-void AttentionTiles::packQueries(const Tile &source, Value firstQuery,
+void AttentionTiles::packQueries(const Tile &source, const QueryTile &tile,
                                  const Tile &target, double factor) {
   int64_t blocks = sizes.headDim / kSquare * kSquare;
   Value factors = splat(factor, kSquare);
-  Value last = minus(sequence.queries, index(1));
+  Value last = minus(plus(tile.first, tile.count), index(1));
   for (int64_t lane = 0; lane < shape.lanes; lane += kSquare) {
     Values rows;
     for (int64_t row = lane; row < lane + kSquare; ++row) {
-      Value position = plus(firstQuery, row);
+      Value position = plus(tile.first, row);
       rows.push_back(hasShortTile() ? smaller(position, last) : position);
     }
     Tile absolute{source.buffer, source.prefix, nullptr, source.column};
@@ -123,17 +130,18 @@ void AttentionTiles::packQueries(const Tile &source, Value firstQuery,
 
 /// Stores a query's row, or a part of it, unless the tile has no such query.
 void AttentionTiles::storeQuery(Value value, const Tile &target,
-                                Value firstQuery, int64_t query, Value column) {
-  Value row = plus(firstQuery, query);
+                                const QueryTile &tile, int64_t query,
+                                Value column) {
+  Value row = plus(tile.first, query);
   if (!hasShortTile())
     return store(value, target, row, column);
   Value inside = arith::CmpIOp::create(*this, arith::CmpIPredicate::slt,
-                                       index(query), countQueries(firstQuery));
+                                       index(query), tile.count);
   when(inside, [&] { store(value, target, row, column); });
 }
 
 void AttentionTiles::unpackQueries(const Tile &source, const Tile &target,
-                                   Value firstQuery, Value factor) {
+                                   const QueryTile &tile, Value factor) {
   int64_t blocks = sizes.headDim / kSquare * kSquare;
   for (int64_t lane = 0; lane < shape.lanes; lane += kSquare) {
     Value factors;
@@ -150,13 +158,13 @@ void AttentionTiles::unpackQueries(const Tile &source, const Tile &target,
       for (int64_t column = 0; column < kSquare; ++column)
         square.push_back(loadScaled(plus(d, column)));
       for (auto [row, vector] : llvm::enumerate(transpose(square)))
-        storeQuery(vector, target, firstQuery, lane + row, d);
+        storeQuery(vector, target, tile, lane + row, d);
     });
     for (int64_t d = blocks; d < sizes.headDim; ++d) {
       Value column = loadScaled(index(d));
       for (int64_t row = 0; row < kSquare; ++row)
-        storeQuery(vector::ExtractOp::create(*this, column, row), target,
-                   firstQuery, lane + row, index(d));
+        storeQuery(vector::ExtractOp::create(*this, column, row), target, tile,
+                   lane + row, index(d));
     }
   }
 }
@@ -214,7 +222,7 @@ Values AttentionTiles::maskBlock(Values scores, Value key,
   auto mask = [&] {
     QueryPlaces placed = queries;
     if (!placed.order)
-      placed.order = countUp(queries.first);
+      placed.order = countUp(queries.tile.first);
     Values result;
     for (auto [row, score] : llvm::enumerate(scores))
       result.push_back(

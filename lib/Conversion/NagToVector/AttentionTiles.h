@@ -55,10 +55,15 @@ struct Sequence {
   mlir::Value queries, keys;
 };
 
-/// A tile of queries: the places that the mask compares with.
+/// A tile of queries: the number of its first one within the sequence, and how
+/// many they are.
+struct QueryTile {
+  mlir::Value first, count;
+};
+
+/// The places of a tile's queries, which the mask compares with.
 struct QueryPlaces {
-  /// Number of the tile's first query within the sequence.
-  mlir::Value first;
+  QueryTile tile;
   /// Order of the first and the last query among the keys, and of all.
   mlir::Value begin, end, order;
   /// Places of the queries as vector, which a window counts from. Null: they
@@ -96,7 +101,10 @@ protected:
       return index(queryTiles());
     return divide(plus(sequence.queries, shape.lanes - 1), shape.lanes).first;
   }
-  /// True when the last tile of queries has fewer than `lanes`.
+  /// The sequence's tile of that number. All have `lanes` queries but the first
+  /// one: its queries see the fewest keys, so idle lanes cost least there.
+  QueryTile queryTileAt(mlir::Value number);
+  /// True when the first tile may have fewer than `lanes`.
   bool hasShortTile() const {
     return sizes.routed || sizes.queries % shape.lanes != 0;
   }
@@ -107,8 +115,8 @@ protected:
 
   /// Makes `batch` the sequence at hand; `route` are indices and offsets.
   void enterSequence(mlir::Value batch, mlir::ValueRange route);
-  /// Where the queries of the tile from `firstQuery` on stand.
-  QueryPlaces placeQueries(mlir::Value firstQuery);
+  /// Where the queries of a tile stand.
+  QueryPlaces placeQueries(const QueryTile &tile);
 
   /// A head's columns of the sequence's queries (or results, or gradients of
   /// these) from `row` on.
@@ -130,12 +138,6 @@ protected:
   Tile scratchTile(int64_t rows, int64_t columns) {
     return {scratch(rows, columns), {}, nullptr, nullptr};
   }
-  /// The tile's number of queries.
-  mlir::Value countQueries(mlir::Value firstQuery) {
-    if (!hasShortTile())
-      return index(shape.lanes);
-    return smaller(minus(sequence.queries, firstQuery), index(shape.lanes));
-  }
   /// The keys that a tile's queries see: [first, second), first a multiple of
   /// `rows`.
   std::pair<mlir::Value, mlir::Value> keyRange(const QueryPlaces &queries);
@@ -144,14 +146,14 @@ protected:
     return smaller(key, minus(sequence.keys, index(1)));
   }
 
-  /// target[d, lane] = factor * source[firstQuery + lane, d]; lanes behind the
-  /// last query repeat it.
-  void packQueries(const Tile &source, mlir::Value firstQuery,
+  /// target[d, lane] = factor * source[tile.first + lane, d]; lanes behind the
+  /// tile's last query repeat it.
+  void packQueries(const Tile &source, const QueryTile &tile,
                    const Tile &target, double factor);
-  /// target[firstQuery + lane, d] = source[d, lane] * factor[lane] (no factor:
+  /// target[tile.first + lane, d] = source[d, lane] * factor[lane] (no factor:
   /// 1).
   void unpackQueries(const Tile &source, const Tile &target,
-                     mlir::Value firstQuery, mlir::Value factor = nullptr);
+                     const QueryTile &tile, mlir::Value factor = nullptr);
   /// The product of `rows` keys from `key` on with packed queries:
   /// scores[r][lane] = <keys[key + r], queries[:, lane]>.
   Values scoreBlock(const Tile &keys, mlir::Value key, const Tile &packed);
@@ -177,14 +179,14 @@ private:
               times(head, sizes.headDim)};
     return {buffer, {sequence.batch}, row, times(head, sizes.headDim)};
   }
-  void storeQuery(mlir::Value value, const Tile &target, mlir::Value firstQuery,
+  void storeQuery(mlir::Value value, const Tile &target, const QueryTile &tile,
                   int64_t query, mlir::Value column);
   mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value lhs,
                       mlir::Value rhs);
   mlir::Value loadIndex(mlir::Value buffer, mlir::Value at);
   mlir::Value spread(mlir::Value number);
   mlir::Value countUp(mlir::Value first);
-  mlir::Value loadPlaces(mlir::Value firstQuery);
+  mlir::Value loadPlaces(const QueryTile &tile);
   mlir::Value isPartlyVisible(mlir::Value key, const QueryPlaces &queries);
   mlir::Value seenBy(const QueryPlaces &queries, mlir::Value key);
 

@@ -20,8 +20,8 @@ public:
 
 private:
   void allocate();
-  void emitQueryTile(Value head, Value kvHead, Value firstQuery);
-  void emitRowFacts(Value head, Value firstQuery);
+  void emitQueryTile(Value head, Value kvHead, const QueryTile &tile);
+  void emitRowFacts(Value head, const QueryTile &tile);
   Value emitRowProduct(const Tile &lhs, const Tile &rhs, Value row);
   void emitScoreGradients(const Tile &keys, const Tile &values,
                           const QueryPlaces &places, Value key, Value count);
@@ -67,50 +67,47 @@ void BackwardEmitter::emit() {
                     number(0));
              loop(index(0), index(group), 1, [&](Value member) {
                Value head = plus(times(kv, group), member);
-               loop(index(0), countQueryTiles(), 1, [&](Value tile) {
-                 emitQueryTile(head, kv, times(tile, shape.lanes));
+               loop(index(0), countQueryTiles(), 1, [&](Value number) {
+                 emitQueryTile(head, kv, queryTileAt(number));
                });
              });
            });
 }
 
 void BackwardEmitter::emitQueryTile(Value head, Value kvHead,
-                                    Value firstQuery) {
-  Tile queryRows = queryTile(buffers.getQuery(), head, firstQuery);
-  Tile gradRows = queryTile(buffers.getOutputGrad(), head, firstQuery);
-  packQueries(queryTile(buffers.getQuery(), head), firstQuery, queries,
-              scoreScale());
-  packQueries(queryTile(buffers.getOutputGrad(), head), firstQuery, outputGrads,
-              1);
-  emitRowFacts(head, firstQuery);
+                                    const QueryTile &tile) {
+  Tile queryRows = queryTile(buffers.getQuery(), head, tile.first);
+  Tile gradRows = queryTile(buffers.getOutputGrad(), head, tile.first);
+  packQueries(queryTile(buffers.getQuery(), head), tile, queries, scoreScale());
+  packQueries(queryTile(buffers.getOutputGrad(), head), tile, outputGrads, 1);
+  emitRowFacts(head, tile);
   fill(queryGrads, index(sizes.headDim), shape.lanes, number(0));
-  QueryPlaces places = placeQueries(firstQuery);
+  QueryPlaces places = placeQueries(tile);
   auto [begin, end] = keyRange(places);
-  Value stop = end, queryCount = countQueries(firstQuery);
+  Value stop = end;
   loop(begin, end, shape.keys, [&](Value key) {
     Value count = smaller(minus(stop, key), index(shape.keys));
     emitScoreGradients(keyTile(buffers.getKey(), kvHead),
                        keyTile(buffers.getValue(), kvHead), places, key, count);
     addToKeys(keyTile(buffers.getValueGrad(), kvHead, key), probabilities,
-              gradRows, count, queryCount);
+              gradRows, count, tile.count);
     addToKeys(keyTile(buffers.getKeyGrad(), kvHead, key), scoreGrads, queryRows,
-              count, queryCount);
+              count, tile.count);
     addWeightedRows(queryGrads, keyTile(buffers.getKey(), kvHead, key),
                     scoreGrads, count);
   });
-  unpackQueries(queryGrads, queryTile(buffers.getQueryGrad(), head),
-                firstQuery);
+  unpackQueries(queryGrads, queryTile(buffers.getQueryGrad(), head), tile);
 }
 
 /// Lanes without a query get an infinite log-sum-exp in effect: probability 0.
-void BackwardEmitter::emitRowFacts(Value head, Value firstQuery) {
+void BackwardEmitter::emitRowFacts(Value head, const QueryTile &tile) {
   if (hasShortTile())
     store(splat(-kInvisible, shape.lanes), rowFacts, index(0), index(0));
-  Tile output = queryTile(buffers.getOutput(), head, firstQuery);
-  Tile outputGrad = queryTile(buffers.getOutputGrad(), head, firstQuery);
-  Tile logSums = logSumTile(buffers.getLse(), firstQuery);
+  Tile output = queryTile(buffers.getOutput(), head, tile.first);
+  Tile outputGrad = queryTile(buffers.getOutputGrad(), head, tile.first);
+  Tile logSums = logSumTile(buffers.getLse(), tile.first);
   Value factor = number(-1 / std::sqrt(double(sizes.headDim)));
-  loop(index(0), countQueries(firstQuery), 1, [&](Value lane) {
+  loop(index(0), tile.count, 1, [&](Value lane) {
     store(mul(load(logSums, head, lane), number(M_LOG2E)), rowFacts, index(0),
           lane);
     store(mul(emitRowProduct(output, outputGrad, lane), factor), rowFacts,

@@ -11,6 +11,7 @@
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
 
 using namespace llvm;
 using namespace nag;
@@ -18,6 +19,12 @@ using namespace nag::cpu;
 
 void nag::cpu::registerTranslations(mlir::DialectRegistry &registry) {
   mlir::registerAllToLLVMIRTranslations(registry);
+}
+
+/// The widest vectors that generated code is to use.
+static int64_t getVectorBits(const CompileOptions &options) {
+  bool isWide = sys::getHostCPUFeatures().lookup("avx512f");
+  return std::min<int64_t>(options.pipeline.vectorBits, isWide ? 512 : 256);
 }
 
 Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
@@ -34,7 +41,10 @@ Expected<Manifest> nag::cpu::lowerToLLVMDialect(mlir::ModuleOp program,
   if (!manifest)
     return manifest.takeError();
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
-        buildCPUCodegenPipeline(manager, options.pipeline);
+        ProgramPipelineOptions pipeline;
+        pipeline.copyOptionValuesFrom(options.pipeline);
+        pipeline.vectorBits = getVectorBits(options);
+        buildCPUCodegenPipeline(manager, pipeline);
       }))
     return error;
   return manifest;

@@ -82,7 +82,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
                          testing::Values(Shape{1, 1, 1}, Shape{3, 5, 7},
                                          Shape{64, 64, 32}, Shape{65, 33, 129},
                                          Shape{0, 4, 4}, Shape{4, 0, 4},
-                                         Shape{4, 4, 0}, Shape{1, 200, 40}));
+                                         Shape{4, 4, 0}, Shape{1, 200, 40},
+                                         // Rows of `a` 4 KiB apart, so that
+                                         // the sum is cut.
+                                         Shape{1021, 24, 500},
+                                         Shape{1021, 24, 209}));
 
 TEST(Gemm, ZeroBetaOverwritesNaN) {
   float a = 2, b = 3, c = NAN;
