@@ -82,7 +82,8 @@ void nag::buildPlanPipeline(OpPassManager &manager,
   manager.addPass(createNagOutlineKernels(outline));
   NagPlanBuffersOptions plan;
   plan.report = options.report;
-  plan.carryRows = options.fuse && options.gatherRows;
+  plan.skew = options.skew;
+  plan.carryRows = options.fuse;
   manager.addPass(createNagPlanBuffers(plan));
 }
 

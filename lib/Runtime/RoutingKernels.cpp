@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Selection of tokens by score, without sorting: the k-th largest magnitude is
-// found bit by bit, then one pass lists what is executed.
+// found bit by bit, then one pass lists what is executed. And the rows of the
+// others, where they are wanted in another place.
 #include "nag/Runtime/Kernels.h"
 #include <cmath>
 #include <cstring>
@@ -141,3 +142,19 @@ void quantile(int64_t slices, int64_t count, const T *values, T rate,
 
 NAG_ROUTING_KERNELS(float, f32)
 NAG_ROUTING_KERNELS(double, f64)
+
+void nag_carry_rows(int64_t rows, int64_t rowBytes, int64_t sequences,
+                    const void *from, const int32_t *indices,
+                    const int32_t *offsets, void *to) {
+  if (from == to)
+    return;
+  int64_t count = offsets[sequences];
+#pragma omp parallel for schedule(static)
+  for (int64_t gap = 0; gap <= count; ++gap) {
+    int64_t begin = gap == 0 ? 0 : indices[gap - 1] + 1;
+    int64_t end = gap == count ? rows : indices[gap];
+    std::memcpy(static_cast<char *>(to) + begin * rowBytes,
+                static_cast<const char *>(from) + begin * rowBytes,
+                (end - begin) * rowBytes);
+  }
+}

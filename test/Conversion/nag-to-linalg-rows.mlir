@@ -88,3 +88,27 @@ func.func @scalars(%x: tensor<f32>, %y: tensor<f32>) -> tensor<f32> attributes {
   %b = math.sqrt %a : tensor<f32>
   return %b : tensor<f32>
 }
+
+// -----
+
+// A result of nag.put that may stand elsewhere than what it completes gets the rows that no index names from there; 2x8 rows of 64 bytes,
+// two sequences.
+// CHECK-LABEL: func.func @carried
+// CHECK-SAME: %[[X:.*]]: tensor<2x8x16xf32>, %[[I:.*]]: tensor<8xi32>, %[[O:.*]]: tensor<3xi32>,
+// CHECK: %[[REST:.*]] = nag.runtime_call @nag_carry_rows [16, 64, 2](%[[X]], %[[I]], %[[O]]) into(%{{.*}}) :
+// CHECK: scf.forall {{.*}} shared_outs(%{{.*}} = %[[REST]])
+// Else it holds them already.
+// CHECK-LABEL: func.func @updated
+// CHECK-NOT: nag.runtime_call
+func.func @carried(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>, %o: tensor<3xi32>, %s: tensor<8x16xf32>, %out: tensor<2x8x16xf32> {nag.carries})
+    -> tensor<2x8x16xf32> attributes {nag.kernel} {
+  %y = nag.put %s, %x, %i, %o : (tensor<8x16xf32>, tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<2x8x16xf32>, tensor<2x8x16xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}
+func.func @updated(%x: tensor<2x8x16xf32>, %i: tensor<8xi32>, %o: tensor<3xi32>, %s: tensor<8x16xf32>, %out: tensor<2x8x16xf32>)
+    -> tensor<2x8x16xf32> attributes {nag.kernel} {
+  %y = nag.put %s, %x, %i, %o : (tensor<8x16xf32>, tensor<2x8x16xf32>, tensor<8xi32>, tensor<3xi32>) -> tensor<2x8x16xf32>
+  %0 = bufferization.materialize_in_destination %y in %out : (tensor<2x8x16xf32>, tensor<2x8x16xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}

@@ -35,7 +35,7 @@
 // CPU-NEXT: nag-fuse{chip-bytes=262144 epilogues=true gather-rows=false join-products=true keep-products=true lane-columns=0 launch-bytes=65536 multi-tensor=true prologues=false remarks=false shared-bytes=0 tile-columns=128}
 // CPU-NEXT: ),
 // CPU-NEXT: nag-outline-kernels{report=false},
-// CPU-NEXT: nag-plan-buffers{carry-rows=false report=false},
+// CPU-NEXT: nag-plan-buffers{carry-rows=true report=false skew=256},
 // CPU-NEXT: builtin.module(
 // CPU-NEXT: convert-nag-to-linalg,
 // CPU: one-shot-bufferize

@@ -1,4 +1,6 @@
 // RUN: nag-opt %s --split-input-file --verify-diagnostics --nag-plan-buffers
+// RUN: not nag-opt %s --nag-plan-buffers=skew=-8 2>&1 | FileCheck %s --check-prefix=SKEW
+// SKEW: error: expected 'skew' to be 0 bytes or more, but got -8
 
 func.func @unformed(%x: tensor<8x16xf32>, %w: tensor<4x16xf32>) -> tensor<8x4xf32> {
   // expected-error @+1 {{expected only launches, calls, contiguous views and constants on tensors outside of kernels}}

@@ -1,4 +1,5 @@
 // RUN: nag-opt %s --split-input-file --nag-plan-buffers | FileCheck %s
+// RUN: nag-opt %s --split-input-file --nag-plan-buffers=skew=256 | FileCheck %s --check-prefix=SKEW
 
 // A chain needs two buffers in turn; the last kernel writes the result's.
 // CHECK-LABEL: func.func @chain
@@ -205,4 +206,27 @@ func.func @chain(%x: tensor<8x16xf32>, %s: tensor<16xf32>) -> (tensor<8x16xf32>,
 module @kernels attributes {nag.kernels} {
   func.func private @f(tensor<16xf32>, tensor<16xf32>) -> tensor<16xf32>
   func.func private @g(tensor<8x16xf32>, tensor<16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+}
+
+// -----
+
+// Behind a page or more, bytes may stay free; not behind less.
+// CHECK-LABEL: func.func @pages
+// CHECK-SAME: nag.workspace_bytes = 8704
+// SKEW-LABEL: func.func @pages
+// SKEW-SAME: nag.workspace_bytes = 9216
+// SKEW: nag.launch @kernels::@make{{.*}} {nag.slots = [#nag.slot<workspace at 4352>]}
+// SKEW: nag.launch @kernels::@make{{.*}} {nag.slots = [#nag.slot<workspace at 0>]}
+// SKEW: nag.launch @kernels::@small{{.*}} {nag.slots = [#nag.slot<workspace at 8704>]}
+func.func @pages(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %a = nag.launch @kernels::@make(%x) : (tensor<4xf32>) -> tensor<64x16xf32>
+  %b = nag.launch @kernels::@make(%x) : (tensor<4xf32>) -> tensor<64x16xf32>
+  %c = nag.launch @kernels::@small(%x) : (tensor<4xf32>) -> tensor<8x16xf32>
+  %d = nag.launch @kernels::@use(%a, %b, %c) : (tensor<64x16xf32>, tensor<64x16xf32>, tensor<8x16xf32>) -> tensor<4xf32>
+  return %d : tensor<4xf32>
+}
+module @kernels attributes {nag.kernels} {
+  func.func private @make(tensor<4xf32>, tensor<64x16xf32>) -> tensor<64x16xf32>
+  func.func private @small(tensor<4xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+  func.func private @use(tensor<64x16xf32>, tensor<64x16xf32>, tensor<8x16xf32>, tensor<4xf32>) -> tensor<4xf32>
 }

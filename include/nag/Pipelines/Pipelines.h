@@ -92,6 +92,11 @@ struct ProgramPipelineOptions
       *this, "gather-rows",
       llvm::cl::desc("let products read the rows of nag.take where they are"),
       llvm::cl::init(false)};
+  Option<int64_t> skew{
+      *this, "skew",
+      llvm::cl::desc("bytes that stay free behind each buffer of a page or "
+                     "more, so that not all share the sets of a cache"),
+      llvm::cl::init(256)};
   Option<bool> prologues{
       *this, "prologues",
       llvm::cl::desc("let products compute elements of operands as they load "

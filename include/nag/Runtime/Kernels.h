@@ -54,6 +54,13 @@ void nag_route_threshold_f64(int64_t sequences, int64_t length, int64_t rows,
 void nag_quantile_f64(int64_t slices, int64_t count, const double *values,
                       const double *rate, double *thresholds);
 
+/// nag.put into other memory than that of what it completes: copies the rows
+/// (of `rowBytes` bytes) of `from` that none of the indices names, which ascend
+/// and of which offsets[sequences] count. Nothing where both are the same.
+void nag_carry_rows(int64_t rows, int64_t rowBytes, int64_t sequences,
+                    const void *from, const int32_t *indices,
+                    const int32_t *offsets, void *to);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,6 +4,7 @@
 #include "nag/Conversion/NagToLinalg.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 #include "nag/Dialect/Nag/IR/RowBuilder.h"
+#include "nag/Dialect/Nag/Transforms/HostSignature.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -59,12 +60,43 @@ LogicalResult RowLoop::collectInputs() {
   return success();
 }
 
+/// True for an argument of a kernel that gets the rows of `nag.put` which it
+/// does not write from elsewhere.
+static bool isCarried(Value destination) {
+  while (Operation *op = destination.getDefiningOp()) {
+    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+      return false;
+    destination = op->getOperand(0);
+  }
+  auto argument = cast<BlockArgument>(destination);
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  return function &&
+         function.getArgAttr(argument.getArgNumber(), kCarriesAttrName);
+}
+
+/// The rows of `destination` that `put` does not write, from its base.
+static Value carryRows(ImplicitLocOpBuilder &builder, PutOp put,
+                       Value destination) {
+  RankedTensorType type = put.getType();
+  int64_t rows = type.getDimSize(0) * type.getDimSize(1);
+  int64_t rowBytes = getTypeBytes(type) / rows;
+  int64_t sequences = put.getOffsets().getType().getDimSize(0) - 1;
+  SmallVector<Value> inputs{put.getRest(), put.getIndices(), put.getOffsets()};
+  return RuntimeCallOp::create(builder, destination.getType(), "nag_carry_rows",
+                               ArrayRef<int64_t>{rows, rowBytes, sequences},
+                               inputs, destination)
+      .getResult(0);
+}
+
 /// Where a tensor that keeps other rows is computed: its destination, which
-/// holds the base already where it is a kernel's; elsewhere a copy of the base.
-static Value fillWithBase(ImplicitLocOpBuilder &builder, Value base,
-                          Value destination) {
+/// holds the base already where it is a kernel's, or is given the base's rows;
+/// elsewhere a copy of the base.
+static Value fillWithBase(ImplicitLocOpBuilder &builder, Value result,
+                          Value base, Value destination) {
   if (!destination.getDefiningOp<tensor::EmptyOp>())
-    return destination;
+    return isCarried(destination)
+               ? carryRows(builder, result.getDefiningOp<PutOp>(), destination)
+               : destination;
   auto shape = cast<RankedTensorType>(destination.getType()).getShape();
   return linalg::CopyOp::create(
              builder, reshapeTo(builder, builder.getLoc(), base, shape),
@@ -84,8 +116,8 @@ void RowLoop::collectOutputs() {
             : getDestination(builder, named,
                              getRowsType(output.type, output.role, numRows));
     if (output.base)
-      output.destination =
-          fillWithBase(builder, output.base, output.destination);
+      output.destination = fillWithBase(builder, output.part.first, output.base,
+                                        output.destination);
     outputs.push_back(std::move(output));
   }
 }

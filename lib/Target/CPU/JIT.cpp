@@ -65,7 +65,8 @@ public:
         symbol("nag_route_threshold_f32", &nag_route_threshold_f32),
         symbol("nag_route_threshold_f64", &nag_route_threshold_f64),
         symbol("nag_quantile_f32", &nag_quantile_f32),
-        symbol("nag_quantile_f64", &nag_quantile_f64)};
+        symbol("nag_quantile_f64", &nag_quantile_f64),
+        symbol("nag_carry_rows", &nag_carry_rows)};
     if (Error error = program->load(std::move(manifest), std::move(object),
                                     symbols, OpenMP::get().path()))
       return error;

@@ -124,6 +124,7 @@ Expected<LoweredProgram> nag::cuda::lower(mlir::ModuleOp program,
     plan.sharedBytes = GPUTarget{chip}.getSharedRowBytes();
   plan.keepProducts = false;
   plan.gatherRows = true;
+  plan.skew = 0;
   plan.prologues = true;
   if (Error error = runPipeline(program, [&](mlir::OpPassManager &manager) {
         if (options.differentiate && needsTraining(program, options.training))

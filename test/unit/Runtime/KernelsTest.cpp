@@ -111,6 +111,25 @@ TEST(Gemm, InsideAParallelRegion) {
     EXPECT_NEAR(whole[i], parts[i], 1e-5);
 }
 
+/// Rows of two elements: none, some or all of five are named.
+TEST(CarryRows, CopiesTheRowsThatNoIndexNames) {
+  const std::vector<float> from = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  auto carry = [&](std::vector<int32_t> indices) {
+    int32_t count = int32_t(indices.size());
+    int32_t offsets[] = {0, std::min(count, 1), count};
+    indices.resize(5, -1);
+    std::vector<float> to(10, 0);
+    nag_carry_rows(5, 2 * sizeof(float), 2, from.data(), indices.data(),
+                   offsets, to.data());
+    return to;
+  };
+  EXPECT_EQ(carry({}), from);
+  EXPECT_EQ(carry({0, 2, 3}),
+            (std::vector<float>{0, 0, 3, 4, 0, 0, 0, 0, 9, 10}));
+  EXPECT_EQ(carry({1, 4}), (std::vector<float>{1, 2, 0, 0, 5, 6, 7, 8, 0, 0}));
+  EXPECT_EQ(carry({0, 1, 2, 3, 4}), std::vector<float>(10, 0));
+}
+
 int64_t countThreads() {
   std::ifstream status("/proc/self/status");
   std::string line;

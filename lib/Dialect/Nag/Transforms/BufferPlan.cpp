@@ -8,14 +8,21 @@ using namespace nag;
 
 /// A cache line, and the widest vector.
 static constexpr int64_t kAlignment = 64;
+/// Addresses that far apart fall into one set of a first-level cache.
+static constexpr int64_t kPage = 4096;
 
 static bool liveTogether(const Buffer &a, const Buffer &b) {
   return a.begin <= b.end && b.begin <= a.end;
 }
 
+/// Where a buffer ends, and what stays free behind it.
+static int64_t findEnd(const Buffer &buffer, int64_t skew) {
+  return buffer.offset + buffer.bytes + (buffer.bytes >= kPage ? skew : 0);
+}
+
 /// The tightest gap between `neighbours` (sorted by offset) that holds `bytes`.
 static int64_t findOffset(llvm::ArrayRef<const Buffer *> neighbours,
-                          int64_t bytes) {
+                          int64_t bytes, int64_t skew) {
   int64_t best = -1, bestGap = std::numeric_limits<int64_t>::max(), end = 0;
   for (const Buffer *other : neighbours) {
     int64_t gap = other->offset - end;
@@ -23,13 +30,13 @@ static int64_t findOffset(llvm::ArrayRef<const Buffer *> neighbours,
       best = end;
       bestGap = gap;
     }
-    end = std::max<int64_t>(
-        end, llvm::alignTo(other->offset + other->bytes, kAlignment));
+    end = std::max<int64_t>(end,
+                            llvm::alignTo(findEnd(*other, skew), kAlignment));
   }
   return best >= 0 ? best : end;
 }
 
-int64_t nag::packBuffers(llvm::MutableArrayRef<Buffer> buffers) {
+int64_t nag::packBuffers(llvm::MutableArrayRef<Buffer> buffers, int64_t skew) {
   llvm::SmallVector<Buffer *> order, placed;
   for (Buffer &buffer : buffers)
     if (buffer.inWorkspace() && buffer.isUsed() && buffer.bytes > 0)
@@ -47,7 +54,7 @@ int64_t nag::packBuffers(llvm::MutableArrayRef<Buffer> buffers) {
     llvm::sort(neighbours, [](const Buffer *a, const Buffer *b) {
       return a->offset < b->offset;
     });
-    buffer->offset = findOffset(neighbours, buffer->bytes);
+    buffer->offset = findOffset(neighbours, buffer->bytes, skew);
     placed.push_back(buffer);
     total = std::max(total, buffer->offset + buffer->bytes);
   }

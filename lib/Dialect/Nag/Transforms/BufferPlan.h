@@ -38,8 +38,9 @@ struct Place {
 
 /// Gives every used workspace buffer an offset so that buffers which live at
 /// the same time do not overlap; returns the bytes that takes. Largest first,
-/// each into the tightest gap.
-int64_t packBuffers(llvm::MutableArrayRef<Buffer> buffers);
+/// each into the tightest gap. Behind a buffer of a page or more, `skew` bytes
+/// stay free.
+int64_t packBuffers(llvm::MutableArrayRef<Buffer> buffers, int64_t skew);
 
 /// What a plan costs against what it could cost.
 struct PlanReport {

@@ -45,6 +45,12 @@ struct PlanBuffersPass : nag::impl::NagPlanBuffersBase<PlanBuffersPass> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (skew < 0) {
+      getOperation().emitError(
+          "expected 'skew' to be 0 bytes or more, but got ")
+          << int64_t(skew);
+      return signalPassFailure();
+    }
     CallGraph graph(getOperation());
     SmallVector<func::FuncOp> order;
     DenseMap<func::FuncOp, bool> isDone;
@@ -245,7 +251,7 @@ void PlanBuffersPass::plan(func::FuncOp function,
     planner.getBuffers().push_back(buffer);
   }
   computeLifetimes(function, planner, calleeBuffers);
-  int64_t bytes = packBuffers(planner.getBuffers());
+  int64_t bytes = packBuffers(planner.getBuffers(), skew);
   annotate(function, planner, calleeBuffers);
   function->setAttr(kWorkspaceAttrName,
                     Builder(&getContext()).getI64IntegerAttr(bytes));

@@ -307,6 +307,9 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
     Where other rows are needed in two places, all are copied before the launch that updates some. With `carry-rows`, a kernel of row-wise ops
     copies them itself, and no others, where nag.route has listed what it writes: its destination has `nag.carries`.
 
+    Matrices of rows of a power of two often take whole pages, one behind the other, so that their columns at one place share the sets of a
+    cache. With `skew`, so many bytes stay free behind a buffer of a page (4096 bytes) or more.
+
     Attributes: `nag.slots` (one `#nag.slot` per tensor result), `nag.carry_slots` and `nag.callee_slot` (nag.repeat, func.call),
     `nag.forwards` on results that stand in an argument, `nag.overwritten` on carries that a callee updates in place and `nag.updates` on the
     results that they become, `nag.workspace_bytes` on the function.
@@ -319,6 +322,7 @@ def NagPlanBuffers : Pass<"nag-plan-buffers", "::mlir::ModuleOp"> {
   let options = [
     Option<"carryRows", "carry-rows", "bool", "false",
            "Let row-wise kernels copy the rows that they do not write, where all of them would be copied before">,
+    Option<"skew", "skew", "int64_t", "0", "Bytes that stay free behind each buffer of a page or more">,
     Option<"report", "report", "bool", "false",
            "Print for each function the workspace, the sum of its buffers and the largest live set">
   ];
