@@ -121,12 +121,16 @@ class Program:
             check_unharmed(name, a, buffers[a.name], inputs.get(a.name))
         return {a.name: buffers[a.name].array(a.dtype, a.shape).copy() for a in arguments if a.written}
 
-    def invoke(self, name, addresses):
-        """Runs a function on the buffers at these addresses, in the manifest's order."""
+    def workspace(self, name):
+        """Memory for calls of a function."""
+        return Buffer(self.function(name)["workspace_bytes"])
+
+    def invoke(self, name, addresses, workspace=None):
+        """Runs a function on the buffers at these addresses, in the manifest's order; in memory of its own where no workspace is given."""
         entry = self.function(name)
         symbol = getattr(self.library, entry["symbol"])
         symbol.argtypes, symbol.restype = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p], None
-        workspace = Buffer(entry["workspace_bytes"])
+        workspace = workspace or self.workspace(name)
         symbol((ctypes.c_void_p * len(addresses))(*addresses), workspace.address)
         if not workspace.intact():
             raise HarnessError(f"function '{name}' wrote past the end of its workspace")
