@@ -37,10 +37,9 @@ static void addBufferization(OpPassManager &manager) {
 /// (32 of 512 bits, 16 of fewer): enough sums to hide the latency of one.
 static ConvertNagToVectorOptions getTiles(int64_t vectorBits) {
   constexpr int64_t kElementBits = 32;
-  bool isWide = vectorBits >= 512;
   ConvertNagToVectorOptions tiles;
-  tiles.lanes = 2 * std::max<int64_t>(vectorBits, 128) / kElementBits;
-  tiles.rows = isWide ? 8 : 4;
+  tiles.lanes = std::clamp<int64_t>(2 * vectorBits / kElementBits, 8, 64);
+  tiles.rows = vectorBits >= 512 ? 8 : 4;
   return tiles;
 }
 

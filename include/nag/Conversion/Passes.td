@@ -102,7 +102,8 @@ def ConvertNagToVector : Pass<"convert-nag-to-vector", "::mlir::ModuleOp"> {
   let description = [{
     Rewrites nag.stream_attention and nag.stream_attention_vjp on buffers. A tile of `lanes` queries lies across the lanes of a vector, so that
     the softmax needs no reduction across lanes; keys and values are read as scalars, straight from their rows. Keys that no query of a tile
-    sees are never visited. Where queries do not fill all tiles, the first tile has fewer: its queries see the fewest keys. Scores live in a stack buffer of `keys` x `lanes`; no T x T matrix exists.
+    sees are never visited. Where queries do not fill all tiles, the first one has fewer: its queries see the fewest keys. Scores live in a
+    stack buffer of `keys` x `lanes`; no T x T matrix exists.
 
     Each parallel iteration is a call of a function of its own, so that its scratch buffers live in that function's stack frame.
     The forward pass runs one parallel loop over pairs of query tiles of equal work, the backward pass one over key-value heads, whose
