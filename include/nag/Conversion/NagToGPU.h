@@ -195,9 +195,6 @@ llvm::ArrayRef<KernelFamily> getKernelFamilies();
 llvm::SmallVector<mlir::Operation *>
 collectComputation(mlir::func::FuncOp kernel);
 
-/// Where bufferization.materialize_in_destination puts a tensor of a kernel
-/// function; null where it stays inside.
-mlir::Value findDestination(mlir::Value tensor);
 /// The offsets whose last says how many rows of `op` in a kernel count
 /// (nag.row_count); null where all of them do.
 mlir::Value findRowCount(mlir::Operation *op);

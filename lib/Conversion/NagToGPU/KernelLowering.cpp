@@ -51,7 +51,9 @@ Value KernelLowering::getBuffer(Value tensor) {
   return buffer;
 }
 
-Value nag::findDestination(Value tensor) {
+/// Where bufferization.materialize_in_destination puts a tensor of a kernel
+/// function; null where it stays inside.
+static Value findDestination(Value tensor) {
   for (Operation *user : tensor.getUsers())
     if (auto store = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
       if (store.getSource() == tensor)

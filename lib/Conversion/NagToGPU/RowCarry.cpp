@@ -118,15 +118,8 @@ void RowCarry::emit(DeviceFunction &function, ArrayRef<Value> &arguments,
 
 SmallVector<RowCarry> nag::findCarries(ArrayRef<Operation *> ops) {
   SmallVector<RowCarry> carries;
-  for (Operation *op : ops) {
-    auto put = dyn_cast<PutOp>(op);
-    auto destination = dyn_cast_or_null<BlockArgument>(
-        put ? findDestination(put.getResult()) : Value());
-    if (!destination)
-      continue;
-    auto kernel = cast<func::FuncOp>(destination.getOwner()->getParentOp());
-    if (kernel.getArgAttr(destination.getArgNumber(), kCarriesAttrName))
+  for (Operation *op : ops)
+    if (auto put = dyn_cast<PutOp>(op); put && isCarried(put))
       carries.emplace_back(put);
-  }
   return carries;
 }

@@ -60,20 +60,6 @@ LogicalResult RowLoop::collectInputs() {
   return success();
 }
 
-/// True for an argument of a kernel that gets the rows of `nag.put` which it
-/// does not write from elsewhere.
-static bool isCarried(Value destination) {
-  while (Operation *op = destination.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
-      return false;
-    destination = op->getOperand(0);
-  }
-  auto argument = cast<BlockArgument>(destination);
-  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  return function &&
-         function.getArgAttr(argument.getArgNumber(), kCarriesAttrName);
-}
-
 /// The rows of `destination` that `put` does not write, from its base.
 static Value carryRows(ImplicitLocOpBuilder &builder, PutOp put,
                        Value destination) {
@@ -91,15 +77,16 @@ static Value carryRows(ImplicitLocOpBuilder &builder, PutOp put,
 /// Where a tensor that keeps other rows is computed: its destination, which
 /// holds the base already where it is a kernel's, or is given the base's rows;
 /// elsewhere a copy of the base.
-static Value fillWithBase(ImplicitLocOpBuilder &builder, Value result,
-                          Value base, Value destination) {
+static Value fillWithBase(ImplicitLocOpBuilder &builder, const Output &output) {
+  Value destination = output.destination;
+  if (auto put = output.part.first.getDefiningOp<PutOp>();
+      put && isCarried(put))
+    return carryRows(builder, put, destination);
   if (!destination.getDefiningOp<tensor::EmptyOp>())
-    return isCarried(destination)
-               ? carryRows(builder, result.getDefiningOp<PutOp>(), destination)
-               : destination;
+    return destination;
   auto shape = cast<RankedTensorType>(destination.getType()).getShape();
   return linalg::CopyOp::create(
-             builder, reshapeTo(builder, builder.getLoc(), base, shape),
+             builder, reshapeTo(builder, builder.getLoc(), output.base, shape),
              destination)
       .getResult(0);
 }
@@ -116,8 +103,7 @@ void RowLoop::collectOutputs() {
             : getDestination(builder, named,
                              getRowsType(output.type, output.role, numRows));
     if (output.base)
-      output.destination = fillWithBase(builder, output.part.first, output.base,
-                                        output.destination);
+      output.destination = fillWithBase(builder, output);
     outputs.push_back(std::move(output));
   }
 }

@@ -2,6 +2,7 @@
 #include "nag/Dialect/Nag/Transforms/HostSignature.h"
 #include "nag/Dialect/Nag/IR/NagDialect.h"
 
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
@@ -48,6 +49,20 @@ std::optional<unsigned> nag::findStackOf(func::FuncOp callee, unsigned carry,
       return index;
   }
   return std::nullopt;
+}
+
+bool nag::isCarried(PutOp put) {
+  for (Operation *user : put->getUsers()) {
+    auto store = dyn_cast<bufferization::MaterializeInDestinationOp>(user);
+    if (!store || store.getSource() != put.getResult())
+      continue;
+    auto kernel = dyn_cast<func::FuncOp>(store->getParentOp());
+    auto argument = dyn_cast<BlockArgument>(store.getDest());
+    if (kernel && argument &&
+        kernel.getArgAttr(argument.getArgNumber(), kCarriesAttrName))
+      return true;
+  }
+  return false;
 }
 
 bool nag::isUpdated(func::FuncOp callee, unsigned index) {

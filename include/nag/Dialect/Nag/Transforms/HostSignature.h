@@ -11,6 +11,8 @@
 
 namespace nag {
 
+class PutOp;
+
 /// The name of an argument in the manifest: its parameter's, else its
 /// nag.name, else "arg<index>".
 std::string getArgumentBufferName(mlir::func::FuncOp function, unsigned index);
@@ -32,6 +34,9 @@ inline constexpr llvm::StringLiteral kOverwrittenAttrName = "nag.overwritten";
 /// the input that nag.updates names, and the function then writes the other
 /// rows as well. A unit attribute.
 inline constexpr llvm::StringLiteral kCarriesAttrName = "nag.carries";
+
+/// True when the destination of `put` in a kernel function has that attribute.
+bool isCarried(PutOp put);
 
 /// True when result `index` of a layer function stands in argument `index`,
 /// which the function updates.
