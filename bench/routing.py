@@ -6,7 +6,8 @@
 
 Rates of 0, 12.5, 25 and 50 %; policies capacity (static shapes) and threshold (rows counted at run time; the thresholds
 are the quantiles of the gates). Every layer is routed, so that the rate is the whole model's. Time is user time of the
-process; models take turns, and a share is the median over the rounds of what a model took, against the dense one in the same round. A second table counts, on the PTX machine (`nagc profile`), what one layer
+process; models take turns, and a share is the median over the rounds of what a model took, against the dense one in the
+same round. A second table counts, on the PTX machine (`nagc profile`), what one layer
 adds to a step's passes: launches, bytes of global memory (copies that no kernel makes included), operations, for both policies, beside the bars: 1 - rate, of what is no
 matter of keys and values where those are every token's (kv = all), + 5 % (bytes) and + 1 % (operations).
 """
@@ -134,7 +135,8 @@ def rows(variants):
     base = executed(dense)
     for variant in variants:
         shares = [own / other for own, other in zip(variant.times, dense.times)]
-        yield dict(name=variant.name, seconds=float(np.median(variant.times)), time=float(np.median(shares)), flops=executed(variant) / base, skipped=float(variant.skipped()))
+        yield dict(name=variant.name, seconds=float(np.median(variant.times)), time=float(np.median(shares)),
+                   flops=executed(variant) / base, skipped=float(variant.skipped()))
 
 
 MACHINE = dict(width=128, heads=4, seq=256, batch=4)
